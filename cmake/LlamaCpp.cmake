@@ -1,0 +1,84 @@
+# llama.cpp: a source checkout (-DLLAMA_CPP_DIR=…, or the pinned one that scripts/setup unpacked), built once as
+# shared libraries into a cache outside the build folder, whatever moescope's own build type or sanitizer is.
+#
+# Every GGML_* option given to this configure (-DGGML_CUDA=ON, -DGGML_VULKAN=ON, …) is handed on.
+# Defines: llama::ggml (ggml-base), llama::llama, llama::common, the target llama_programs (what the tests run),
+# and LLAMA_CPP_BIN (where libraries and programs lie).
+
+set(LLAMA_CPP_COMMIT de3ff815ea7d559ee917f063901b8986f038abc6)   # v0.5.0; scripts/setup reads this line
+
+if(DEFINED ENV{MOESCOPE_CACHE})
+    set(default_cache $ENV{MOESCOPE_CACHE})
+elseif(DEFINED ENV{XDG_CACHE_HOME})
+    set(default_cache $ENV{XDG_CACHE_HOME}/moescope)
+else()
+    set(default_cache $ENV{HOME}/.cache/moescope)
+endif()
+set(MOESCOPE_CACHE_DIR ${default_cache} CACHE PATH "Where the pinned llama.cpp is unpacked and built")
+
+string(SUBSTRING ${LLAMA_CPP_COMMIT} 0 12 commit12)
+set(LLAMA_CPP_DIR ${MOESCOPE_CACHE_DIR}/llama.cpp-${commit12} CACHE PATH "llama.cpp source checkout")
+if(NOT EXISTS ${LLAMA_CPP_DIR}/ggml/CMakeLists.txt)
+    message(FATAL_ERROR "no llama.cpp source in ${LLAMA_CPP_DIR}: run scripts/setup, or give -DLLAMA_CPP_DIR=<checkout>")
+endif()
+
+set(llama_options
+    -DCMAKE_BUILD_TYPE=Release -DBUILD_SHARED_LIBS=ON -DGGML_RPC=ON
+    -DCMAKE_C_COMPILER=${CMAKE_C_COMPILER} -DCMAKE_CXX_COMPILER=${CMAKE_CXX_COMPILER}
+    -DLLAMA_BUILD_TESTS=OFF -DLLAMA_BUILD_UI=OFF -DLLAMA_USE_PREBUILT_UI=OFF -DLLAMA_OPENSSL=OFF)
+get_cmake_property(cached CACHE_VARIABLES)
+foreach(name ${cached})
+    if(name MATCHES "^GGML_" OR name STREQUAL "CMAKE_CUDA_ARCHITECTURES")
+        list(APPEND llama_options -D${name}=${${name}})
+    endif()
+endforeach()
+
+# ggml compiles for this very processor, so a cache that moves to another one must not be used there.
+set(cpu "unknown")
+if(EXISTS /proc/cpuinfo)
+    file(STRINGS /proc/cpuinfo cpu REGEX "^(model name|flags|Features)" LIMIT_COUNT 2)
+endif()
+string(SHA256 key "${llama_options};${CMAKE_CXX_COMPILER_VERSION};${cpu};${LLAMA_CPP_DIR}")
+string(SUBSTRING ${key} 0 12 key)
+set(LLAMA_CPP_BUILD ${MOESCOPE_CACHE_DIR}/llama.cpp-${commit12}-build-${key})
+set(LLAMA_CPP_BIN ${LLAMA_CPP_BUILD}/bin)
+
+if(NOT EXISTS ${LLAMA_CPP_BUILD}/build.ninja)
+    message(STATUS "configuring llama.cpp in ${LLAMA_CPP_BUILD}")
+    execute_process(COMMAND ${CMAKE_COMMAND} -S ${LLAMA_CPP_DIR} -B ${LLAMA_CPP_BUILD} -G Ninja ${llama_options}
+                    OUTPUT_FILE ${CMAKE_BINARY_DIR}/llama-configure.log RESULT_VARIABLE failed)
+    if(failed)
+        message(FATAL_ERROR "llama.cpp does not configure: see ${CMAKE_BINARY_DIR}/llama-configure.log")
+    endif()
+endif()
+
+# One target per ninja run; the lock keeps two builds (presets, several checkouts) from running in one cache at once.
+set(llama_libraries llama llama-common ggml ggml-base ggml-cpu ggml-rpc)
+set(llama_outputs)
+foreach(name llama llama-common ggml ggml-base)
+    list(APPEND llama_outputs ${LLAMA_CPP_BIN}/lib${name}.so)
+endforeach()
+add_custom_target(llama_cpp
+    COMMAND flock ${LLAMA_CPP_BUILD}/.moescope-lock ninja -C ${LLAMA_CPP_BUILD} --quiet ${llama_libraries}
+    BYPRODUCTS ${llama_outputs} USES_TERMINAL COMMENT "llama.cpp libraries")
+set(LLAMA_CPP_PROGRAMS llama-completion llama-server llama-perplexity llama-imatrix llama-speculative-simple
+                       ggml-rpc-server)
+add_custom_target(llama_programs
+    COMMAND flock ${LLAMA_CPP_BUILD}/.moescope-lock ninja -C ${LLAMA_CPP_BUILD} --quiet ${LLAMA_CPP_PROGRAMS}
+    DEPENDS llama_cpp USES_TERMINAL COMMENT "llama.cpp programs that the tests run")
+
+function(llama_import target file)
+    cmake_parse_arguments(arg "" "" "INCLUDES;LIBRARIES" ${ARGN})
+    add_library(${target} INTERFACE IMPORTED GLOBAL)
+    target_include_directories(${target} INTERFACE ${arg_INCLUDES})
+    target_link_libraries(${target} INTERFACE ${LLAMA_CPP_BIN}/lib${file}.so ${arg_LIBRARIES})
+    add_dependencies(${target} llama_cpp)
+endfunction()
+llama_import(llama::ggml ggml-base INCLUDES ${LLAMA_CPP_DIR}/ggml/include)
+llama_import(llama::llama llama INCLUDES ${LLAMA_CPP_DIR}/include
+             LIBRARIES llama::ggml ${LLAMA_CPP_BIN}/libggml.so)
+llama_import(llama::common llama-common INCLUDES ${LLAMA_CPP_DIR}/common ${LLAMA_CPP_DIR}/vendor
+             LIBRARIES llama::llama)
+# Headers alone, for the injected recorder, which must not link what it interposes.
+add_library(llama::headers INTERFACE IMPORTED GLOBAL)
+target_include_directories(llama::headers INTERFACE ${LLAMA_CPP_DIR}/ggml/include ${LLAMA_CPP_DIR}/include)

@@ -1,0 +1,27 @@
+# Flags that every moescope target carries, and the one way to declare a library.
+# llama.cpp is built apart (LlamaCpp.cmake) and gets none of these.
+
+add_compile_options($<$<COMPILE_LANGUAGE:CXX>:-Wall> $<$<COMPILE_LANGUAGE:CXX>:-Wextra>
+                    $<$<COMPILE_LANGUAGE:CXX>:-Wshadow> $<$<COMPILE_LANGUAGE:CXX>:-Wnon-virtual-dtor>)
+
+if(MOESCOPE_SANITIZE)
+    add_compile_options(-fsanitize=${MOESCOPE_SANITIZE} -fno-omit-frame-pointer -fno-sanitize-recover=all)
+    add_link_options(-fsanitize=${MOESCOPE_SANITIZE})
+endif()
+
+find_program(CCACHE ccache)
+if(CCACHE)
+    set(CMAKE_C_COMPILER_LAUNCHER ${CCACHE})
+    set(CMAKE_CXX_COMPILER_LAUNCHER ${CCACHE})
+endif()
+
+# moescope_library(core DEPENDS a b): the static library moescope_core of all *.cpp in this folder.
+# Its public include path is src/, so a header is named by its stage: #include "trace/reader.hpp".
+# What a folder may depend on is fixed in docs/architecture.md; tests/unit checks the includes.
+function(moescope_library name)
+    cmake_parse_arguments(arg "" "" "DEPENDS" ${ARGN})
+    file(GLOB sources CONFIGURE_DEPENDS ${CMAKE_CURRENT_SOURCE_DIR}/*.cpp)
+    add_library(moescope_${name} STATIC ${sources})
+    target_include_directories(moescope_${name} PUBLIC ${PROJECT_SOURCE_DIR}/src ${PROJECT_SOURCE_DIR}/include)
+    target_link_libraries(moescope_${name} PUBLIC ${arg_DEPENDS})
+endfunction()
