@@ -1,0 +1,69 @@
+#pragma once
+
+// Capture inside a program of our own (moescope run, profile, the tests): one interface over both ways in.
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "core/routing.hpp"
+
+struct llama_context_params;
+
+namespace moescope::capture {
+
+// Which layers are recorded. Empty: all.
+class layer_filter {
+public:
+    layer_filter() = default;
+    // "3", "20-24", "0,2,20-24" -> filter. Throws usage_error naming the bad part.
+    explicit layer_filter(const std::string & list);
+    bool has(int32_t il) const;
+
+private:
+    struct range { int32_t first, last; };
+    std::vector<range> ranges_;
+};
+
+// probes: marks and reads the graph through interposed ggml calls; nearly free.
+// callback: ggml's eval callback; splits the graph, but works where calls cannot be interposed. Same results.
+enum class method { probes, callback };
+
+struct capture_options {
+    capture_set  what = capture::ids | capture::weights;
+    layer_filter layers;
+    method       way  = method::probes;
+};
+
+// While it lives, every llama_context of this process that is created *after* it is captured: one sink per stream
+// (llama_context), opened at the context's first real compute. `open` may return null: that stream is not recorded.
+// At most one session of method::probes at a time. Not to be destroyed while a captured context computes.
+class session {
+public:
+    using open_stream = std::function<std::unique_ptr<routing_sink>(uint32_t stream)>;
+
+    session(capture_options options, open_stream open);
+    ~session();   // reads what is pending and closes the sinks
+    session(const session &)             = delete;
+    session & operator=(const session &) = delete;
+
+    // To be called on the parameters of every context that shall be captured (sets the eval callback where that is the method).
+    void prepare(llama_context_params & params);
+
+    // What the following llama_decode calls of this thread are; without it, each token's phase follows from its batch
+    // (see enum phase).
+    void set_phase(phase p);
+
+    void read_pending();              // hands over what is computed but not yet read; after llama_synchronize nothing is
+
+    uint64_t    capture_ns() const;   // time spent so far in marking, reading and sinks
+    std::string failure() const;      // why recording stopped before its time (self-test, sink's error); empty: it did not
+
+private:
+    struct impl;
+    std::unique_ptr<impl> impl_;
+};
+
+}  // namespace moescope::capture

@@ -1,0 +1,35 @@
+#pragma once
+
+// One file per verb. Each adds its subcommand to the app: options, help, and a callback that calls the library and prints.
+// A callback throws usage_error (exit 2) or error (exit 1); verbs with an exit code of their own throw exit_with.
+
+#include <vector>
+
+#include <CLI/CLI.hpp>
+
+namespace moescope::cli {
+
+struct exit_with {
+    int code;
+};
+
+using add_verb = void (*)(CLI::App & app);
+
+// The verbs of this build, in the order in which --help lists them (src/cli/all_verbs.cpp).
+std::vector<add_verb> all_verbs();
+
+void add_record(CLI::App & app);
+void add_run(CLI::App & app);
+void add_profile(CLI::App & app);
+void add_merge(CLI::App & app);
+void add_stats(CLI::App & app);
+void add_info(CLI::App & app);
+void add_check(CLI::App & app);
+void add_analyze(CLI::App & app);
+void add_export(CLI::App & app);
+void add_map(CLI::App & app);
+void add_prune(CLI::App & app);
+void add_report(CLI::App & app);
+void add_serve(CLI::App & app);
+
+}  // namespace moescope::cli

@@ -1,0 +1,7 @@
+#pragma once
+
+namespace moescope {
+
+inline constexpr char version[] = MOESCOPE_VERSION;   // set by CMake from project(VERSION)
+
+}  // namespace moescope

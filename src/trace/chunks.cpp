@@ -1,0 +1,58 @@
+#include "trace/chunks.hpp"
+
+#include "core/error.hpp"
+
+namespace moescope::trace {
+
+chunk_list::chunk_list(const std::string & path) : file_(path) {
+    file_header h = {};
+    if (file_.size() >= sizeof(h)) {
+        std::memcpy(&h, file_.data(), sizeof(h));
+    }
+    if (std::memcmp(h.magic, file_magic, sizeof(h.magic)) != 0) {
+        throw error(file_.size() == 0 ? "the file is empty" : "not a moescope trace")
+            .in(path)
+            .fix("traces are written by moescope record and moescope run");
+    }
+    if (h.version != format_version) {
+        throw error("trace format version " + std::to_string(h.version) + " is not known to this moescope, which reads version " +
+                    std::to_string(format_version))
+            .in(path)
+            .fix("use a newer moescope");
+    }
+    next_ = sizeof(file_header);
+    walk();
+}
+
+bool chunk_list::refresh() {
+    const size_t before = chunks_.size();
+    file_.refresh();
+    walk();
+    return chunks_.size() > before;
+}
+
+void chunk_list::walk() {
+    state_ = {};
+    while (next_ < file_.size()) {
+        const uint64_t left = file_.size() - next_;
+        chunk_header   h;
+        if (left < sizeof(h)) {
+            state_ = {damage::kind::cut, next_, left, "the file ends inside a chunk's header"};
+            return;
+        }
+        std::memcpy(&h, file_.data() + next_, sizeof(h));
+        if (!header_is_whole(h)) {
+            state_ = {damage::kind::broken, next_, left, "a chunk's header is damaged"};
+            return;
+        }
+        const uint64_t body = left - sizeof(h);
+        if (h.size > body || padded(h.size, 8) > body) {
+            state_ = {damage::kind::cut, next_, left, "the file ends inside a chunk"};
+            return;
+        }
+        chunks_.push_back({static_cast<chunk_kind>(h.kind), next_ + sizeof(h), h.size, h.hash});
+        next_ += sizeof(h) + padded(h.size, 8);
+    }
+}
+
+}  // namespace moescope::trace

@@ -1,0 +1,161 @@
+#include "trace/frame.hpp"
+
+#include <algorithm>
+
+namespace moescope::trace {
+
+namespace {
+
+// More than any model has; keeps a hostile file from asking for the whole memory.
+constexpr uint32_t max_blocks = 1u << 16;
+constexpr uint32_t max_width  = 1u << 24;
+
+span<const int32_t> take_i32(decoder & d, size_t n) {
+    return {reinterpret_cast<const int32_t *>(d.take(uint64_t(n) * sizeof(int32_t))), n};
+}
+
+void check_ids(const decoder & d, const block_rows & b) {
+    const size_t n = size_t(b.n_rows) * b.layout->n_expert_used;
+    b.visit_ids([&](auto * ids) {
+        uint32_t largest = 0;
+        for (size_t i = 0; i < n; ++i) {
+            largest = std::max<uint32_t>(largest, ids[i]);
+        }
+        if (n > 0 && largest >= b.layout->n_expert) {
+            d.fail("an expert id that the layer does not have");
+        }
+    });
+}
+
+void read_block(decoder & d, uint32_t rows, uint32_t value_bytes, uint32_t n_tokens, block_rows & b,
+                std::vector<float> & floats) {
+    b.n_rows    = rows & rows_mask;
+    b.row_token = {};
+    if (rows & rows_have_tokens) {
+        b.row_token = take_i32(d, b.n_rows);
+        for (const int32_t t : b.row_token) {
+            if (t < -1 || t >= static_cast<int32_t>(n_tokens)) {
+                d.fail("a row of a token that the frame does not have");
+            }
+        }
+    } else if (b.n_rows > n_tokens) {
+        d.fail("more rows than tokens");
+    }
+    b.ids = d.take(uint64_t(b.n_rows) * b.layout->n_expert_used * b.layout->id_bytes());
+    d.skip_padding(4);
+    check_ids(d, b);
+    for (size_t i = 0; i < n_float_columns; ++i) {
+        b.values[i] = nullptr;
+        if (!b.layout->columns.has(float_columns[i])) {
+            continue;
+        }
+        const uint64_t  n  = uint64_t(b.n_rows) * b.layout->width(float_columns[i]);
+        const uint8_t * at = d.take(n * value_bytes);
+        if (value_bytes == 4) {
+            b.values[i] = reinterpret_cast<const float *>(at);
+            continue;
+        }
+        d.skip_padding(4);
+        const auto * half  = reinterpret_cast<const uint16_t *>(at);
+        const size_t start = floats.size();
+        for (uint64_t j = 0; j < n; ++j) {
+            floats.push_back(from_f16(half[j]));
+        }
+        b.values[i] = floats.data() + start;   // reserved by read_frame_body: does not move
+    }
+}
+
+}  // namespace
+
+graph_layout read_layout(decoder & d, std::vector<uint32_t> & value_bytes) {
+    const uint32_t n = d.value<uint32_t>();
+    if (n > max_blocks) {
+        d.fail("a layout of " + std::to_string(n) + " blocks");
+    }
+    graph_layout layout;
+    for (uint32_t i = 0; i < n; ++i) {
+        const auto r = d.value<block_record>();
+        if (r.n_expert == 0 || r.n_expert_used == 0 || r.n_expert > max_width || r.n_expert_used > max_width ||
+            r.n_embd > max_width || (r.value_bytes != 4 && r.value_bytes != 2)) {
+            d.fail("a layout that cannot be");
+        }
+        block_layout b;
+        b.layer         = r.layer;
+        b.block         = r.block;
+        b.n_expert      = r.n_expert;
+        b.n_expert_used = r.n_expert_used;
+        b.n_embd        = r.n_embd;
+        b.flags         = r.flags;
+        b.columns       = capture_set::from_bits(r.columns);
+        b.weight_sum    = r.weight_sum;
+        layout.push_back(b);
+        value_bytes.push_back(r.value_bytes);
+    }
+    return layout;
+}
+
+access_list read_access(decoder & d) {
+    access_list    list;
+    const uint32_t n = d.value<uint32_t>();
+    for (uint32_t i = 0; i < n; ++i) {
+        access_entry e;
+        e.op    = d.text();
+        e.dst   = d.text();
+        e.layer = d.value<int32_t>();
+        e.block = d.value<int32_t>();
+        const uint32_t n_sources = d.value<uint32_t>();
+        for (uint32_t s = 0; s < n_sources; ++s) {
+            e.sources.push_back(d.text());
+        }
+        list.push_back(std::move(e));
+    }
+    return list;
+}
+
+expert_counts read_counts(decoder & d, const counts_header & h, const graph_layout & layout) {
+    expert_counts c;
+    c.layout   = layout;
+    c.tokens   = h.tokens;
+    c.decoded  = h.decoded;
+    c.ubatches = h.ubatches;
+    for (const block_layout & l : layout) {
+        expert_counts::block b;
+        b.rows         = d.value<uint64_t>();
+        b.rows_decoded = d.value<uint64_t>();
+        const uint8_t * at = d.take(uint64_t(l.n_expert) * sizeof(uint64_t));
+        b.count.resize(l.n_expert);
+        std::memcpy(b.count.data(), at, b.count.size() * sizeof(uint64_t));
+        c.blocks.push_back(std::move(b));
+    }
+    return c;
+}
+
+void read_frame_body(decoder & d, const frame_header & h, const graph_layout & layout,
+                     const std::vector<uint32_t> & value_bytes, routed_ubatch & u, std::vector<block_rows> & blocks,
+                     std::vector<float> & floats) {
+    if (h.n_blocks != layout.size()) {
+        d.fail("a frame of " + std::to_string(h.n_blocks) + " blocks where the layout has " + std::to_string(layout.size()));
+    }
+    u.token  = take_i32(d, h.n_tokens);
+    u.pos    = take_i32(d, h.n_tokens);
+    u.seq    = take_i32(d, h.n_tokens);
+    u.phases = {d.take(h.n_tokens), h.n_tokens};
+    d.skip_padding(4);
+    const span<const int32_t> rows = take_i32(d, h.n_blocks);
+
+    floats.clear();
+    uint64_t widened = 0;
+    for (const uint32_t bytes : value_bytes) {
+        widened = bytes == 2 ? d.left() / 2 : widened;   // at most this many values lie in the frame
+    }
+    floats.reserve(widened);
+
+    blocks.resize(h.n_blocks);
+    for (uint32_t i = 0; i < h.n_blocks; ++i) {
+        blocks[i].layout = &layout[i];
+        read_block(d, static_cast<uint32_t>(rows[i]), value_bytes[i], h.n_tokens, blocks[i], floats);
+    }
+    u.blocks = {blocks.data(), blocks.size()};
+}
+
+}  // namespace moescope::trace

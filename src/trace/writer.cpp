@@ -1,0 +1,291 @@
+#include "trace/writer.hpp"
+
+#include <algorithm>
+
+#include "core/error.hpp"
+#include "core/version.hpp"
+
+namespace moescope::trace {
+
+namespace {
+
+text_pairs model_pairs(const model_info & m) {
+    text_pairs p = {
+        {"architecture", m.architecture},
+        {"name", m.name},
+        {"file", m.file},
+        {"file_size", std::to_string(m.file_size)},
+        {"n_layer", std::to_string(m.n_layer)},
+        {"n_expert", std::to_string(m.n_expert)},
+        {"n_expert_used", std::to_string(m.n_expert_used)},
+        {"n_embd", std::to_string(m.n_embd)},
+        {"n_vocab", std::to_string(m.n_vocab)},
+    };
+    for (const auto & [key, value] : m.metadata) {
+        p.emplace_back("meta." + key, value);
+    }
+    return p;
+}
+
+}  // namespace
+
+std::string part_path(const std::string & path, uint32_t part) {
+    if (part == 1) {
+        return path;
+    }
+    const std::string suffix = ".moetrace";
+    const bool        named  = path.size() > suffix.size() && path.compare(path.size() - suffix.size(), suffix.size(), suffix) == 0;
+    const std::string stem   = named ? path.substr(0, path.size() - suffix.size()) : path;
+    return stem + ".part" + std::to_string(part) + (named ? suffix : "");
+}
+
+trace_writer::trace_writer(std::string path, trace_head head, writer_options options)
+    : path_(std::move(path)), head_(std::move(head)), options_(options) {
+    open_part();
+}
+
+trace_writer::~trace_writer() {
+    try {
+        if (!finished_) {
+            flush();
+        }
+    } catch (const error &) {
+        // Nobody is left to tell; the file reads up to its last whole chunk.
+    }
+}
+
+void trace_writer::open_part() {
+    sink_ = open_file_sink(part_path(path_, part_), options_.existing);
+
+    file_header file = {};
+    std::memcpy(file.magic, file_magic, sizeof(file.magic));
+    file.version = format_version;
+
+    encoder head;
+    head.pairs({
+        {"moescope", version},
+        {"trace_id", std::to_string(head_.trace_id)},
+        {"part", std::to_string(part_)},
+        {"stream", std::to_string(head_.stream)},
+        {"program", head_.program},
+        {"pid", std::to_string(head_.pid)},
+        {"started_unix_ns", std::to_string(head_.started_unix_ns)},
+        {"captured", to_string(head_.captured)},
+        {"mode", options_.counts_only ? "counts" : "rows"},
+    });
+    // File header and head go out in one write, so that a trace never exists without its head.
+    encoder first;
+    first.value(file);
+    first.value(make_chunk_header(chunk_kind::head, head.data(), head.size()));
+    first.raw(head.data(), head.size());
+    first.pad(8);
+    sink_->write(first.data(), first.size());
+}
+
+void trace_writer::roll_over() {
+    const std::string next = part_path(path_, part_ + 1);
+    encoder           end;
+    end.pairs({{"reason", "goes on in the next part"}, {"next", next.substr(next.find_last_of('/') + 1)}});
+    put(chunk_kind::end, end);
+    bytes_before_ += sink_->size();
+    part_ += 1;
+    open_part();
+    if (has_model_) {
+        put_model();
+    }
+    for (const graph_layout & l : layouts_) {
+        put_layout(l);
+    }
+    for (const access_list & a : access_lists_) {
+        put_access(a);
+    }
+}
+
+void trace_writer::put(chunk_kind kind, const encoder & payload) {
+    encoder whole;
+    whole.value(make_chunk_header(kind, payload.data(), payload.size()));
+    whole.raw(payload.data(), payload.size());
+    whole.pad(8);
+    sink_->write(whole.data(), whole.size());
+}
+
+void trace_writer::model(const model_info & m) {
+    model_     = m;
+    has_model_ = true;
+    put_model();
+}
+
+void trace_writer::put_model() {
+    encoder payload;
+    payload.pairs(model_pairs(model_));
+    put(chunk_kind::model, payload);
+}
+
+void trace_writer::piece(int32_t token, const std::string & text) {
+    pieces_.value(token);
+    pieces_.text(text);
+}
+
+uint32_t trace_writer::access(const access_list & list) {
+    const auto it = std::find(access_lists_.begin(), access_lists_.end(), list);
+    if (it != access_lists_.end()) {
+        return static_cast<uint32_t>(it - access_lists_.begin()) + 1;
+    }
+    access_lists_.push_back(list);
+    put_access(list);
+    return static_cast<uint32_t>(access_lists_.size());
+}
+
+void trace_writer::put_access(const access_list & list) {
+    encoder payload;
+    payload.value(static_cast<uint32_t>(list.size()));
+    for (const access_entry & e : list) {
+        payload.text(e.op);
+        payload.text(e.dst);
+        payload.value(e.layer);
+        payload.value(e.block);
+        payload.value(static_cast<uint32_t>(e.sources.size()));
+        for (const std::string & s : e.sources) {
+            payload.text(s);
+        }
+    }
+    put(chunk_kind::access, payload);
+}
+
+uint32_t trace_writer::layout_number(const graph_layout & layout) {
+    const auto it = std::find(layouts_.begin(), layouts_.end(), layout);
+    if (it != layouts_.end()) {
+        return static_cast<uint32_t>(it - layouts_.begin());
+    }
+    layouts_.push_back(layout);
+    put_layout(layout);
+    return static_cast<uint32_t>(layouts_.size()) - 1;
+}
+
+void trace_writer::put_layout(const graph_layout & layout) {
+    encoder payload;
+    payload.value(static_cast<uint32_t>(layout.size()));
+    for (const block_layout & l : layout) {
+        const block_record r = {l.layer, l.block, l.n_expert, l.n_expert_used, l.n_embd, l.flags, l.columns.bits(),
+                                l.weight_sum, options_.f16 ? 2u : 4u, 0};
+        payload.value(r);
+    }
+    put(chunk_kind::layout, payload);
+}
+
+void trace_writer::ubatch(const routed_ubatch & u) {
+    counts_.add(u);
+    const uint32_t layout = layout_number(*u.layout);
+    if (!options_.counts_only) {
+        encode_frame(u, layout);
+    }
+    if (frames_.size() >= options_.flush_bytes || u.time_ns - flushed_ns_ >= flush_interval_ns(u.time_ns)) {
+        flush();
+        flushed_ns_ = u.time_ns;
+    }
+}
+
+uint64_t trace_writer::flush_interval_ns(uint64_t now_ns) const {
+    // Every counts chunk repeats all counts: let their distance grow with the run, so that days stay small.
+    return options_.counts_only ? std::max(options_.flush_ns, now_ns / 64) : options_.flush_ns;
+}
+
+void trace_writer::encode_frame(const routed_ubatch & u, uint32_t layout) {
+    const size_t start = frames_.size();
+    frame_header h     = {};
+    h.layout   = layout;
+    h.time_ns  = u.time_ns;
+    h.batch    = u.batch;
+    h.access   = u.access;
+    h.n_tokens = u.n_tokens();
+    h.n_blocks = static_cast<uint32_t>(u.blocks.size());
+    frames_.value(h);
+    frames_.raw(u.token.data(), u.token.size() * sizeof(int32_t));
+    frames_.raw(u.pos.data(), u.pos.size() * sizeof(int32_t));
+    frames_.raw(u.seq.data(), u.seq.size() * sizeof(int32_t));
+    frames_.raw(u.phases.data(), u.phases.size());
+    frames_.pad(4);
+    for (const block_rows & b : u.blocks) {
+        frames_.value(b.n_rows | (b.row_token.empty() ? 0 : rows_have_tokens));
+    }
+    for (const block_rows & b : u.blocks) {
+        encode_block(b);
+    }
+    frames_.pad(8);   // so that the next frame's 64-bit time is aligned
+    frames_.at<frame_header>(start)->size = static_cast<uint32_t>(frames_.size() - start);
+}
+
+void trace_writer::encode_block(const block_rows & b) {
+    frames_.raw(b.row_token.data(), b.row_token.size() * sizeof(int32_t));
+    frames_.raw(b.ids, size_t(b.n_rows) * b.layout->n_expert_used * b.layout->id_bytes());
+    frames_.pad(4);
+    for (size_t i = 0; i < n_float_columns; ++i) {
+        if (b.layout->columns.has(float_columns[i])) {
+            encode_column(b.values[i], size_t(b.n_rows) * b.layout->width(float_columns[i]));
+        }
+    }
+}
+
+void trace_writer::encode_column(const float * values, size_t n) {
+    if (!options_.f16) {
+        frames_.raw(values, n * sizeof(float));
+        return;
+    }
+    auto * out = static_cast<uint16_t *>(frames_.grow(n * sizeof(uint16_t)));
+    for (size_t i = 0; i < n; ++i) {
+        out[i] = to_f16(values[i]);
+    }
+    frames_.pad(4);
+}
+
+void trace_writer::flush() {
+    if (options_.max_size > 0 && sink_->size() + frames_.size() + pieces_.size() > options_.max_size &&
+        frames_.size() > 0 && sink_->size() > 4096) {
+        roll_over();
+    }
+    if (pieces_.size() > 0) {
+        put(chunk_kind::pieces, pieces_);
+        pieces_.clear();
+    }
+    if (frames_.size() > 0) {
+        put(chunk_kind::rows, frames_);
+        frames_.clear();
+    }
+    if (options_.counts_only) {
+        put_counts();
+    }
+}
+
+void trace_writer::put_counts() {
+    const uint32_t layout = layout_number(counts_.layout);
+    scratch_.clear();
+    scratch_.value(counts_header{layout, 0, counts_.tokens, counts_.decoded, counts_.ubatches});
+    for (const expert_counts::block & b : counts_.blocks) {
+        scratch_.value(b.rows);
+        scratch_.value(b.rows_decoded);
+        scratch_.raw(b.count.data(), b.count.size() * sizeof(uint64_t));
+    }
+    put(chunk_kind::counts, scratch_);
+}
+
+void trace_writer::note(const std::string & text) {
+    encoder payload;
+    payload.raw(text.data(), text.size());
+    put(chunk_kind::note, payload);
+}
+
+void trace_writer::finish(const trace_end & end) {
+    finished_ = true;
+    flush();
+    encoder payload;
+    payload.pairs({
+        {"reason", end.reason},
+        {"ubatches", std::to_string(counts_.ubatches)},
+        {"tokens", std::to_string(counts_.tokens)},
+        {"run_ns", std::to_string(end.run_ns)},
+        {"capture_ns", std::to_string(end.capture_ns)},
+    });
+    put(chunk_kind::end, payload);
+}
+
+}  // namespace moescope::trace
