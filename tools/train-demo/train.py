@@ -102,7 +102,8 @@ class Trainer:
         self.shared = SharedState(self.model, args.workers, args.weight_decay)
         self.checkpoint = Checkpoint(args.work, self.cfg, self.shared)
         self.first_step, self.seconds = self.checkpoint.load()
-        self.stop = torch.zeros(1).share_memory_()
+        # a signal sets the first in the parent; worker 0 copies it once a step, so that all stop at the same step
+        self.stop_asked, self.stop = torch.zeros(1).share_memory_(), torch.zeros(1).share_memory_()
 
     def step(self, rank, step):
         args = self.args
@@ -123,6 +124,7 @@ class Trainer:
             step += 1
             if rank == 0:
                 self.report(step, progress)
+                self.stop.copy_(self.stop_asked)
             self.shared.barrier.wait()
         if rank == 0:
             self.checkpoint.save(step, progress.seconds())
@@ -135,17 +137,10 @@ class Trainer:
         if step % self.args.eval_every == 0:
             losses = held_out_losses(self.model, self.held_out, self.cfg.n_ctx)
             print("held-out nats per token:", {d: round(v, 3) for d, v in losses.items()}, flush=True)
-        if self.stop_asked.value:
-            self.stop.fill_(1)
 
     def run(self):
-        self.stop_asked = torch.multiprocessing.get_context("fork").Value("b", 0)
-
-        def ask_to_stop(*_):
-            self.stop_asked.value = 1
-
         for s in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(s, ask_to_stop)
+            signal.signal(s, lambda *_: self.stop_asked.fill_(1))
         print("training tokens:", {d: len(self.train[d]) for d in DOMAINS}, flush=True)
         return run_workers(self.args.workers, self.work)
 

@@ -7,6 +7,7 @@ Parameters, gradients and optimizer state are flat vectors in shared memory; wor
 and does AdamW for that slice only.
 """
 import math
+from multiprocessing import connection
 
 import torch
 import torch.multiprocessing as mp
@@ -71,11 +72,19 @@ class SharedState:
 
 
 def run_workers(n_worker, work):
-    """Forks n_worker processes that run work(rank) and waits for them."""
+    """Forks n_worker processes that run work(rank) and waits for them; True if all went well.
+
+    If one fails the others would wait for it for ever, so they are ended."""
     context = mp.get_context("fork")
     processes = [context.Process(target=work, args=(rank,)) for rank in range(n_worker)]
     for p in processes:
         p.start()
-    for p in processes:
-        p.join()
+    running = {p.sentinel: p for p in processes}
+    while running:
+        for sentinel in connection.wait(running):
+            finished = running.pop(sentinel)
+            finished.join()
+            if finished.exitcode != 0:
+                for p in running.values():
+                    p.kill()
     return all(p.exitcode == 0 for p in processes)

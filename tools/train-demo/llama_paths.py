@@ -1,0 +1,18 @@
+"""Where scripts/setup and the build leave llama.cpp, as defaults for options."""
+import os
+from pathlib import Path
+
+
+def newest(pattern):
+    base = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache"))
+    cache = Path(os.environ.get("MOESCOPE_CACHE", base / "moescope"))
+    found = sorted(cache.glob(pattern), key=lambda path: path.stat().st_mtime)
+    return found[-1] if found else None
+
+
+def default_source():
+    return newest("llama.cpp-" + "[0-9a-f]" * 12)
+
+
+def default_build():
+    return newest("llama.cpp-*-build-*")
