@@ -78,6 +78,7 @@ int main(int argc, char ** argv) {
     }, nullptr);
     llama_model_params params = llama_model_default_params();
     params.vocab_only = mode == "tokenize";
+    params.use_extra_bufts = false;  // ggml's AMX kernels crash (SIGILL) when built with GCC 12
     params.progress_callback = [](float, void *) { return true; };  // else it prints dots
     std::unique_ptr<llama_model, decltype(&llama_model_free)> model(llama_model_load_from_file(argv[1], params),
                                                                     llama_model_free);
