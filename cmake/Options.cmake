@@ -21,6 +21,7 @@ endif()
 function(moescope_library name)
     cmake_parse_arguments(arg "" "" "DEPENDS" ${ARGN})
     file(GLOB sources CONFIGURE_DEPENDS ${CMAKE_CURRENT_SOURCE_DIR}/*.cpp)
+    list(FILTER sources EXCLUDE REGEX "/main.cpp$")   # an executable's, where the folder has one
     add_library(moescope_${name} STATIC ${sources})
     target_include_directories(moescope_${name} PUBLIC ${PROJECT_SOURCE_DIR}/src ${PROJECT_SOURCE_DIR}/include)
     target_link_libraries(moescope_${name} PUBLIC ${arg_DEPENDS})
