@@ -209,6 +209,10 @@ const std::string * trace_reader::piece(int32_t token) const {
     return it == pieces_.end() ? nullptr : &it->second;
 }
 
+const expert_counts * trace_reader::stored_counts() const {
+    return info_.counts_only ? &stored_counts_ : nullptr;
+}
+
 bool trace_reader::next(routed_ubatch & u) {
     return next_at(at_, u, blocks_, floats_);
 }

@@ -11,31 +11,9 @@
 #include "core/routing.hpp"
 #include "trace/chunks.hpp"
 #include "trace/counts.hpp"
+#include "trace/source.hpp"
 
 namespace moescope::trace {
-
-// What a trace says about itself.
-struct trace_info {
-    std::string path;              // as opened, of the first part
-    std::string program;           // that ran
-    std::string writer_version;    // of moescope
-    int64_t     pid             = 0;
-    uint32_t    stream          = 1;
-    uint64_t    started_unix_ns = 0;
-    std::string captured;          // the capture list that was asked for
-    bool        counts_only     = false;
-
-    uint32_t    n_parts         = 1;
-    uint64_t    bytes           = 0;   // of all parts
-    bool        ended           = false;   // the program came to its end; false: killed, or still running
-    std::string end_reason;
-    uint64_t    run_ns          = 0;   // 0 when not ended
-    uint64_t    capture_ns      = 0;
-    std::vector<std::string> notes;
-
-    uint64_t    lost_bytes      = 0;   // at the end of a file that was cut; not part of anything read
-    uint64_t    lost_offset     = 0;
-};
 
 // Reads a trace (all its parts as one) in order, in place from the mapped file, in bounded memory.
 //
@@ -45,24 +23,21 @@ struct trace_info {
 // A trace that was cut reads up to its last whole chunk; info().lost_bytes says what is missing. A damaged one (a hash
 // that does not fit, a length that cannot be) throws moescope::error naming file and offset: nothing after the damage is
 // handed out.
-class trace_reader {
+class trace_reader final : public trace_source {
 public:
     explicit trace_reader(const std::string & path);
 
-    const trace_info & info() const { return info_; }
-    const model_info & model() const { return model_; }
+    const trace_info & info() const override { return info_; }
+    const model_info & model() const override { return model_; }
     // All layouts of the trace. Most traces have one or two (the last layer may differ between prefill and decode).
     const std::vector<graph_layout> & layouts() const { return layouts_; }
-    // Every (layer, block) of any layout, by layer and block, with the union of their columns.
-    graph_layout blocks() const;
-    const std::vector<access_list> & access_lists() const { return access_lists_; }
+    graph_layout                     blocks() const override;
+    const std::vector<access_list> & access_lists() const override { return access_lists_; }
+    const std::string *              piece(int32_t token) const override;
+    const expert_counts *            stored_counts() const override;
 
-    // The token's text as the tokenizer renders it, or null where the trace does not know it.
-    const std::string * piece(int32_t token) const;
-
-    // The next ubatch; false at the end. The views in it live until the next call.
-    bool next(routed_ubatch & u);
-    void rewind();
+    bool next(routed_ubatch & u) override;
+    void rewind() override;
 
     // For a trace that is still being written: looks for more and returns whether next() has something new.
     bool refresh();

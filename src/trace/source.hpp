@@ -1,0 +1,72 @@
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "core/routing.hpp"
+#include "trace/counts.hpp"
+
+namespace moescope::trace {
+
+// What a trace says about itself. A foreign log leaves empty or 0 what it does not know.
+struct trace_info {
+    std::string path;              // as opened, of the first part
+    std::string format = "moetrace";   // or the foreign format's name
+    std::string program;           // that ran
+    std::string writer_version;    // of moescope
+    int64_t     pid             = 0;
+    uint32_t    stream          = 1;
+    uint64_t    started_unix_ns = 0;
+    std::string captured;          // the capture list that was asked for
+    bool        counts_only     = false;   // no rows: next() gives nothing, stored_counts() everything
+
+    uint32_t    n_parts         = 1;
+    uint64_t    bytes           = 0;   // of all parts
+    bool        ended           = false;   // the program came to its end; false: killed, or still running
+    std::string end_reason;
+    uint64_t    run_ns          = 0;   // 0 when not ended
+    uint64_t    capture_ns      = 0;
+    std::vector<std::string> notes;
+
+    uint64_t    lost_bytes      = 0;   // at the end of a file that was cut; not part of anything read
+    uint64_t    lost_offset     = 0;
+};
+
+// Routed ubatches in the order in which they ran, whatever file they come from: a trace or a foreign log.
+//
+//     const auto source = open_source("x.moetrace");
+//     for (routed_ubatch u; source->next(u);) { … }
+//
+// A source reads in bounded memory. What a foreign log does not say is absent from its columns or -1; a log that names
+// experts without their number has layouts whose n_expert is the largest id + 1, and says so in info().notes.
+class trace_source {
+public:
+    virtual ~trace_source() = default;
+
+    virtual const trace_info & info() const  = 0;
+    virtual const model_info & model() const = 0;
+    // Every (layer, block) of any graph of the source, by layer and block, with the union of their columns. Complete
+    // before the first next().
+    virtual graph_layout blocks() const = 0;
+
+    // The token's text as the tokenizer renders it, or null where the source does not know it.
+    virtual const std::string * piece(int32_t /*token*/) const { return nullptr; }
+    // Numbered from 1 in routed_ubatch::access.
+    virtual const std::vector<access_list> & access_lists() const {
+        static const std::vector<access_list> none;
+        return none;
+    }
+    // The counts of a source without rows (info().counts_only), else null.
+    virtual const expert_counts * stored_counts() const { return nullptr; }
+
+    // The next ubatch; false at the end. The views in it live until the next call. Throws error where the file is damaged.
+    virtual bool next(routed_ubatch & u) = 0;
+    virtual void rewind()                = 0;
+};
+
+// Opens a trace, or a foreign log by what its beginning looks like. Throws error naming the path.
+std::unique_ptr<trace_source> open_source(const std::string & path);
+
+}  // namespace moescope::trace
