@@ -1,0 +1,209 @@
+#include "gguf_builder.hpp"
+
+#include "core/error.hpp"
+#include "gguf/model_file.hpp"
+
+#include <fstream>
+#include <gtest/gtest.h>
+#include <limits>
+
+using namespace moescope;
+using namespace moescope::test;
+
+namespace {
+
+gguf_builder two_tensors() {
+    gguf_builder b;
+    b.add_string("general.architecture", "llama");
+    b.add_u32("llama.block_count", 1);
+    b.add_tensor("a.weight", GGML_TYPE_F32, {16});
+    b.add_tensor("b.weight", GGML_TYPE_F32, {16});
+    return b;
+}
+
+// What opening the file says, or nothing where it opens.
+std::string refusal(const std::string & path) {
+    try {
+        const model_file model(path);
+        return {};
+    } catch (const error & e) {
+        return e.what();
+    }
+}
+
+std::string refusal(const gguf_builder & b) {
+    const temp_dir dir;
+    return refusal(b.write(dir / "m.gguf"));
+}
+
+std::string refusal_of_bytes(const std::string & bytes) {
+    const temp_dir dir;
+    std::ofstream(dir / "m.gguf", std::ios::binary).write(bytes.data(), static_cast<std::streamsize>(bytes.size()));
+    return refusal(dir / "m.gguf");
+}
+
+std::string file_bytes(const gguf_builder & b) {
+    const temp_dir dir;
+    std::ifstream  in(b.write(dir / "m.gguf"), std::ios::binary);
+    return {std::istreambuf_iterator<char>(in), {}};
+}
+
+#define EXPECT_SAYS(text, part) EXPECT_NE((text).find(part), std::string::npos) << "says: " << (text)
+
+}  // namespace
+
+TEST(GgufHeader, a_sound_file_opens) {
+    EXPECT_EQ(refusal(two_tensors()), "");
+}
+
+// Whatever byte a download stops at, the file is refused with a message and never read past its end.
+TEST(GgufHeader, every_truncation_is_refused) {
+    const std::string whole = file_bytes(two_tensors());
+    for (size_t n = 0; n < whole.size(); ++n) {
+        EXPECT_NE(refusal_of_bytes(whole.substr(0, n)), "") << n << " of " << whole.size();
+    }
+    EXPECT_EQ(refusal_of_bytes(whole), "");
+}
+
+// Every single byte of the header set to each of a few nasty values: opens or is refused, but does not abort or hang.
+TEST(GgufHeader, no_single_byte_aborts) {
+    const std::string whole = file_bytes(two_tensors());
+    const size_t      head  = two_tensors().header().size();
+    const temp_dir    dir;
+    int               n_refused = 0;
+    for (size_t i = 0; i < head; ++i) {
+        for (const unsigned char value : {0x00, 0x01, 0x7f, 0x80, 0xff}) {
+            std::string bytes = whole;
+            bytes[i]          = static_cast<char>(value);
+            std::ofstream(dir / "m.gguf", std::ios::binary).write(bytes.data(), static_cast<std::streamsize>(bytes.size()));
+            n_refused += refusal(dir / "m.gguf").empty() ? 0 : 1;
+        }
+    }
+    EXPECT_GT(n_refused, 100);
+}
+
+TEST(GgufHeader, wrong_magic_and_versions) {
+    gguf_builder b = two_tensors();
+    b.magic        = "GGML";
+    EXPECT_SAYS(refusal(b), "not a GGUF file");
+    for (const uint32_t version : {0u, 1u, 4u}) {
+        b         = two_tensors();
+        b.version = version;
+        EXPECT_SAYS(refusal(b), "version");
+    }
+    b         = two_tensors();
+    b.version = 0x03000000;
+    EXPECT_SAYS(refusal(b), "byte order");
+    EXPECT_SAYS(refusal("/nonexistent.gguf"), "cannot open");
+    EXPECT_SAYS(refusal("/tmp"), "regular file");
+}
+
+TEST(GgufHeader, huge_counts) {
+    for (const uint64_t n : {uint64_t(1) << 20, uint64_t(1) << 40, std::numeric_limits<uint64_t>::max()}) {
+        gguf_builder b       = two_tensors();
+        b.n_tensors_override = n;
+        EXPECT_SAYS(refusal(b), "number of tensors");
+        b               = two_tensors();
+        b.n_kv_override = n;
+        EXPECT_SAYS(refusal(b), "number of metadata keys");
+    }
+    gguf_builder b = two_tensors();
+    b.add_array("big", GGUF_TYPE_UINT64, std::numeric_limits<uint64_t>::max() / 8 + 2);   // times 8 wraps to 8
+    EXPECT_SAYS(refusal(b), "more than the file can");
+    b = two_tensors();
+    b.add_array("big", GGUF_TYPE_STRING, uint64_t(1) << 60);
+    EXPECT_SAYS(refusal(b), "more than the file can");
+}
+
+TEST(GgufHeader, strings_without_end) {
+    for (const uint64_t n : {uint64_t(1) << 31, uint64_t(1) << 63, std::numeric_limits<uint64_t>::max()}) {
+        gguf_builder b = two_tensors();
+        b.add_key("s", GGUF_TYPE_STRING);
+        gguf_builder::put(b.raw_metadata(), n);
+        EXPECT_SAYS(refusal(b), "past the end of the file");
+    }
+}
+
+TEST(GgufHeader, types_that_ggml_would_abort_on) {
+    gguf_builder b    = two_tensors();
+    b.tensors[0].type = 4711;
+    EXPECT_SAYS(refusal(b), "does not know");
+    b                 = two_tensors();
+    b.tensors[0].type = 4;   // Q4_2, removed long ago
+    EXPECT_SAYS(refusal(b), "does not know");
+    b = two_tensors();
+    b.add_key("k", 99);
+    EXPECT_SAYS(refusal(b), "unknown type");
+    b = two_tensors();
+    b.add_array("k", GGUF_TYPE_ARRAY, 1);
+    gguf_builder::put(b.raw_metadata(), uint64_t(0));
+    EXPECT_SAYS(refusal(b), "arrays of arrays");
+    b = two_tensors();
+    b.add_u16("general.alignment", 32);
+    EXPECT_SAYS(refusal(b), "general.alignment");
+    b = two_tensors();
+    b.add_u32("general.alignment", 24);
+    EXPECT_SAYS(refusal(b), "power of two");
+}
+
+TEST(GgufHeader, shapes_that_overflow) {
+    const int64_t big = int64_t(1) << 32;
+    for (const std::vector<int64_t> & ne : {std::vector<int64_t>{big, big}, {big, big, big, big}, {int64_t(1) << 62, 4},
+                                            {3, int64_t(1) << 62}, {std::numeric_limits<int64_t>::max()}}) {
+        gguf_builder b  = two_tensors();
+        b.tensors[1].ne = ne;
+        EXPECT_SAYS(refusal(b), "64 bits");
+    }
+    gguf_builder b  = two_tensors();
+    b.tensors[1].ne = {-16};
+    EXPECT_SAYS(refusal(b), "negative");
+    b               = two_tensors();
+    b.tensors[1].ne = {1, 1, 1, 1, 16};
+    EXPECT_SAYS(refusal(b), "dimensions");
+    b                 = two_tensors();
+    b.tensors[1].type = GGML_TYPE_Q4_0;
+    EXPECT_SAYS(refusal(b), "block");
+}
+
+TEST(GgufHeader, names) {
+    gguf_builder b    = two_tensors();
+    b.tensors[1].name = "a.weight";
+    EXPECT_SAYS(refusal(b), "twice");
+    b                 = two_tensors();
+    b.tensors[1].name = std::string(64, 'x');
+    EXPECT_SAYS(refusal(b), "tensor name");
+    b                 = two_tensors();
+    b.tensors[1].name = std::string("a.weight\0b", 10);   // ggml would read this as a.weight
+    EXPECT_SAYS(refusal(b), "NUL");
+    b = two_tensors();
+    b.add_u32("llama.block_count", 2);
+    EXPECT_SAYS(refusal(b), "twice");
+}
+
+TEST(GgufHeader, the_check_names_overlapping_pairs) {
+    const temp_dir dir;
+    gguf_builder   b    = two_tensors();
+    b.add_tensor("c.weight", GGML_TYPE_F32, {16});
+    b.tensors[2].offset = 96;   // the second half of b
+    const std::string path = b.write(dir / "m.gguf");
+    EXPECT_SAYS(refusal(path), "overlap");
+    const auto problems = check_model_layout(path);
+    ASSERT_EQ(problems.size(), 1u);
+    EXPECT_SAYS(problems[0], "'b.weight' and 'c.weight' overlap by 32 bytes");
+}
+
+TEST(GgufHeader, the_check_finds_misplaced_tensors) {
+    const temp_dir dir;
+    gguf_builder   b    = two_tensors();
+    b.tensors[1].offset = 72;
+    EXPECT_SAYS(check_model_layout(b.write(dir / "misaligned.gguf")).at(0), "not a multiple of the alignment");
+    b.tensors[1].offset = 128;
+    EXPECT_SAYS(check_model_layout(b.write(dir / "gap.gguf")).at(0), "where 64 is expected");
+    b                   = two_tensors();
+    b.tensors[1].offset = std::numeric_limits<uint64_t>::max() - 31;
+    b.tensors[1].size   = 0;
+    const std::string path = dir / "outside.gguf";
+    std::ofstream(path, std::ios::binary) << b.header() << std::string(256, '\0');
+    EXPECT_SAYS(check_model_layout(path).at(0), "outside the file");
+    EXPECT_TRUE(check_model_layout(two_tensors().write(dir / "sound.gguf")).empty());
+}
