@@ -3,7 +3,9 @@
 namespace moescope::cli {
 
 std::vector<add_verb> all_verbs() {
-    return {};
+    return {
+        add_map,
+    };
 }
 
 }  // namespace moescope::cli

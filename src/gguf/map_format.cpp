@@ -69,6 +69,8 @@ std::string totals_json(const memory_map & map) {
 
 }  // namespace
 
+std::string map_totals_to_json(const memory_map & map) { return totals_json(map) + "\n"; }
+
 std::string map_to_csv(const memory_map & map, const model_file & model, bool absolute) {
     const bool         is_split = model.parts().size() > 1;
     fmt::memory_buffer out;

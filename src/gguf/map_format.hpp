@@ -14,4 +14,7 @@ std::string map_to_csv(const memory_map & map, const model_file & model, bool ab
 // The memory map as JSON (memory-map.json): model, files, totals, and the list tensors. docs/memory-map.md.
 std::string map_to_json(const memory_map & map, const model_file & model);
 
+// Its totals alone, as one JSON object.
+std::string map_totals_to_json(const memory_map & map);
+
 }  // namespace moescope
