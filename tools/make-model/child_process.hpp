@@ -1,0 +1,16 @@
+#pragma once
+
+#include <functional>
+#include <string>
+
+namespace moescope::make_model {
+
+// Runs work(send) in a forked child. What it passes to send comes back as `output`; what llama.cpp logs as an error,
+// an exception's text, or an assertion's message comes back as `error` (empty when all went well).
+struct child_result {
+    std::string output, error;
+};
+using send_fn = std::function<void(const std::string &)>;
+child_result run_in_child(const std::function<void(const send_fn &)> & work);
+
+}  // namespace moescope::make_model
