@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <stdexcept>
 #include <string>
+#include <utility>
 
 namespace moescope {
 
@@ -34,6 +35,15 @@ private:
 class usage_error : public error {
 public:
     using error::error;
+    // As in error, but what is thrown stays a usage_error.
+    usage_error & in(std::string file, int64_t byte_offset = no_offset) {
+        error::in(std::move(file), byte_offset);
+        return *this;
+    }
+    usage_error & fix(std::string advice) {
+        error::fix(std::move(advice));
+        return *this;
+    }
 };
 
 }  // namespace moescope

@@ -1,0 +1,245 @@
+// The rules of docs/architecture.md, held against the source: who may include whom, and who may print.
+
+#include <algorithm>
+#include <cctype>
+#include <filesystem>
+#include <fstream>
+#include <map>
+#include <regex>
+#include <set>
+#include <sstream>
+#include <string>
+#include <vector>
+
+#include <gtest/gtest.h>
+
+namespace {
+
+namespace fs = std::filesystem;
+
+using uses_table = std::map<std::string, std::set<std::string>>;
+
+const fs::path root = MOESCOPE_SOURCE_DIR;
+
+std::string read(const fs::path & file) {
+    std::ifstream      in(file);
+    std::ostringstream text;
+    text << in.rdbuf();
+    return text.str();
+}
+
+std::vector<std::string> all_matches(const std::string & text, const std::regex & pattern) {
+    std::vector<std::string> found;
+    for (std::sregex_iterator it(text.begin(), text.end(), pattern), end; it != end; ++it) {
+        found.push_back((*it)[1]);
+    }
+    return found;
+}
+
+// The rows "| `folder` | holds | `a`, `b` |" of the page, as they stand there.
+uses_table direct_uses(const std::string & page) {
+    static const std::regex row("\\| `([a-z]+)` \\|[^|\n]*\\|([^|\n]*)\\|\n"), name("`([a-z]+)`");
+    uses_table              table;
+    for (std::sregex_iterator it(page.begin(), page.end(), row), end; it != end; ++it) {
+        const std::vector<std::string> names = all_matches((*it)[2], name);
+        table[(*it)[1]] = {names.begin(), names.end()};
+    }
+    return table;
+}
+
+void add_reachable(const uses_table & direct, const std::string & folder, std::set<std::string> & all) {
+    const auto row = direct.find(folder);
+    if (all.insert(folder).second && row != direct.end()) {
+        for (const std::string & used : row->second) {
+            add_reachable(direct, used, all);
+        }
+    }
+}
+
+// Everything a folder may name: itself, its row, and the rows below.
+uses_table allowed_uses(const std::string & page) {
+    const uses_table direct = direct_uses(page);
+    uses_table       all;
+    for (const auto & row : direct) {
+        add_reachable(direct, row.first, all[row.first]);
+    }
+    return all;
+}
+
+// What an include belongs to: a stage ("trace/reader.hpp"), llama.cpp's ggml, llama or common, or "" for the public API,
+// the system, and packages. Our headers end in .hpp, llama.cpp's in .h.
+std::string owner_of(const std::string & header) {
+    const size_t slash = header.find('/');
+    if (slash != std::string::npos) {
+        const std::string first = header.substr(0, slash);
+        return first == "moescope" ? "" : first;
+    }
+    if (header.rfind("ggml", 0) == 0 || header == "gguf.h") {
+        return "ggml";
+    }
+    if (header == "llama.h" || header == "llama-cpp.h") {
+        return "llama";
+    }
+    return header.size() > 4 && header.substr(header.size() - 4) == ".hpp" ? "a header without its stage" : "common";
+}
+
+std::set<std::string> used_by_source(const std::string & source) {
+    static const std::regex include("(?:^|\n)[ \t]*#[ \t]*include[ \t]*\"([^\"]+)\"");
+    std::set<std::string>   owners;
+    for (const std::string & header : all_matches(source, include)) {
+        owners.insert(owner_of(header));
+    }
+    owners.erase("");
+    return owners;
+}
+
+std::set<std::string> used_by_cmake(const std::string & text) {
+    static const std::regex        library("moescope_([a-z]+)(?![a-z(])");
+    const std::vector<std::string> names = all_matches(text, library);
+    std::set<std::string>          owners(names.begin(), names.end());
+    owners.erase("library");
+    return owners;
+}
+
+// The end of the comment or literal that begins at `at`, or `at` when none does.
+size_t end_of_noncode(const std::string & s, size_t at) {
+    const auto past = [&](const char * mark, size_t from) {
+        const size_t found = s.find(mark, from);
+        return found == std::string::npos ? s.size() : found + std::char_traits<char>::length(mark);
+    };
+    if (s.compare(at, 2, "//") == 0) {
+        return past("\n", at);
+    }
+    if (s.compare(at, 2, "/*") == 0) {
+        return past("*/", at + 2);
+    }
+    const bool digit_separator = s[at] == '\'' && at > 0 && std::isxdigit(static_cast<unsigned char>(s[at - 1]));
+    if ((s[at] != '"' && s[at] != '\'') || digit_separator) {
+        return at;
+    }
+    size_t end = at + 1;
+    while (end < s.size() && s[end] != s[at]) {
+        end += s[end] == '\\' ? 2 : 1;
+    }
+    return std::min(end + 1, s.size());
+}
+
+// Code alone: each comment and literal becomes "".
+std::string without_comments_and_strings(const std::string & source) {
+    std::string code;
+    for (size_t at = 0; at < source.size();) {
+        const size_t end = end_of_noncode(source, at);
+        code += end > at ? "\"\"\n" : std::string(1, source[at]);
+        at = std::max(end, at + 1);
+    }
+    return code;
+}
+
+enum class may_print { nothing, to_stderr };
+
+std::vector<std::string> prints_and_exits(const std::string & source, may_print allowed) {
+    static const std::regex always("\\b((?:std::)?(?:printf|vprintf|puts|putchar|exit|_exit|_Exit|quick_exit|abort)\\s*\\(|"
+                                   "fmt::(?:print|println|vprint)\\s*\\(\\s*\"|std::cout|stdout|STDOUT_FILENO)");
+    static const std::regex on_stderr("\\b(std::cerr|std::clog|perror\\s*\\(|stderr|STDERR_FILENO)");
+    const std::string        code  = without_comments_and_strings(source);
+    std::vector<std::string> found = all_matches(code, always);
+    if (allowed == may_print::nothing) {
+        const std::vector<std::string> more = all_matches(code, on_stderr);
+        found.insert(found.end(), more.begin(), more.end());
+    }
+    return found;
+}
+
+struct source_file {
+    std::string stage, name, text;
+};
+
+std::vector<source_file> sources_of_all_stages() {
+    std::vector<source_file> files;
+    for (const auto & entry : fs::recursive_directory_iterator(root / "src")) {
+        const std::string name = fs::relative(entry.path(), root / "src").generic_string();
+        if (entry.is_regular_file()) {
+            files.push_back({name.substr(0, name.find('/')), name, read(entry.path())});
+        }
+    }
+    return files;
+}
+
+std::set<std::string> uses_of(const source_file & file) {
+    return fs::path(file.name).filename() == "CMakeLists.txt" ? used_by_cmake(file.text) : used_by_source(file.text);
+}
+
+TEST(architecture, every_folder_uses_only_what_its_row_allows) {
+    const uses_table allowed = allowed_uses(read(root / "docs" / "architecture.md"));
+    ASSERT_GE(allowed.size(), 11u) << "docs/architecture.md lost its table";
+    for (const source_file & file : sources_of_all_stages()) {
+        const auto row = allowed.find(file.stage);
+        ASSERT_NE(row, allowed.end()) << "src/" << file.stage << " has no row in docs/architecture.md";
+        for (const std::string & used : uses_of(file)) {
+            EXPECT_EQ(row->second.count(used), 1u) << "src/" << file.name << " uses " << used;
+        }
+    }
+}
+
+TEST(architecture, the_table_has_no_circle) {
+    const uses_table direct = direct_uses(read(root / "docs" / "architecture.md"));
+    for (const auto & [folder, uses] : direct) {
+        for (const std::string & used : uses) {
+            std::set<std::string> below;
+            add_reachable(direct, used, below);
+            EXPECT_EQ(below.count(folder), 0u) << folder << " and " << used << " use each other";
+        }
+    }
+}
+
+TEST(architecture, only_cli_prints_and_exits) {
+    for (const source_file & file : sources_of_all_stages()) {
+        if (file.stage != "cli") {
+            const may_print allowed = file.stage == "recorder" ? may_print::to_stderr : may_print::nothing;
+            for (const std::string & found : prints_and_exits(file.text, allowed)) {
+                ADD_FAILURE() << "src/" << file.name << " has " << found;
+            }
+        }
+    }
+}
+
+// The scanners themselves: a rule whose scanner sees nothing would always pass.
+
+TEST(architecture_scanner, finds_the_owner_of_each_include) {
+    const std::string source = "#include <vector>\n#include \"trace/reader.hpp\"\n  # include \"ggml-backend.h\"\n"
+                               "#include \"llama.h\"\n#include \"arg.h\"\n#include \"local.hpp\"\n#include \"moescope/moescope.h\"\n";
+    const std::set<std::string> expected = {"trace", "ggml", "llama", "common", "a header without its stage"};
+    EXPECT_EQ(used_by_source(source), expected);
+}
+
+TEST(architecture_scanner, finds_the_libraries_of_a_cmake_file) {
+    const std::set<std::string> expected = {"stats", "trace"};
+    EXPECT_EQ(used_by_cmake("moescope_library(stats DEPENDS moescope_trace fmt::fmt)\ntarget_x(moescope_stats PUBLIC a)"), expected);
+}
+
+TEST(architecture_scanner, follows_rows_transitively_but_not_upwards) {
+    const std::string page    = "| `low` | x | – |\n| `mid` | y | `low` |\n| `high` | z, `q` | `mid`, `ggml` |\n";
+    const uses_table  allowed = allowed_uses(page);
+    EXPECT_EQ(allowed.at("low"), (std::set<std::string>{"low"}));
+    EXPECT_EQ(allowed.at("mid"), (std::set<std::string>{"low", "mid"}));
+    EXPECT_EQ(allowed.at("high"), (std::set<std::string>{"ggml", "high", "low", "mid"}));
+}
+
+TEST(architecture_scanner, sees_printing_in_code_but_not_in_comments_strings_or_other_names) {
+    const auto count = [](const std::string & code) { return prints_and_exits(code, may_print::nothing).size(); };
+    EXPECT_EQ(count("printf(\"x\");"), 1u);
+    EXPECT_EQ(count("std::exit(1); ::_exit(2); abort ();"), 3u);
+    EXPECT_EQ(count("fmt::print(\"{}\", 1);"), 1u);
+    EXPECT_EQ(count("std::cout << 1; std::cerr << 2;"), 2u);
+    EXPECT_EQ(count("fprintf(stderr, \"x\");"), 1u);
+    EXPECT_EQ(count("// printf(x)\n/* std::cout */ const char * s = \"exit(1) \\\" stdout\";"), 0u);
+    EXPECT_EQ(count("const char c = '\"'; puts(s); int n = 1'000; puts(s);"), 2u);
+    EXPECT_EQ(count("snprintf(b, n, f); std::fprintf(file, f); fmt::print(file, f); on_exit(f); atexit(f);"), 0u);
+}
+
+TEST(architecture_scanner, lets_the_recorder_speak_on_stderr_only) {
+    EXPECT_TRUE(prints_and_exits("dprintf(STDERR_FILENO, s); std::cerr << s;", may_print::to_stderr).empty());
+    EXPECT_EQ(prints_and_exits("fputs(s, stdout); _exit(1);", may_print::to_stderr).size(), 2u);
+}
+
+}  // namespace
