@@ -38,14 +38,17 @@ set(cpu "unknown")
 if(EXISTS /proc/cpuinfo)
     file(STRINGS /proc/cpuinfo cpu REGEX "^(model name|flags|Features)" LIMIT_COUNT 2)
 endif()
-string(SHA256 key "${llama_options};${CMAKE_CXX_COMPILER_VERSION};${cpu};${LLAMA_CPP_DIR}")
+file(SHA256 ${CMAKE_CURRENT_LIST_DIR}/GgmlFixes.cmake fixes)
+string(SHA256 key "${llama_options};${CMAKE_CXX_COMPILER_VERSION};${cpu};${LLAMA_CPP_DIR};${fixes}")
 string(SUBSTRING ${key} 0 12 key)
 set(LLAMA_CPP_BUILD ${MOESCOPE_CACHE_DIR}/llama.cpp-${commit12}-build-${key})
 set(LLAMA_CPP_BIN ${LLAMA_CPP_BUILD}/bin)
 
 if(NOT EXISTS ${LLAMA_CPP_BUILD}/build.ninja)
     message(STATUS "configuring llama.cpp in ${LLAMA_CPP_BUILD}")
+    file(COPY ${CMAKE_CURRENT_LIST_DIR}/GgmlFixes.cmake DESTINATION ${LLAMA_CPP_BUILD})
     execute_process(COMMAND ${CMAKE_COMMAND} -S ${LLAMA_CPP_DIR} -B ${LLAMA_CPP_BUILD} -G Ninja ${llama_options}
+                            -DCMAKE_PROJECT_ggml_INCLUDE=${LLAMA_CPP_BUILD}/GgmlFixes.cmake
                     OUTPUT_FILE ${CMAKE_BINARY_DIR}/llama-configure.log RESULT_VARIABLE failed)
     if(failed)
         message(FATAL_ERROR "llama.cpp does not configure: see ${CMAKE_BINARY_DIR}/llama-configure.log")
