@@ -237,7 +237,7 @@ llama_run decode(const std::string & path, const std::vector<llama_token> & toke
     cparams.n_ctx             = 1024;
     cparams.n_batch           = 1024;
     cparams.n_ubatch          = n_ubatch;
-    cparams.n_threads         = cparams.n_threads_batch = 2;
+    cparams.n_threads         = cparams.n_threads_batch = 1;
     cparams.cb_eval           = observer::callback;
     cparams.cb_eval_user_data = &watch;
     llama_context * ctx = llama_init_from_model(model, cparams);

@@ -118,10 +118,8 @@ bool is_extra(const tensor_spec & tensor, const layout_options & options) {
     if (tensor.is(".scale") || tensor.is(".input_scale")) {
         return !options.scales;
     }
-    if (tensor.is(".bias")) {
-        return !options.biases && !tensor.is("exp_probs_b.bias");
-    }
-    return false;
+    const bool linear = tensor.contains("attn_") || tensor.contains("ffn_") || tensor.is("output.bias");
+    return tensor.is(".bias") && linear && !options.biases;
 }
 
 std::vector<tensor_spec> split_gate_up(const tensor_spec & fused) {

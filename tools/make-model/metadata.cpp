@@ -18,8 +18,8 @@ bool one_of(llm_arch arch, arch_list list) {
 
 // Multi-head latent attention as DeepSeek 2 has it.
 bool has_mla(llm_arch arch) {
-    return one_of(arch, {LLM_ARCH_DEEPSEEK2, LLM_ARCH_DEEPSEEK2OCR, LLM_ARCH_DEEPSEEK32, LLM_ARCH_GLM_DSA, LLM_ARCH_DOTS3NOTE,
-                         LLM_ARCH_KIMI_LINEAR, LLM_ARCH_BAILINGMOE3, LLM_ARCH_KIMI_K3, LLM_ARCH_MISTRAL4, LLM_ARCH_HY_V4});
+    return one_of(arch, {LLM_ARCH_DEEPSEEK2, LLM_ARCH_DEEPSEEK32, LLM_ARCH_GLM_DSA, LLM_ARCH_DOTS3NOTE, LLM_ARCH_KIMI_LINEAR,
+                         LLM_ARCH_BAILINGMOE3, LLM_ARCH_KIMI_K3, LLM_ARCH_MISTRAL4, LLM_ARCH_HY_V4});
 }
 
 // Layers without attention heads between layers with them; the loader tells them apart by head_count = 0.
@@ -47,9 +47,9 @@ uint32_t least_layers(llm_arch arch) {
         case LLM_ARCH_GEMMA3N:        return 22;   // the first 20 own a KV cache
         case LLM_ARCH_DEEPSEEK4:      return 4;    // one compress ratio of each kind, and a plain layer
         case LLM_ARCH_NEMOTRON_H:
-        case LLM_ARCH_NEMOTRON_H_MOE: return 3;    // attention, state space, feed-forward
+        case LLM_ARCH_NEMOTRON_H_MOE: return 4;    // attention, state space, and two with experts
         case LLM_ARCH_HRM_TEXT:       return 8;
-        default:                      return 2;
+        default:                      return 3;
     }
 }
 
@@ -115,14 +115,15 @@ void put_sizes(key_writer & kv, const plan & p) {
 }
 
 void put_attention(key_writer & kv, const plan & p) {
-    std::vector<uint32_t> n_head(p.n_block, p.n_head);
+    const uint32_t n_head_kv = p.arch == LLM_ARCH_DEEPSEEK4 || has_mla(p.arch) ? 1 : p.n_head;
     if (has_recurrent_layers_by_head_count(p.arch)) {
-        n_head[1] = 0;
-        kv.u32s(LLM_KV_ATTENTION_HEAD_COUNT, n_head);
-        kv.u32s(LLM_KV_ATTENTION_HEAD_COUNT_KV, n_head);
+        std::vector<uint32_t> q(p.n_block, p.n_head), k(p.n_block, n_head_kv);
+        q[1] = k[1] = 0;
+        kv.u32s(LLM_KV_ATTENTION_HEAD_COUNT, q);
+        kv.u32s(LLM_KV_ATTENTION_HEAD_COUNT_KV, k);
     } else {
         kv.u32(LLM_KV_ATTENTION_HEAD_COUNT, p.n_head);
-        kv.u32(LLM_KV_ATTENTION_HEAD_COUNT_KV, p.arch == LLM_ARCH_DEEPSEEK4 ? 1 : p.n_head);
+        kv.u32(LLM_KV_ATTENTION_HEAD_COUNT_KV, n_head_kv);
     }
     kv.f32(LLM_KV_ATTENTION_MAX_ALIBI_BIAS, 8.0f);
     kv.f32(LLM_KV_ATTENTION_CLAMP_KQV, 8.0f);
@@ -132,7 +133,11 @@ void put_attention(key_writer & kv, const plan & p) {
     kv.u32(LLM_KV_FULL_ATTENTION_INTERVAL, 2);
     kv.u32(LLM_KV_ATTENTION_SLIDING_WINDOW, 32);
     if (p.arch == LLM_ARCH_GEMMA4) {
-        kv.u32(LLM_KV_ATTENTION_SLIDING_WINDOW_PATTERN, 5);
+        std::vector<uint32_t> is_swa(p.n_block);
+        for (uint32_t il = 0; il < p.n_block; il++) {
+            is_swa[il] = il % 5 != 4;
+        }
+        kv.u32s(LLM_KV_ATTENTION_SLIDING_WINDOW_PATTERN, is_swa);
     } else if (has_swa_array(p.arch)) {
         kv.u32s(LLM_KV_ATTENTION_SLIDING_WINDOW_PATTERN, p.every_other(0, 1));
     } else {
@@ -278,13 +283,28 @@ void put_ngram_embeddings(key_writer & kv, const plan & p) {
 }
 
 void put_gemma4(key_writer & kv, const plan & p) {
-    kv.u32(LLM_KV_EMBEDDING_LENGTH_PER_LAYER, p.shape.n_embd / 2);
+    kv.u32(LLM_KV_EMBEDDING_LENGTH_PER_LAYER, 0);   // as the family's MoE member has it
     kv.u32(LLM_KV_ATTENTION_SHARED_KV_LAYERS, 0);
     kv.u32(LLM_KV_ATTENTION_KEY_LENGTH, p.n_embd_head);
     kv.u32(LLM_KV_ATTENTION_VALUE_LENGTH, p.n_embd_head);
     kv.u32(LLM_KV_ATTENTION_KEY_LENGTH_SWA, p.n_embd_head);
     kv.u32(LLM_KV_ATTENTION_VALUE_LENGTH_SWA, p.n_embd_head);
     kv.f32(LLM_KV_ROPE_FREQ_BASE_SWA, 10000.0f);
+}
+
+// An encoder: no logits, attention in both directions, every other layer a MoE.
+void put_nomic_bert(key_writer & kv) {
+    kv.u32(LLM_KV_TOKENIZER_TOKEN_TYPE_COUNT, 1);
+    kv.u32(LLM_KV_MOE_EVERY_N_LAYERS, 2);
+    kv.boolean(LLM_KV_ATTENTION_CAUSAL, false);
+}
+
+// Not a MoE, but multiplies by id: adapters that a token of the text switches on.
+void put_granite_switch(key_writer & kv) {
+    kv.u32(LLM_KV_ADAPTER_COUNT, 2);
+    kv.u32(LLM_KV_ADAPTER_LORA_RANK, 8);
+    kv.u32s(LLM_KV_ADAPTER_TOKEN_IDS_ACTIVATE, {'A', 'B'});
+    kv.u32s(LLM_KV_ADAPTER_TOKEN_IDS_SUBSTITUTE, {'a', 'b'});
 }
 
 void put_particulars(key_writer & kv, const plan & p) {
@@ -299,10 +319,12 @@ void put_particulars(key_writer & kv, const plan & p) {
         put_hyper_connections(kv, p);
     }
     switch (p.arch) {
-        case LLM_ARCH_DEEPSEEK4: put_deepseek4(kv, p); break;
-        case LLM_ARCH_QWEN4EXP:  put_ngram_embeddings(kv, p); break;
-        case LLM_ARCH_GEMMA4:    put_gemma4(kv, p); break;
-        default:                 break;
+        case LLM_ARCH_DEEPSEEK4:      put_deepseek4(kv, p); break;
+        case LLM_ARCH_QWEN4EXP:       put_ngram_embeddings(kv, p); break;
+        case LLM_ARCH_GEMMA4:         put_gemma4(kv, p); break;
+        case LLM_ARCH_NOMIC_BERT_MOE: put_nomic_bert(kv); break;
+        case LLM_ARCH_GRANITE_SWITCH: put_granite_switch(kv); break;
+        default:                      break;
     }
 }
 
