@@ -20,7 +20,7 @@ struct moe_shape {
     uint32_t              n_group_used      = 0;
     uint32_t              experts_per_chunk = 0;   // GroveMoE: experts that share one adjugate ("chunk") expert; else 0
 
-    bool     is_mtp(int il) const { return il >= 0 && static_cast<uint32_t>(il) >= n_layer - n_layer_nextn; }
+    bool     is_mtp(int il) const { return n_layer_nextn > 0 && il >= static_cast<int>(n_layer - n_layer_nextn); }
     uint32_t n_expert_used_at(int il) const;    // 0 where unknown
     uint32_t n_expert_used_max() const;
 };
