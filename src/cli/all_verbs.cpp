@@ -5,6 +5,7 @@ namespace moescope::cli {
 std::vector<add_verb> all_verbs() {
     return {
         add_map,
+        add_prune,
     };
 }
 

@@ -1,0 +1,111 @@
+#include "gguf_builder.hpp"
+
+#include "core/error.hpp"
+#include "gguf/expert_scores.hpp"
+#include "gguf/prune_writer.hpp"
+
+#include <cstring>
+#include <fstream>
+#include <gtest/gtest.h>
+
+using namespace moescope;
+using namespace moescope::test;
+
+namespace {
+
+std::vector<uint8_t> floats(const std::vector<float> & values) {
+    const auto * p = reinterpret_cast<const uint8_t *>(values.data());
+    return {p, p + values.size() * sizeof(float)};
+}
+
+// As llama-imatrix writes it: sums of squares [ne0, n_expert] and counts [1, n_expert].
+gguf_builder make_imatrix() {
+    gguf_builder b;
+    b.add_string("general.type", "imatrix");
+    b.add_u32("imatrix.chunk_count", 3);
+    b.add_tensor("blk.1.attn_q.weight.in_sum2", GGML_TYPE_F32, {3}, floats({1, 2, 3}));
+    b.add_tensor("blk.1.attn_q.weight.counts", GGML_TYPE_F32, {1}, floats({9}));
+    b.add_tensor("blk.1.ffn_down_exps.weight.in_sum2", GGML_TYPE_F32, {2, 4}, floats({0, 1, 10, 11, 20, 21, 30, 31}));
+    b.add_tensor("blk.1.ffn_down_exps.weight.counts", GGML_TYPE_F32, {1, 4}, floats({7, 0, 2, 5}));
+    return b;
+}
+
+std::string write(const std::string & path, const std::string & text) {
+    std::ofstream(path) << text;
+    return path;
+}
+
+constexpr const char * stats = R"({
+  "3": {"total_tokens": 10, "activation_frequency": [0.5, 0.25], "avg_gate_weight": [0.2, 0.8],
+        "reap": [1, 2], "ean_mean": [4, 3], "activation_counts": [5, 2], "never_activated": [false, false]}
+})";
+
+}  // namespace
+
+TEST(GgufScores, every_criterion_reads_its_column) {
+    const temp_dir    dir;
+    const std::string path = write(dir / "expert_stats.json", stats);
+    using list             = std::vector<double>;
+    EXPECT_EQ(read_expert_scores(path, prune_criterion::reap).layers.at(3), (list{1, 2}));
+    EXPECT_EQ(read_expert_scores(path, prune_criterion::ean).layers.at(3), (list{4, 3}));
+    EXPECT_EQ(read_expert_scores(path, prune_criterion::frequency).layers.at(3), (list{0.5, 0.25}));
+    EXPECT_EQ(read_expert_scores(path, prune_criterion::gate).layers.at(3), (list{0.2, 0.8}));
+    EXPECT_EQ(read_expert_scores(path, prune_criterion::weighted_frequency).layers.at(3), (list{0.5 * 0.2, 0.25 * 0.8}));
+    EXPECT_THROW(read_expert_scores(path, prune_criterion::random), usage_error);
+}
+
+TEST(GgufScores, names_go_both_ways) {
+    for (const auto c : {prune_criterion::reap, prune_criterion::ean, prune_criterion::frequency, prune_criterion::gate,
+                         prune_criterion::weighted_frequency, prune_criterion::random, prune_criterion::ids}) {
+        EXPECT_EQ(parse_criterion(criterion_name(c)), c);
+    }
+    EXPECT_THROW(parse_criterion("best"), usage_error);
+}
+
+TEST(GgufScores, broken_statistics_are_refused) {
+    const temp_dir dir;
+    for (const char * text : {"", "{", "[]", "{}", "{\"x\": {}}", "{\"3\": []}", "{\"3\": {}}", "{\"3\": {\"reap\": [1, null]}}",
+                              "{\"3\": {\"reap\": [1, \"2\"]}}", "{\"-1\": {\"reap\": [1]}}", "{\"3\": {\"reap\": 1}}"}) {
+        EXPECT_THROW(read_expert_scores(write(dir / "s.json", text), prune_criterion::reap), error) << text;
+    }
+    EXPECT_THROW(read_expert_scores(dir / "missing.json", prune_criterion::reap), error);
+}
+
+TEST(GgufScores, an_imatrix_has_counts) {
+    const temp_dir    dir;
+    const std::string path   = make_imatrix().write(dir / "imatrix.gguf");
+    const auto        scores = read_expert_scores(path, prune_criterion::frequency);
+    ASSERT_EQ(scores.layers.size(), 1u);
+    EXPECT_EQ(scores.layers.at(1), (std::vector<double>{7, 0, 2, 5}));
+    EXPECT_THROW(read_expert_scores(path, prune_criterion::reap), usage_error);
+
+    gguf_builder other;
+    other.add_string("general.architecture", "llama");
+    other.add_tensor("a", GGML_TYPE_F32, {1});
+    EXPECT_THROW(read_expert_scores(other.write(dir / "model.gguf"), prune_criterion::frequency), error);
+}
+
+TEST(GgufScores, an_imatrix_is_sliced_along) {
+    const temp_dir dir;
+    const model_file imatrix(make_imatrix().write(dir / "imatrix.gguf"));
+    prune_plan plan;
+    plan.shape.n_expert      = 4;
+    plan.n_keep              = 2;
+    plan.layers[1].layer     = 1;
+    plan.layers[1].kept      = {0, 3};
+    write_pruned_imatrix(imatrix, plan, dir / "out.gguf");
+    EXPECT_EQ(read_imatrix_counts(dir / "out.gguf").layers.at(1), (std::vector<double>{7, 5}));
+
+    const model_file out(dir / "out.gguf");
+    const auto *     sums = out.find("blk.1.ffn_down_exps.weight.in_sum2");
+    ASSERT_NE(sums, nullptr);
+    EXPECT_EQ(sums->ne, (std::array<int64_t, 4>{2, 2, 1, 1}));
+    std::vector<float> values(4);
+    out.parts()[0].file.read_at(out.parts()[0].header.data_begin + sums->offset, values.data(), 16);
+    EXPECT_EQ(values, (std::vector<float>{0, 1, 30, 31}));
+    EXPECT_EQ(out.find("blk.1.attn_q.weight.in_sum2")->ne[0], 3);
+    EXPECT_EQ(out.metadata().get_uint("imatrix.chunk_count"), 3u);
+
+    plan.shape.n_expert = 8;
+    EXPECT_THROW(write_pruned_imatrix(imatrix, plan, dir / "again.gguf"), error);
+}
