@@ -22,13 +22,14 @@ if(NOT EXISTS ${LLAMA_CPP_DIR}/ggml/CMakeLists.txt)
     message(FATAL_ERROR "no llama.cpp source in ${LLAMA_CPP_DIR}: run scripts/setup, or give -DLLAMA_CPP_DIR=<checkout>")
 endif()
 
+include(${MOESCOPE_CACHE_DIR}/backend.cmake OPTIONAL)   # what scripts/setup --cuda or --vulkan chose
 set(llama_options
     -DCMAKE_BUILD_TYPE=Release -DBUILD_SHARED_LIBS=ON -DGGML_RPC=ON
     -DCMAKE_C_COMPILER=${CMAKE_C_COMPILER} -DCMAKE_CXX_COMPILER=${CMAKE_CXX_COMPILER}
     -DLLAMA_BUILD_TESTS=OFF -DLLAMA_BUILD_UI=OFF -DLLAMA_USE_PREBUILT_UI=OFF -DLLAMA_OPENSSL=OFF)
 get_cmake_property(cached CACHE_VARIABLES)
 foreach(name ${cached})
-    if(name MATCHES "^GGML_" OR name STREQUAL "CMAKE_CUDA_ARCHITECTURES")
+    if(name MATCHES "^(GGML_|CMAKE_CUDA_(ARCHITECTURES|COMPILER)$)")
         list(APPEND llama_options -D${name}=${${name}})
     endif()
 endforeach()
