@@ -73,6 +73,10 @@ void check_expert_count(const moe_shape & shape, uint32_t n_keep) {
             .fix(fmt::format("keep at least {}",
                              groups * std::max(2u, (k + shape.n_group_used - 1) / std::max(1u, shape.n_group_used))));
     }
+    if (n_keep / chunk < std::min(k, shape.n_expert / chunk)) {
+        throw error(fmt::format("{} experts leave {} chunk experts, and a token uses {}", n_keep, n_keep / chunk, k))
+            .fix(fmt::format("keep at least {}", k * chunk));
+    }
     if (shape.arch == "llama4" && (shape.n_expert == 128) != (n_keep == 128)) {
         throw error("llama.cpp recognises Llama 4 Maverick by its 128 experts, and with any other number it would "
                     "normalise queries and keys, which that model does not do");

@@ -214,6 +214,10 @@ void add_warnings(const model_file & model, prune_plan & plan) {
         plan.warnings.push_back("this router adds a bias to softmax probabilities, which grow when experts go: it may "
                                 "select other experts even among those that stay");
     }
+    if (shape.experts_per_chunk > 1) {
+        plan.warnings.push_back("llama.cpp weighs the adjugate expert of chunk c by the probability of expert number c: new "
+                                "numbers change these weights, even for tokens that lose none of their experts");
+    }
     if (has_table) {
         plan.warnings.push_back("layers that route by token id send the tokens of a removed expert to others, in turn");
     }

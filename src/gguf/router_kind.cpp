@@ -14,16 +14,20 @@ bool contains(const std::string_view (&names)[n], std::string_view name) {
     return std::find(std::begin(names), std::end(names), name) != std::end(names);
 }
 
-// A softmax over all experts whose top-k gates are used as they are.
-constexpr std::string_view plain_softmax[] = {"deepseek", "jamba", "llada-moe", "nomic-bert-moe", "olmoe", "qwen2moe"};
+// The graph softmaxes over all experts whatever the metadata say: with the top-k gates used as they are, normalised
+// where expert_weights_norm says so, or with a bias added for the selection.
+constexpr std::string_view softmax_plain[]   = {"deepseek", "jamba", "llada-moe", "nomic-bert-moe", "olmoe", "qwen2moe"};
+constexpr std::string_view softmax_by_norm[] = {"bailingmoe"};
+constexpr std::string_view softmax_biased[]  = {"ernie4_5-moe", "minimax-01"};
 
-// Architectures whose graph decides by the keys expert_gating_func and expert_weights_norm, and what it takes the
-// gating for when the key is missing. All others normalise after the selection, or gate with sigmoids.
-constexpr std::string_view by_keys_softmax[] = {"bailingmoe", "deepseek2", "deepseek2-ocr", "mistral4"};
+// The graph asks expert_gating_func, and these are what it takes a missing key for; expert_weights_norm decides too.
+// All other architectures normalise after the selection, or gate with sigmoids.
+constexpr std::string_view by_keys_softmax[] = {"deepseek2", "deepseek2-ocr", "mistral4"};
 constexpr std::string_view by_keys_sigmoid[] = {
     "afmoe", "bailingmoe2", "bailingmoe3", "cohere2moe", "deepseek32", "deepseek4", "dflash", "dots1", "dots3note",
     "exaone-moe", "glm-dsa", "glm4moe", "hy_v3", "hy_v4", "kimi-k3", "laguna", "minimax-m3", "step35",
 };
+constexpr std::string_view by_gating_key[] = {"kimi-linear", "lfm2moe", "minimax-m2", "smallthinker"};   // always normalised
 
 int gating_of(const gguf_metadata & metadata, const std::string & arch) {
     const auto key = metadata.get_uint(arch + ".expert_gating_func");
@@ -36,17 +40,19 @@ int gating_of(const gguf_metadata & metadata, const std::string & arch) {
 }  // namespace
 
 router_effect find_router_effect(const gguf_metadata & metadata, const std::string & arch) {
-    if (contains(plain_softmax, arch)) {
+    if (contains(softmax_plain, arch)) {
         return router_effect::scales_gates;
     }
     const bool by_keys = contains(by_keys_softmax, arch) || contains(by_keys_sigmoid, arch);
+    const bool softmax = contains(softmax_by_norm, arch) || (by_keys && gating_of(metadata, arch) == gating_softmax);
     const bool norm    = metadata.get_bool(arch + ".expert_weights_norm").value_or(false);
-    return by_keys && !norm && gating_of(metadata, arch) == gating_softmax ? router_effect::scales_gates : router_effect::none;
+    return softmax && !norm ? router_effect::scales_gates : router_effect::none;
 }
 
 bool adds_bias_to_softmax(const gguf_metadata & metadata, const std::string & arch, bool has_selection_bias) {
-    constexpr std::string_view always_sigmoid[] = {"llama4", "mimo2", "nemotron_h", "nemotron_h_moe"};
-    return has_selection_bias && !contains(always_sigmoid, arch) && gating_of(metadata, arch) == gating_softmax;
+    const bool by_key = contains(by_keys_softmax, arch) || contains(by_keys_sigmoid, arch) || contains(by_gating_key, arch);
+    return has_selection_bias &&
+           (contains(softmax_biased, arch) || (by_key && gating_of(metadata, arch) == gating_softmax));
 }
 
 }  // namespace moescope
