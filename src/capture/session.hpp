@@ -6,36 +6,13 @@
 #include <functional>
 #include <memory>
 #include <string>
-#include <vector>
 
+#include "capture/capture_options.hpp"
 #include "core/routing.hpp"
 
 struct llama_context_params;
 
-namespace moescope::capture {
-
-// Which layers are recorded. Empty: all.
-class layer_filter {
-public:
-    layer_filter() = default;
-    // "3", "20-24", "0,2,20-24" -> filter. Throws usage_error naming the bad part.
-    explicit layer_filter(const std::string & list);
-    bool has(int32_t il) const;
-
-private:
-    struct range { int32_t first, last; };
-    std::vector<range> ranges_;
-};
-
-// probes: marks and reads the graph through interposed ggml calls; nearly free.
-// callback: ggml's eval callback; splits the graph, but works where calls cannot be interposed. Same results.
-enum class method { probes, callback };
-
-struct capture_options {
-    capture_set  what = capture::ids | capture::weights;
-    layer_filter layers;
-    method       way  = method::probes;
-};
+namespace moescope::capturing {
 
 // While it lives, every llama_context of this process that is created *after* it is captured: one sink per stream
 // (llama_context), opened at the context's first real compute. `open` may return null: that stream is not recorded.
@@ -66,4 +43,4 @@ private:
     std::unique_ptr<impl> impl_;
 };
 
-}  // namespace moescope::capture
+}  // namespace moescope::capturing

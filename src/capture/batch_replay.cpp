@@ -1,0 +1,174 @@
+#include "capture/batch_replay.hpp"
+
+#include <algorithm>
+
+#include <llama.h>
+
+namespace moescope::capturing {
+
+namespace {
+
+bool overlap(const std::vector<int32_t> & a, const std::vector<int32_t> & b) {
+    return std::any_of(a.begin(), a.end(), [&](int32_t s) { return std::binary_search(b.begin(), b.end(), s); });
+}
+
+}  // namespace
+
+void batch_replay::begin_unknown() {
+    entries_.clear();
+    ways_.clear();
+}
+
+void batch_replay::begin(const llama_batch & batch, const std::vector<int32_t> & first_pos) {
+    begin_unknown();
+    std::vector<int32_t> next_pos = first_pos;
+    entries_.resize(static_cast<size_t>(std::max(batch.n_tokens, 0)));
+    for (size_t i = 0; i < entries_.size(); ++i) {
+        entry & e = entries_[i];
+        if (batch.seq_id != nullptr && batch.n_seq_id != nullptr) {
+            e.seqs.assign(batch.seq_id[i], batch.seq_id[i] + batch.n_seq_id[i]);
+        } else {
+            e.seqs = {0};   // llama.cpp's default
+        }
+        e.seq   = e.seqs.empty() ? 0 : e.seqs[0];
+        e.token = batch.token != nullptr ? batch.token[i] : -1;
+        if (batch.pos != nullptr) {
+            e.pos = batch.pos[i];
+        } else if (static_cast<size_t>(e.seq) < next_pos.size() && next_pos[static_cast<size_t>(e.seq)] >= 0) {
+            e.pos = next_pos[static_cast<size_t>(e.seq)];
+            for (const int32_t s : e.seqs) {
+                if (static_cast<size_t>(s) < next_pos.size()) {
+                    next_pos[static_cast<size_t>(s)] = e.pos + 1;
+                }
+            }
+        }
+        std::sort(e.seqs.begin(), e.seqs.end());
+    }
+    for (const split how : {split::simple, split::equal, split::equal_increasing, split::by_sequence}) {
+        ways_.push_back({how, true, std::vector<char>(entries_.size(), 0)});
+    }
+}
+
+bool batch_replay::alone(int32_t seq_id) const {
+    return std::count_if(entries_.begin(), entries_.end(), [&](const entry & e) { return e.seq == seq_id; }) == 1;
+}
+
+std::vector<size_t> batch_replay::next(const way & w, span<const int32_t> tokens, span<int32_t> pos) const {
+    const size_t n = tokens.size();
+    switch (w.how) {
+        case split::simple: return next_simple(w, n);
+        case split::equal: return next_equal(w, tokens, pos, false);
+        case split::equal_increasing: return next_equal(w, tokens, pos, true);
+        case split::by_sequence: return next_by_sequence(w, n);
+    }
+    return {};
+}
+
+std::vector<size_t> batch_replay::next_simple(const way & w, size_t n) const {
+    std::vector<size_t> rows;
+    for (size_t i = 0; i < entries_.size() && rows.size() < n; ++i) {
+        if (!w.used[i]) {
+            rows.push_back(i);
+        } else if (!rows.empty()) {
+            return {};
+        }
+    }
+    return rows;
+}
+
+// The same number of tokens of each of several non-overlapping sequence sets, one set after the other. How many sets take
+// part follows from the batch, except that trailing ones may be put off to keep their last tokens together.
+std::vector<size_t> batch_replay::next_equal(const way & w, span<const int32_t> tokens, span<int32_t> pos,
+                                             bool increasing) const {
+    const size_t                              n = tokens.size();
+    std::vector<const std::vector<int32_t> *> sets;
+    int32_t                                   last = -1;
+    for (size_t i = 0; i < entries_.size(); ++i) {
+        const entry & e = entries_[i];
+        const bool    overlaps = std::any_of(sets.begin(), sets.end(), [&](auto * s) { return overlap(*s, e.seqs); });
+        if (w.used[i] || overlaps || (increasing && !sets.empty() && e.seq != last + 1)) {
+            continue;
+        }
+        sets.push_back(&e.seqs);
+        last = e.seq;
+    }
+    for (size_t n_sets = sets.size(); n_sets > 0; --n_sets) {
+        if (n % n_sets != 0) {
+            continue;
+        }
+        std::vector<size_t> rows;
+        for (size_t s = 0; s < n_sets; ++s) {
+            const size_t want = rows.size() + n / n_sets;
+            for (size_t i = 0; i < entries_.size() && rows.size() < want; ++i) {
+                if (!w.used[i] && entries_[i].seqs == *sets[s]) {
+                    rows.push_back(i);
+                }
+            }
+        }
+        if (fits(rows, tokens, pos)) {
+            return rows;
+        }
+    }
+    return {};
+}
+
+std::vector<size_t> batch_replay::next_by_sequence(const way & w, size_t n) const {
+    std::vector<size_t>          rows;
+    const std::vector<int32_t> * set = nullptr;
+    for (size_t i = 0; i < entries_.size() && rows.size() < n; ++i) {
+        const std::vector<int32_t> & s = entries_[i].seqs;
+        if (!w.used[i] && (set == nullptr || std::includes(set->begin(), set->end(), s.begin(), s.end()))) {
+            rows.push_back(i);
+            set = &s;
+        }
+    }
+    return rows;
+}
+
+bool batch_replay::fits(const std::vector<size_t> & rows, span<const int32_t> tokens, span<int32_t> pos) const {
+    if (rows.size() != tokens.size()) {
+        return false;
+    }
+    for (size_t r = 0; r < rows.size(); ++r) {
+        const entry & e = entries_[rows[r]];
+        if ((tokens[r] >= 0 && e.token >= 0 && tokens[r] != e.token) || (pos[r] >= 0 && e.pos >= 0 && pos[r] != e.pos)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+bool batch_replay::attribute(span<const int32_t> tokens, span<int32_t> pos, span<int32_t> seq) {
+    std::vector<std::vector<size_t>> fitting;
+    for (way & w : ways_) {
+        if (!w.alive) {
+            continue;
+        }
+        std::vector<size_t> rows = next(w, tokens, pos);
+        w.alive                  = fits(rows, tokens, pos);
+        if (!w.alive) {
+            continue;
+        }
+        for (const size_t i : rows) {
+            w.used[i] = 1;
+        }
+        if (std::find(fitting.begin(), fitting.end(), rows) == fitting.end()) {
+            fitting.push_back(std::move(rows));
+        }
+    }
+    for (size_t r = 0; r < tokens.size() && !fitting.empty(); ++r) {
+        const entry & first = entries_[fitting[0][r]];
+        bool          same_seq = true, same_pos = true;
+        for (const auto & rows : fitting) {
+            same_seq = same_seq && entries_[rows[r]].seq == first.seq;
+            same_pos = same_pos && entries_[rows[r]].pos == first.pos;
+        }
+        seq[r] = same_seq ? first.seq : -1;
+        if (pos[r] < 0 && same_pos) {
+            pos[r] = first.pos;
+        }
+    }
+    return !fitting.empty();
+}
+
+}  // namespace moescope::capturing

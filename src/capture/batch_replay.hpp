@@ -1,0 +1,56 @@
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "core/span.hpp"
+
+struct llama_batch;
+
+namespace moescope::capturing {
+
+// Finds out which tokens of a llama_decode batch an ubatch holds, so that its rows get their sequence ids.
+//
+// llama.cpp splits a batch into ubatches in one of a few ways (llama_batch_allocr::split_simple, split_equal with and
+// without increasing sequence ids, split_seq); which one depends on the context's memory and cannot be seen from
+// outside. All of them are replayed side by side; those that reproduce the ubatch's tokens and positions stay. A row
+// gets a sequence id only where all that stay agree; otherwise -1, never a guess.
+class batch_replay {
+public:
+    // What was passed to llama_decode or llama_encode; copied. first_pos: by sequence id, where a batch without
+    // positions goes on (llama_memory_seq_pos_max + 1); -1 or missing: not known.
+    void begin(const llama_batch & batch, const std::vector<int32_t> & first_pos);
+    void begin_unknown();   // no batch was seen
+
+    // Fills seq (and pos, where the graph has none) of the next ubatch; tokens or pos may be -1 where not known.
+    // Returns whether at least one way of splitting reproduces it.
+    bool attribute(span<const int32_t> tokens, span<int32_t> pos, span<int32_t> seq);
+
+    // Whether row's sequence has only this token in its batch.
+    bool alone(int32_t seq_id) const;
+    size_t n_tokens() const { return entries_.size(); }
+
+private:
+    struct entry {
+        int32_t              token = -1, pos = -1;
+        std::vector<int32_t> seqs;     // sorted
+        int32_t              seq = 0;  // the first as given
+    };
+    enum class split { simple, equal, equal_increasing, by_sequence };
+    struct way {
+        split             how;
+        bool              alive = true;
+        std::vector<char> used;
+    };
+
+    std::vector<size_t> next(const way & w, span<const int32_t> tokens, span<int32_t> pos) const;
+    std::vector<size_t> next_simple(const way & w, size_t n) const;
+    std::vector<size_t> next_equal(const way & w, span<const int32_t> tokens, span<int32_t> pos, bool increasing) const;
+    std::vector<size_t> next_by_sequence(const way & w, size_t n) const;
+    bool                fits(const std::vector<size_t> & rows, span<const int32_t> tokens, span<int32_t> pos) const;
+
+    std::vector<entry> entries_;
+    std::vector<way>   ways_;
+};
+
+}  // namespace moescope::capturing

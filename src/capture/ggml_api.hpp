@@ -1,0 +1,47 @@
+#pragma once
+
+// The ggml and llama functions that capture calls, found at run time in whatever library the program loaded.
+// ggml_tensor's layout, by contrast, is compiled in (trap 13: self_test.hpp guards it).
+
+#include <string>
+
+#include <ggml-backend.h>
+#include <ggml.h>
+#include <llama.h>
+
+namespace moescope::capturing {
+
+#define MOESCOPE_GGML_FUNCTIONS(X)                                                                                      \
+    X(ggml_version) X(ggml_init) X(ggml_free) X(ggml_reset) X(ggml_tensor_overhead)                                     \
+    X(ggml_graph_n_nodes) X(ggml_graph_nodes) X(ggml_graph_size) X(ggml_build_forward_expand)                           \
+    X(ggml_set_output) X(ggml_set_name) X(ggml_get_name) X(ggml_get_data) X(ggml_nbytes) X(ggml_nelements)              \
+    X(ggml_element_size) X(ggml_op_name) X(ggml_type_name) X(ggml_cont) X(ggml_sqr) X(ggml_sum_rows) X(ggml_custom_4d)  \
+    X(ggml_backend_tensor_get) X(ggml_backend_buffer_is_host) X(ggml_backend_buffer_get_usage)                          \
+    X(ggml_backend_buffer_get_type) X(ggml_backend_supports_buft) X(ggml_backend_get_device) X(ggml_backend_dev_type)   \
+    X(ggml_backend_sched_get_n_backends) X(ggml_backend_sched_get_backend) X(ggml_backend_sched_set_tensor_backend)     \
+    X(ggml_backend_sched_reserve) X(ggml_backend_sched_reserve_size) X(ggml_backend_sched_alloc_graph)                  \
+    X(ggml_backend_sched_graph_compute_async) X(ggml_backend_sched_synchronize) X(ggml_backend_sched_reset)             \
+    X(ggml_backend_sched_free)
+
+// Absent in some versions, or where only ggml is used: what depends on one of these is then unknown.
+#define MOESCOPE_LLAMA_FUNCTIONS(X)                                                                                     \
+    X(llama_decode) X(llama_encode) X(llama_free) X(llama_perf_context_reset) X(llama_set_warmup)                       \
+    X(llama_get_model) X(llama_get_memory) X(llama_memory_seq_pos_max) X(llama_model_get_vocab)                         \
+    X(llama_model_meta_count) X(llama_model_meta_key_by_index) X(llama_model_meta_val_str_by_index)                     \
+    X(llama_model_meta_val_str) X(llama_vocab_n_tokens) X(llama_token_to_piece)
+
+struct ggml_api {
+#define X(name) decltype(&::name) name = nullptr;
+    MOESCOPE_GGML_FUNCTIONS(X)
+    MOESCOPE_LLAMA_FUNCTIONS(X)
+#undef X
+
+    // Looks everything up behind our own definitions (RTLD_NEXT), else in the library that `caller` lies in and what
+    // False, with the first missing ggml function in `missing`, when capture is impossible.
+    bool resolve(void * caller, std::string & missing);
+};
+
+// One function, looked up the same way; null when there is none.
+void * find_real(const char * name, void * caller);
+
+}  // namespace moescope::capturing

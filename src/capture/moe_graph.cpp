@@ -1,0 +1,314 @@
+#include "capture/moe_graph.hpp"
+
+#include <algorithm>
+#include <cstring>
+#include <string>
+#include <unordered_set>
+
+#include "capture/node_name.hpp"
+
+namespace moescope::capturing {
+
+namespace {
+
+bool ends_with(std::string_view s, std::string_view tail) {
+    return s.size() >= tail.size() && s.substr(s.size() - tail.size()) == tail;
+}
+
+// What the activation of the router read: logits in front of softmax, sigmoid, sqrt(softplus); where there is no
+// activation before the selection (softmax over the chosen k), the scores are the logits, whatever they are named.
+ggml_tensor * logits_behind(ggml_tensor * probs) {
+    switch (probs->op) {
+        case GGML_OP_SOFT_MAX: return probs->src[0];
+        case GGML_OP_UNARY: return probs->src[0];
+        case GGML_OP_SQRT: return probs->src[0]->op == GGML_OP_UNARY ? probs->src[0]->src[0] : probs->src[0];
+        default: return probs;
+    }
+}
+
+float scale_factor(const ggml_tensor * scale) {
+    float f;
+    std::memcpy(&f, scale->op_params, sizeof(f));
+    return f;
+}
+
+// Collects one graph, node by node in execution order. A block begins at its first node of the layer and is complete at
+// its product of outputs and gates.
+class finder {
+public:
+    void visit(ggml_tensor * t) {
+        index_.push_back(t);
+        take_inputs(t);
+        const node_name name(t->name);
+        if (name.il < 0 || name.base.rfind("ffn_moe_", 0) != 0) {
+            if (current_ && t->op == GGML_OP_MUL_MAT_ID) {
+                take_expert_product(t);
+            }
+            return;
+        }
+        take_named(t, name);
+    }
+
+    moe_graph finish() {
+        close();
+        return std::move(graph_);
+    }
+
+private:
+    void take_named(ggml_tensor * t, const node_name & name) {
+        const std::string_view what = name.base.substr(std::strlen("ffn_moe_"));
+        if (what == "logits" || what == "logits_biased") {
+            pending(name.il).logits = t;
+        } else if (what == "probs") {
+            pending(name.il).probs = t;
+        } else if (what == "topk") {
+            begin(t, name.il);
+        }
+        if (!current_ || graph_.blocks.back().layer != name.il) {
+            return;
+        }
+        moe_block & b = graph_.blocks.back();
+        if (t->op == GGML_OP_MUL_MAT_ID) {
+            take_expert_product(t);
+        }
+        if (what == "weights") {
+            b.weights_raw = t;
+            b.weights     = t;
+        } else if (what == "weights_softmax" || what == "weights_norm") {
+            b.weight_sum = 1;
+            b.weights    = t;
+        } else if (what == "weights_scaled") {
+            b.weight_sum *= scale_factor(t);
+            b.weights = t;
+        } else if (what == "down" || what == "down_scaled" || what == "down_biased") {
+            last_down_ = t;
+        } else if (what == "weighted") {
+            take_weighted(t);
+        } else if (what == "out") {
+            close();
+        }
+    }
+
+    // Scores come before the top-k that opens the block, and GroveMoE's two blocks share them.
+    struct scores {
+        int32_t       il     = -1;
+        ggml_tensor * logits = nullptr;
+        ggml_tensor * probs  = nullptr;
+    };
+    scores & pending(int32_t il) {
+        if (scores_.il != il) {
+            scores_    = {};
+            scores_.il = il;
+        }
+        return scores_;
+    }
+
+    void begin(ggml_tensor * topk, int32_t il) {
+        close();
+        moe_block b;
+        b.layer = il;
+        b.block = !graph_.blocks.empty() && graph_.blocks.back().layer == il ? graph_.blocks.back().block + 1 : 0;
+        b.topk  = topk;
+        const ggml_tensor * sort = topk->view_src;
+        if (sort != nullptr && sort->op == GGML_OP_ARGSORT) {
+            b.selection = sort->src[0];
+        } else if (topk->op == GGML_OP_TOP_K) {
+            b.selection = topk->src[0];
+        }
+        scores & s = pending(il);
+        b.probs    = s.probs;
+        b.logits   = s.probs != nullptr ? logits_behind(s.probs) : s.logits;
+        if (const ggml_tensor * product = b.logits ? router_product(b.logits) : nullptr) {
+            b.router     = product->src[0];
+            b.gate_input = product->src[1];
+        }
+        graph_.blocks.push_back(b);
+        current_    = true;
+        last_down_  = nullptr;
+    }
+
+    void take_expert_product(ggml_tensor * t) {
+        moe_block & b = graph_.blocks.back();
+        if (t->src[0] != nullptr && is_expert_weight(t->src[0])) {
+            b.experts = t->src[0];
+            b.ids     = t->src[2];
+        }
+    }
+
+    void take_weighted(ggml_tensor * t) {
+        moe_block & b = graph_.blocks.back();
+        if (t->op != GGML_OP_MUL) {
+            return;
+        }
+        b.weights      = t->src[1];
+        b.gated_output = t->src[0]->op == GGML_OP_REPEAT;
+        if (!b.gated_output) {
+            b.expert_output = t->src[0];
+        }
+    }
+
+    void close() {
+        if (!current_) {
+            return;
+        }
+        current_      = false;
+        moe_block & b = graph_.blocks.back();
+        if (b.expert_output == nullptr) {
+            b.expert_output = last_down_;
+        }
+        if (b.ids == nullptr || b.experts == nullptr || b.weights == nullptr) {
+            graph_.blocks.pop_back();   // not a block of experts
+            return;
+        }
+        b.weights_node = last_index_of(root_of(b.weights), b.weights);
+        b.output_node  = b.expert_output ? last_index_of(b.expert_output, nullptr) : -1;
+    }
+
+    int last_index_of(const ggml_tensor * a, const ggml_tensor * b) const {
+        for (int i = static_cast<int>(index_.size()) - 1; i >= 0; --i) {
+            if (index_[static_cast<size_t>(i)] == a || index_[static_cast<size_t>(i)] == b) {
+                return i;
+            }
+        }
+        return -1;
+    }
+
+    void take_inputs(ggml_tensor * t) {
+        for (ggml_tensor * s : t->src) {
+            if (s == nullptr || (root_of(s)->flags & GGML_TENSOR_FLAG_INPUT) == 0 || !inputs_seen_.insert(root_of(s)).second) {
+                continue;
+            }
+            graph_.inputs.push_back(root_of(s));
+            if (std::strcmp(root_of(s)->name, "inp_pos") == 0) {
+                graph_.pos = root_of(s);
+            } else if (is_out_ids(root_of(s)->name)) {
+                graph_.out_ids = root_of(s);
+            }
+        }
+        // inp_tokens exists in graphs of embedding batches too, with garbage in it: only a row lookup that is computed
+        // makes it real.
+        const bool computed = (t->flags & GGML_TENSOR_FLAG_COMPUTE) != 0;
+        if (t->op == GGML_OP_GET_ROWS && computed && std::strcmp(t->src[1]->name, "inp_tokens") == 0) {
+            graph_.tokens   = t->src[1];
+            graph_.n_tokens = t->src[1]->ne[0];
+        }
+        if (graph_.n_tokens == 0 && computed && std::strcmp(t->name, "inp_embd") == 0) {
+            graph_.n_tokens = t->ne[1];
+        }
+        for (const ggml_tensor * s : t->src) {
+            if (graph_.n_tokens == 0 && s != nullptr && computed && std::strcmp(s->name, "inp_embd") == 0) {
+                graph_.n_tokens = s->ne[1];
+            }
+        }
+    }
+
+    moe_graph                           graph_;
+    std::vector<ggml_tensor *>          index_;
+    std::unordered_set<ggml_tensor *>   inputs_seen_;
+    bool                                current_ = false;
+    scores                              scores_;
+    ggml_tensor *                       last_down_ = nullptr;
+};
+
+const char * const view_ops[] = {"NONE", "VIEW", "RESHAPE", "PERMUTE", "TRANSPOSE"};
+
+}  // namespace
+
+bool is_expert_weight(const ggml_tensor * w) {
+    const std::string_view name = w->name;
+    return name.rfind("blk.", 0) == 0 && (ends_with(name, "_exps.weight") || ends_with(name, "_chexps.weight"));
+}
+
+bool is_out_ids(std::string_view name) {
+    return name == "out_ids" || name == "inp_out_ids";
+}
+
+const ggml_tensor * router_product(const ggml_tensor * t) {
+    for (int steps = 0; t != nullptr && steps < 8; ++steps) {
+        if (t->op == GGML_OP_MUL_MAT && t->src[0] != nullptr && ends_with(t->src[0]->name, "ffn_gate_inp.weight")) {
+            return t;
+        }
+        const bool passes = t->op == GGML_OP_ADD || t->op == GGML_OP_SCALE || t->op == GGML_OP_RESHAPE ||
+                            t->op == GGML_OP_VIEW || t->op == GGML_OP_CONT;
+        t = passes ? t->src[0] : nullptr;
+    }
+    return nullptr;
+}
+
+block_layout moe_block::layout(capture_set wanted, uint32_t n_layer) const {
+    block_layout l;
+    l.layer         = layer;
+    l.block         = block;
+    l.n_expert      = static_cast<uint32_t>(experts->ne[2]);
+    l.n_expert_used = static_cast<uint32_t>(ids->ne[0]);
+    l.n_embd        = gate_input ? static_cast<uint32_t>(gate_input->ne[0]) : 0;
+    l.weight_sum    = weight_sum;
+    const bool repeats = ids != topk;
+    l.flags = (n_layer > 0 && layer >= static_cast<int32_t>(n_layer) ? block_layout::mtp : 0u) |
+              (repeats ? block_layout::ids_repeat : 0u) | (gated_output ? block_layout::norms_gated : 0u) |
+              (selection == nullptr ? block_layout::given_ids : 0u);
+
+    capture_set there = capture::ids | capture::weights;
+    const auto  offer = [&](capture c, const ggml_tensor * t, int64_t width) {
+        if (t != nullptr && t->ne[0] == width) {
+            there = there | c;
+        }
+    };
+    // Scores of a block that runs groups of experts speak of the experts, not of the groups.
+    const int64_t n = repeats ? -1 : static_cast<int64_t>(l.n_expert);
+    offer(capture::logits, logits, n);
+    offer(capture::probs, probs, n);
+    offer(capture::selection, selection, n);
+    offer(capture::gate_input, gate_input, l.n_embd);
+    offer(capture::weights_raw, weights_raw, weights_raw ? weights_raw->ne[0] : 0);
+    offer(capture::norms, expert_output, expert_output ? expert_output->ne[0] : 0);
+    l.columns = there & wanted.without(capture::access);
+    return l;
+}
+
+moe_graph find_moe(ggml_tensor ** nodes, int n_nodes) {
+    finder f;
+    for (int i = 0; i < n_nodes; ++i) {
+        f.visit(nodes[i]);
+    }
+    return f.finish();
+}
+
+access_list find_weight_reads(const ggml_api & api, ggml_tensor ** nodes, int n_nodes, const moe_graph & g) {
+    access_list list;
+    for (int i = 0; i < n_nodes; ++i) {
+        const ggml_tensor * t  = nodes[i];
+        const char *        op = api.ggml_op_name(t->op);
+        if ((t->flags & GGML_TENSOR_FLAG_COMPUTE) == 0 ||
+            std::any_of(std::begin(view_ops), std::end(view_ops), [&](const char * v) { return std::strcmp(op, v) == 0; })) {
+            continue;
+        }
+        access_entry e;
+        for (ggml_tensor * s : t->src) {
+            const ggml_tensor * w = s ? root_of(s) : nullptr;
+            if (w != nullptr && w->buffer != nullptr &&
+                api.ggml_backend_buffer_get_usage(w->buffer) == GGML_BACKEND_BUFFER_USAGE_WEIGHTS) {
+                e.sources.emplace_back(w->name);
+            }
+        }
+        if (e.sources.empty()) {
+            continue;
+        }
+        e.op    = op;
+        e.dst   = t->name;
+        e.layer = node_name(t->name).il;
+        if (e.layer < 0) {
+            // Unnamed nodes (a bias, a norm) belong to the layer of the weight they read: blk.<il>.…
+            e.layer = e.sources[0].rfind("blk.", 0) == 0 ? std::atoi(e.sources[0].c_str() + 4) : -1;
+        }
+        for (size_t b = 0; b < g.blocks.size(); ++b) {
+            if (t->src[2] != nullptr && t->src[2] == g.blocks[b].ids) {
+                e.block = static_cast<int32_t>(b);
+            }
+        }
+        list.push_back(std::move(e));
+    }
+    return list;
+}
+
+}  // namespace moescope::capturing

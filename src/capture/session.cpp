@@ -1,0 +1,55 @@
+#include "capture/session.hpp"
+
+#include "capture/hooks/hooks.hpp"
+#include "capture/tap.hpp"
+#include "core/error.hpp"
+
+namespace moescope::capturing {
+
+struct session::impl {
+    std::unique_ptr<tap> t;
+};
+
+session::session(capture_options options, open_stream open) : impl_(std::make_unique<impl>()) {
+    if (tap::active() != nullptr) {
+        throw error("another capture is already running in this process");
+    }
+    ggml_api    api;
+    std::string missing;
+    if (!api.resolve(nullptr, missing)) {
+        throw error("this program's llama.cpp cannot be captured: it has no function " + missing);
+    }
+    impl_->t = std::make_unique<tap>(api, std::move(options), [open = std::move(open)](uint32_t n, const model_info &) { return open(n); });
+    tap::activate(impl_->t.get());
+}
+
+session::~session() {
+    read_pending();
+    tap::activate(nullptr);
+    impl_->t->close_all();
+}
+
+void session::prepare(llama_context_params & params) {
+    if (impl_->t->way() == method::callback) {
+        params.cb_eval           = callback::eval;
+        params.cb_eval_user_data = &impl_->t->new_callback();
+    }
+}
+
+void session::set_phase(phase p) {
+    impl_->t->set_phase(p);
+}
+
+void session::read_pending() {
+    impl_->t->read_pending();
+}
+
+uint64_t session::capture_ns() const {
+    return impl_->t->capture_ns();
+}
+
+std::string session::failure() const {
+    return impl_->t->failure();
+}
+
+}  // namespace moescope::capturing

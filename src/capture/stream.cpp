@@ -1,0 +1,146 @@
+#include "capture/stream.hpp"
+
+#include <algorithm>
+
+#include "capture/model_query.hpp"
+
+namespace moescope::capturing {
+
+namespace {
+
+// A warm-up is a handful of tokens. A first decode larger than this is none, and need not wait.
+constexpr size_t max_held_bytes = 16u << 20;
+constexpr size_t max_held_tokens = 64;
+
+// By sequence id, the position at which a batch without positions goes on.
+std::vector<int32_t> next_positions(const ggml_api & api, const llama_context * ctx, const llama_batch & batch) {
+    std::vector<int32_t> next;
+    if (batch.pos != nullptr || ctx == nullptr || api.llama_get_memory == nullptr || api.llama_memory_seq_pos_max == nullptr) {
+        return next;
+    }
+    llama_memory_t memory = api.llama_get_memory(ctx);
+    int32_t        n_seq  = 1;
+    for (int32_t i = 0; batch.seq_id != nullptr && batch.n_seq_id != nullptr && i < batch.n_tokens; ++i) {
+        for (int32_t s = 0; s < batch.n_seq_id[i]; ++s) {
+            n_seq = std::max(n_seq, batch.seq_id[i][s] + 1);
+        }
+    }
+    next.resize(static_cast<size_t>(n_seq), 0);
+    for (int32_t s = 0; s < n_seq && memory != nullptr; ++s) {
+        next[static_cast<size_t>(s)] = api.llama_memory_seq_pos_max(memory, s) + 1;
+    }
+    return next;
+}
+
+}  // namespace
+
+stream::stream(const ggml_api & api, const llama_context * ctx, model_info model, open_sink open)
+    : api_(api), ctx_(ctx), model_(std::move(model)), open_(std::move(open)) {
+    holding_ = ctx != nullptr;   // without a context no reset will be seen
+}
+
+void stream::begin_batch(const llama_batch * batch, bool encode) {
+    n_batches_ += 1;
+    n_decodes_ += encode ? 0 : 1;
+    if (n_decodes_ > 1 && holding_) {
+        release_held();
+    }
+    if (batch == nullptr) {
+        replay_.begin_unknown();
+        return;
+    }
+    replay_.begin(*batch, next_positions(api_, ctx_, *batch));
+}
+
+void stream::perf_reset() {
+    if (holding_) {
+        held_.clear();
+        holding_   = false;
+        n_batches_ = 0;
+    }
+}
+
+void stream::release_held() {
+    holding_ = false;
+    for (held_ubatch & h : held_) {
+        deliver(h.buffer, h.reads);
+    }
+    held_.clear();
+}
+
+void stream::close() {
+    release_held();
+    sink_.reset();
+}
+
+void stream::attribute(ubatch_buffer & u) {
+    u.batch = n_batches_ > 0 ? n_batches_ - 1 : 0;
+    replay_.attribute(u.token, u.pos, u.seq);
+    for (size_t i = 0; i < u.token.size(); ++i) {
+        const bool alone  = u.seq[i] >= 0 ? replay_.alone(u.seq[i]) : u.token.size() == 1 && replay_.n_tokens() <= 1;
+        const phase found = alone && u.pos[i] > 0 ? phase::decode : phase::prefill;
+        u.phases[i]       = static_cast<uint8_t>(phase_.value_or(found));
+    }
+}
+
+void stream::submit(ubatch_buffer & u, const access_list & reads) {
+    if (warmup_) {
+        return;
+    }
+    attribute(u);
+    if (!holding_) {
+        deliver(u, reads);
+        return;
+    }
+    if (u.token.size() > max_held_tokens || held_bytes_ + u.bytes() > max_held_bytes) {
+        release_held();
+        deliver(u, reads);
+        return;
+    }
+    held_bytes_ += u.bytes();
+    held_.push_back({u, reads});
+}
+
+void stream::deliver(ubatch_buffer & u, const access_list & reads) {
+    if (!failure_.empty()) {
+        return;
+    }
+    try {
+        if (!opened_) {
+            opened_ = true;
+            sink_   = open_(model_);
+            if (sink_) {
+                sink_->model(model_);
+            }
+        }
+        if (!sink_) {
+            return;
+        }
+        name_tokens(u);
+        u.access = reads.empty() ? 0 : sink_->access(reads);
+        sink_->ubatch(u.view());
+    } catch (const std::exception & e) {
+        failure_ = e.what();
+        sink_.reset();
+    }
+}
+
+void stream::name_tokens(const ubatch_buffer & u) {
+    std::string text;
+    for (const int32_t t : u.token) {
+        if (t < 0) {
+            continue;
+        }
+        if (static_cast<size_t>(t) >= named_.size()) {
+            named_.resize(std::max(static_cast<size_t>(t) + 1, static_cast<size_t>(model_.n_vocab)));
+        }
+        if (!named_[static_cast<size_t>(t)]) {
+            named_[static_cast<size_t>(t)] = true;
+            if (token_text(api_, ctx_, t, text)) {
+                sink_->piece(t, text);
+            }
+        }
+    }
+}
+
+}  // namespace moescope::capturing

@@ -1,0 +1,76 @@
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "capture/batch_replay.hpp"
+#include "capture/ggml_api.hpp"
+#include "capture/ubatch_buffer.hpp"
+#include "core/routing.hpp"
+
+namespace moescope::capturing {
+
+// What one llama_context routes, from its batches to its sink: attributes rows to sequences, tells prefill from decode,
+// holds back what may be a warm-up, names tokens. One thread at a time.
+class stream {
+public:
+    // Called at the first ubatch that is really recorded; may return null: nothing is recorded.
+    using open_sink = std::function<std::unique_ptr<routing_sink>(const model_info & model)>;
+
+    // ctx may be null (the graph was computed outside llama_decode): then tokens have no text and rows no sequence.
+    stream(const ggml_api & api, const llama_context * ctx, model_info model, open_sink open);
+
+    // A llama_decode or llama_encode begins. batch is null when its layout is not known.
+    void begin_batch(const llama_batch * batch, bool encode);
+    void set_phase(std::optional<phase> p) { phase_ = p; }
+
+    // One computed ubatch, as the probe read it; the buffer is only borrowed.
+    void submit(ubatch_buffer & u, const access_list & reads);
+
+    // Warm-up (trap 7): llama.cpp warms a context up with an ordinary small decode, after which it resets the context's
+    // timings. So the first decode waits until it is clear whether that reset follows.
+    void perf_reset();
+    void set_warmup(bool on) { warmup_ = on; }
+
+    // Hands over what is held back and closes the sink.
+    void close();
+
+    const std::string & failure() const { return failure_; }
+    const model_info &  model() const { return model_; }
+    bool                opened() const { return opened_; }
+    void                set_file(std::string path) { model_.file = std::move(path); }   // before it is opened
+
+private:
+    void release_held();
+    void attribute(ubatch_buffer & u);
+    void deliver(ubatch_buffer & u, const access_list & reads);
+    void name_tokens(const ubatch_buffer & u);
+
+    const ggml_api &              api_;
+    const llama_context *         ctx_;
+    model_info                    model_;
+    open_sink                     open_;
+    std::unique_ptr<routing_sink> sink_;
+    bool                          opened_ = false;
+    std::string                   failure_;
+
+    batch_replay                  replay_;
+    uint32_t                      n_batches_ = 0;
+    std::optional<phase>          phase_;
+    std::vector<bool>             named_;      // by token id
+
+    struct held_ubatch {
+        ubatch_buffer buffer;
+        access_list   reads;
+    };
+    std::vector<held_ubatch>      held_;
+    size_t                        held_bytes_ = 0;
+    bool                          holding_    = true;
+    uint32_t                      n_decodes_  = 0;
+    bool                          warmup_     = false;
+};
+
+}  // namespace moescope::capturing

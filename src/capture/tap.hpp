@@ -1,0 +1,92 @@
+#pragma once
+
+#include <atomic>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <shared_mutex>
+#include <string>
+#include <unordered_map>
+
+#include "capture/callback.hpp"
+#include "capture/capture_options.hpp"
+#include "capture/ggml_api.hpp"
+#include "capture/probe.hpp"
+#include "capture/stream.hpp"
+
+namespace moescope::capturing {
+
+// What the hooks talk to: knows every scheduler's probe and every context's stream, and brings what is computed to its
+// sink. Contexts may work in several threads at once; each scheduler and context is used by one thread at a time, as
+// llama.cpp demands.
+class tap {
+public:
+    using open_sink = std::function<std::unique_ptr<routing_sink>(uint32_t stream, const model_info & model)>;
+
+    tap(ggml_api api, capture_options options, open_sink open);
+    ~tap();
+
+    // The tap of this process, or null when nothing is captured. Set by whoever owns it.
+    static tap * active();
+    static void  activate(tap * t);
+
+    const ggml_api & api() const { return api_; }
+
+    // ---- called by the hooks; none of them throws -----------------------------------------------------------------
+    void before_plan(ggml_backend_sched_t sched, ggml_cgraph * graph) noexcept;   // reserve and alloc
+    void after_alloc(ggml_backend_sched_t sched) noexcept;
+    void before_compute(ggml_backend_sched_t sched) noexcept;
+    void after_compute(ggml_backend_sched_t sched, bool success) noexcept;
+    void synchronized(ggml_backend_sched_t sched) noexcept;
+    void before_reset(ggml_backend_sched_t sched) noexcept;
+    void before_free(ggml_backend_sched_t sched) noexcept;
+    void begin_batch(llama_context * ctx, const llama_batch * batch, bool encode) noexcept;
+    void perf_reset(llama_context * ctx) noexcept;
+    void set_warmup(llama_context * ctx, bool on) noexcept;
+    void before_context_free(llama_context * ctx) noexcept;
+
+    // ---- called by the owner ---------------------------------------------------------------------------------------
+    void        set_phase(phase p);        // of the calling thread's current and following batches
+    void        read_pending();            // synchronizes and reads what is computed but not yet read
+    void        close_all();               // ends every stream; later computations are not recorded
+    callback &  new_callback();           // method::callback: the user data of one context's cb_eval
+    uint64_t    capture_ns() const { return capture_ns_; }
+    std::string failure() const;           // the first reason why something is not recorded; "" when all is well
+    uint32_t    n_streams() const;         // streams that recorded something
+    method      way() const { return options_.way; }
+    bool        saw_moe() const { return saw_moe_; }
+    bool        saw_graph() const { return saw_graph_; }
+
+private:
+    class timed;   // adds the time spent inside to capture_ns_
+
+    probe *  find_probe(ggml_backend_sched_t sched, bool create);
+    stream & stream_of(llama_context * ctx, ggml_backend_sched_t sched);
+    void     collect(ggml_backend_sched_t sched, probe & p);
+    void     submit(stream & s, ubatch_buffer & u, const access_list & reads);
+    void     complain(const std::string & why);
+    uint64_t now_ns() const;
+
+    const ggml_api        api_;
+    const capture_options options_;
+    const open_sink       open_;
+    const uint64_t        started_ns_;
+
+    // Shared by whoever hands something to a stream, exclusive while the streams are closed at exit.
+    std::shared_mutex     life_;
+    mutable std::mutex    mutex_;   // guards the maps and counters below, not what they point to
+    std::unordered_map<ggml_backend_sched_t, std::unique_ptr<probe>>  probes_;
+    std::unordered_map<llama_context *, std::unique_ptr<stream>>      streams_;
+    std::unordered_map<ggml_backend_sched_t, llama_context *>         contexts_;   // whose scheduler it is
+    std::unordered_map<llama_context *, bool>                         warming_;
+    std::vector<std::unique_ptr<callback>>                            callbacks_;
+    std::unordered_map<ggml_backend_sched_t, std::unique_ptr<stream>> orphans_;    // computed outside llama_decode
+    uint32_t              n_streams_ = 0;   // that were opened
+    std::string           failure_;
+    std::optional<phase>  phase_;
+
+    std::atomic<uint64_t> capture_ns_{0};
+    std::atomic<bool>     closed_{false}, saw_moe_{false}, saw_graph_{false};
+};
+
+}  // namespace moescope::capturing

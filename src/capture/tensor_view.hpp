@@ -1,0 +1,39 @@
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "capture/ggml_api.hpp"
+
+namespace moescope::capturing {
+
+// Where a computed [rows][cols] matrix lies, copied out of its tensor once the graph is allocated: the tensor itself may
+// be gone when the values are read. Strides are ggml's nb, so views are read right (trap 1).
+class tensor_view {
+public:
+    tensor_view() = default;
+
+    // A tensor of `cols` values per row, as [cols, n], [1, cols, n] or [cols, 1, n].
+    tensor_view(const ggml_api & api, const ggml_tensor * t, int64_t cols);
+
+    explicit operator bool() const { return copy_.data != nullptr; }
+    int64_t  rows() const { return rows_; }
+    int64_t  cols() const { return cols_; }
+    bool     on_host() const { return host_; }
+
+    // Copies all rows, densely, as float (from f32) or as ids of `bytes` each (from i32). out holds rows * cols of them.
+    // scratch is used for values that lie on a device.
+    void read_floats(float * out, std::vector<uint8_t> & scratch) const;
+    void read_ids(void * out, uint32_t bytes, std::vector<uint8_t> & scratch) const;
+
+private:
+    const uint8_t * fetch(std::vector<uint8_t> & scratch) const;
+
+    const ggml_api * api_ = nullptr;
+    ggml_tensor      copy_ = {};       // what ggml_backend_tensor_get needs: type, shape, strides, data, buffer
+    int64_t          rows_ = 0, cols_ = 0;
+    size_t           row_stride_ = 0, col_stride_ = 0;   // bytes
+    bool             host_ = false;
+};
+
+}  // namespace moescope::capturing

@@ -1,0 +1,93 @@
+#include "capture/ubatch_buffer.hpp"
+
+namespace moescope::capturing {
+
+namespace {
+
+// Every column begins at a multiple of 8, so that ids of any width and floats are aligned.
+size_t take(std::vector<uint8_t> & bytes, size_t n) {
+    const size_t at = (bytes.size() + 7) / 8 * 8;
+    bytes.resize(at + n);
+    return at;
+}
+
+}  // namespace
+
+void ubatch_buffer::clear() {
+    set_tokens(0);
+    layout.clear();
+    blocks_.clear();
+    bytes_.clear();
+    batch   = 0;
+    access  = 0;
+    time_ns = 0;
+}
+
+void ubatch_buffer::set_tokens(size_t n_tokens) {
+    token.assign(n_tokens, -1);
+    pos.assign(n_tokens, -1);
+    seq.assign(n_tokens, -1);
+    phases.assign(n_tokens, static_cast<uint8_t>(phase::prefill));
+}
+
+void ubatch_buffer::add_block(uint32_t n_rows, bool with_row_tokens) {
+    const block_layout & l = layout[blocks_.size()];
+    block                b;
+    b.n_rows     = n_rows;
+    b.has_tokens = with_row_tokens;
+    if (with_row_tokens) {
+        b.row_token_at = take(bytes_, n_rows * sizeof(int32_t));
+    }
+    b.ids_at = take(bytes_, size_t(n_rows) * l.n_expert_used * l.id_bytes());
+    for (size_t i = 0; i < n_float_columns; ++i) {
+        if (l.columns.has(float_columns[i])) {
+            b.column_at[i] = take(bytes_, size_t(n_rows) * l.width(float_columns[i]) * sizeof(float));
+        }
+    }
+    blocks_.push_back(b);
+}
+
+int32_t * ubatch_buffer::row_tokens() {
+    return reinterpret_cast<int32_t *>(bytes_.data() + blocks_.back().row_token_at);
+}
+
+void * ubatch_buffer::ids() {
+    return bytes_.data() + blocks_.back().ids_at;
+}
+
+float * ubatch_buffer::column(size_t i) {
+    const bool there = layout[blocks_.size() - 1].columns.has(float_columns[i]);
+    return there ? reinterpret_cast<float *>(bytes_.data() + blocks_.back().column_at[i]) : nullptr;
+}
+
+routed_ubatch ubatch_buffer::view() {
+    views_.resize(blocks_.size());
+    for (size_t i = 0; i < blocks_.size(); ++i) {
+        const block & b = blocks_[i];
+        block_rows &  v = views_[i];
+        v.layout    = &layout[i];
+        v.n_rows    = b.n_rows;
+        v.row_token = {};
+        if (b.has_tokens) {
+            v.row_token = {reinterpret_cast<const int32_t *>(bytes_.data() + b.row_token_at), b.n_rows};
+        }
+        v.ids = bytes_.data() + b.ids_at;
+        for (size_t c = 0; c < n_float_columns; ++c) {
+            const bool there = layout[i].columns.has(float_columns[c]);
+            v.values[c]      = there ? reinterpret_cast<const float *>(bytes_.data() + b.column_at[c]) : nullptr;
+        }
+    }
+    routed_ubatch u;
+    u.time_ns = time_ns;
+    u.batch   = batch;
+    u.access  = access;
+    u.token   = token;
+    u.pos     = pos;
+    u.seq     = seq;
+    u.phases  = phases;
+    u.layout  = &layout;
+    u.blocks  = {views_.data(), views_.size()};
+    return u;
+}
+
+}  // namespace moescope::capturing
