@@ -21,6 +21,7 @@ public:
     // "FILE: WHAT (at byte N); ADVICE", of the parts that are known.
     const char * what() const noexcept override { return line_.c_str(); }
 
+    const std::string & reason() const noexcept { return what_; }   // what alone, without place and advice
     const std::string & file() const noexcept { return file_; }
     int64_t             offset() const noexcept { return offset_; }
 

@@ -27,6 +27,9 @@ chunk_list::chunk_list(const std::string & path) : file_(path) {
 bool chunk_list::refresh() {
     const size_t before = chunks_.size();
     file_.refresh();
+    if (file_.size() < next_) {
+        throw error("the trace became shorter while it was read").in(file_.path());
+    }
     walk();
     return chunks_.size() > before;
 }

@@ -6,17 +6,17 @@ namespace moescope::trace {
 
 expert_counts::block & expert_counts::find(const block_layout & l, size_t hint) {
     const auto same = [&](const block_layout & o) { return o.layer == l.layer && o.block == l.block; };
-    if (hint < layout.size() && same(layout[hint])) {
-        return blocks[hint];
+    if (hint >= layout.size() || !same(layout[hint])) {
+        hint = static_cast<size_t>(std::find_if(layout.begin(), layout.end(), same) - layout.begin());
     }
-    const auto it = std::find_if(layout.begin(), layout.end(), same);
-    if (it != layout.end()) {
-        return blocks[static_cast<size_t>(it - layout.begin())];
+    if (hint == layout.size()) {
+        layout.push_back(l);
+        blocks.emplace_back();
     }
-    layout.push_back(l);
-    blocks.emplace_back();
-    blocks.back().count.resize(l.n_expert);
-    return blocks.back();
+    // Another graph of the same layer may know more experts: a foreign log that names them without their number.
+    layout[hint].n_expert = std::max(layout[hint].n_expert, l.n_expert);
+    blocks[hint].count.resize(layout[hint].n_expert);
+    return blocks[hint];
 }
 
 void expert_counts::add(const routed_ubatch & u) {
@@ -53,8 +53,7 @@ void expert_counts::add(const expert_counts & other) {
         const block & o = other.blocks[i];
         b.rows += o.rows;
         b.rows_decoded += o.rows_decoded;
-        b.count.resize(std::max(b.count.size(), o.count.size()));
-        for (size_t e = 0; e < o.count.size(); ++e) {
+        for (size_t e = 0; e < o.count.size(); ++e) {   // no more than the layout's n_expert, so b is large enough
             b.count[e] += o.count[e];
         }
     }

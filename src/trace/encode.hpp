@@ -44,6 +44,7 @@ public:
     const uint8_t * data() const { return bytes_.data(); }
     size_t          size() const { return bytes_.size(); }
     void            clear() { bytes_.clear(); }
+    void            shrink(size_t size) { bytes_.resize(size); }
 
 private:
     std::vector<uint8_t> bytes_;

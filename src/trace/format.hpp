@@ -60,6 +60,7 @@ struct counts_header {
 };
 static_assert(sizeof(counts_header) == 32);
 
+inline constexpr uint32_t frame_alignment  = 8;
 inline constexpr uint32_t rows_mask        = (1u << 30) - 1;
 inline constexpr uint32_t rows_have_tokens = 1u << 30;
 

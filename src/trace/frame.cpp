@@ -29,6 +29,9 @@ void check_ids(const decoder & d, const block_rows & b) {
 
 void read_block(decoder & d, uint32_t rows, uint32_t value_bytes, uint32_t n_tokens, block_rows & b,
                 std::vector<float> & floats) {
+    if (rows & ~(rows_mask | rows_have_tokens)) {
+        d.fail("a block of rows that this moescope does not know");
+    }
     b.n_rows    = rows & rows_mask;
     b.row_token = {};
     if (rows & rows_have_tokens) {
@@ -78,6 +81,9 @@ graph_layout read_layout(decoder & d, std::vector<uint32_t> & value_bytes) {
         if (r.n_expert == 0 || r.n_expert_used == 0 || r.n_expert > max_width || r.n_expert_used > max_width ||
             r.n_embd > max_width || (r.value_bytes != 4 && r.value_bytes != 2)) {
             d.fail("a layout that cannot be");
+        }
+        if ((r.columns & ~capture_set::all().bits()) != 0 || (r.columns & capture_set(capture::ids).bits()) == 0) {
+            d.fail("a layout with columns that this moescope does not know");   // their width, too, is unknown
         }
         block_layout b;
         b.layer         = r.layer;
@@ -154,6 +160,9 @@ void read_frame_body(decoder & d, const frame_header & h, const graph_layout & l
     for (uint32_t i = 0; i < h.n_blocks; ++i) {
         blocks[i].layout = &layout[i];
         read_block(d, static_cast<uint32_t>(rows[i]), value_bytes[i], h.n_tokens, blocks[i], floats);
+    }
+    if (d.left() >= frame_alignment) {
+        d.fail("a frame that is longer than its rows");
     }
     u.blocks = {blocks.data(), blocks.size()};
 }

@@ -43,28 +43,20 @@ const std::string & find(const text_pairs & pairs, const char * key) {
 trace_reader::trace_reader(const std::string & path) {
     parts_.push_back(std::make_unique<part>(path));
     info_.path = path;
+    const chunk_list & first = parts_.front()->list;
+    if (first.chunks().empty() && first.state().what != damage::kind::broken) {
+        throw error("the trace ends before its head: there is nothing to read").in(path);
+    }
+    if (!first.chunks().empty() && first.chunks().front().kind != chunk_kind::head) {
+        throw_broken(first, sizeof(file_header), "it does not begin with a head");
+    }
     open_parts();
 }
 
 // Parses what is there, and follows the trace into its next parts.
 void trace_reader::open_parts() {
     parse_new_chunks(*parts_.back());
-    for (;;) {
-        const std::string next = part_path(info_.path, static_cast<uint32_t>(parts_.size()) + 1);
-        std::unique_ptr<part> p;
-        try {
-            p = std::make_unique<part>(next);
-        } catch (const error &) {
-            break;   // there is none, or it is just being created
-        }
-        if (p->list.chunks().empty()) {
-            break;
-        }
-        const chunk_place & head = p->list.chunks().front();
-        const text_pairs    pairs = decoder(p->list.payload(head), head.size, head.offset).pairs();
-        if (head.kind != chunk_kind::head || number<uint64_t>(find(pairs, "trace_id")) != trace_id_) {
-            break;   // a file of that name which belongs to another trace
-        }
+    while (auto p = open_following_part()) {
         parts_.push_back(std::move(p));
         parse_new_chunks(*parts_.back());
     }
@@ -73,6 +65,54 @@ void trace_reader::open_parts() {
     for (const auto & p : parts_) {
         info_.bytes += p->list.file().size();
     }
+}
+
+// The part behind the last one, or null. A part that does not name the next one has lost its end: going on behind it
+// would leave a hole in the middle.
+std::unique_ptr<trace_reader::part> trace_reader::open_following_part() {
+    const std::string &      named  = parts_.back()->next;
+    const std::string        folder = info_.path.substr(0, info_.path.find_last_of('/') + 1);
+    std::vector<std::string> candidates;   // the files may have been renamed together
+    if (!named.empty()) {
+        candidates.push_back(folder + named.substr(named.find_last_of('/') + 1));
+    }
+    candidates.push_back(part_path(info_.path, static_cast<uint32_t>(parts_.size()) + 1));
+
+    info_.unread_part = named.empty() ? "" : candidates.front();
+    for (const std::string & path : candidates) {
+        std::unique_ptr<part> p;
+        try {
+            p = std::make_unique<part>(path);
+        } catch (const error &) {
+            continue;   // no such file, or no trace
+        }
+        if (p->list.chunks().empty() || p->list.chunks().front().kind != chunk_kind::head ||
+            !p->list.intact(p->list.chunks().front())) {
+            continue;
+        }
+        const chunk_place & head = p->list.chunks().front();
+        text_pairs          pairs;
+        try {
+            pairs = decoder(p->list.payload(head), head.size, head.offset).pairs();
+        } catch (const error &) {
+            continue;
+        }
+        if (number<uint64_t>(find(pairs, "trace_id")) != trace_id_ ||
+            number<uint32_t>(find(pairs, "part")) != part_number_ + 1) {
+            continue;   // a file of that name which belongs to another trace
+        }
+        if (named.empty()) {
+            const auto & chunks = p->list.chunks();
+            const bool   used   = std::any_of(chunks.begin(), chunks.end(), [](const chunk_place & c) {
+                return c.kind == chunk_kind::rows || c.kind == chunk_kind::counts;
+            });
+            info_.unread_part = used ? path : "";   // unused: it was created a moment ago
+            return nullptr;
+        }
+        info_.unread_part.clear();
+        return p;
+    }
+    return nullptr;
 }
 
 void trace_reader::parse_new_chunks(part & p) {
@@ -94,7 +134,7 @@ void trace_reader::parse_new_chunks(part & p) {
         try {
             parse_small(p, c);
         } catch (error & e) {
-            throw_broken(p.list, static_cast<uint64_t>(std::max<int64_t>(e.offset(), 0)), e.what());
+            throw_broken(p.list, static_cast<uint64_t>(std::max<int64_t>(e.offset(), 0)), e.reason());
         }
     }
 }
@@ -104,7 +144,7 @@ void trace_reader::parse_small(part & p, const chunk_place & c) {
     switch (c.kind) {
         case chunk_kind::head: parse_head(d.pairs()); break;
         case chunk_kind::model: parse_model(d.pairs()); break;
-        case chunk_kind::end: parse_end(d.pairs()); break;
+        case chunk_kind::end: parse_end(p, d.pairs()); break;
         case chunk_kind::note: info_.notes.emplace_back(reinterpret_cast<const char *>(d.take(c.size)), c.size); break;
         case chunk_kind::pieces:
             while (!d.done()) {
@@ -115,9 +155,12 @@ void trace_reader::parse_small(part & p, const chunk_place & c) {
         case chunk_kind::layout: {
             std::vector<uint32_t> value_bytes;
             graph_layout          layout = read_layout(d, value_bytes);
-            const auto it = std::find(layouts_.begin(), layouts_.end(), layout);
-            p.layout_number.push_back(static_cast<uint32_t>(it - layouts_.begin()));
-            if (it == layouts_.end()) {
+            size_t                number = 0;
+            while (number < layouts_.size() && (layouts_[number] != layout || value_bytes_[number] != value_bytes)) {
+                ++number;
+            }
+            p.layout_number.push_back(static_cast<uint32_t>(number));
+            if (number == layouts_.size()) {
                 layouts_.push_back(std::move(layout));
                 value_bytes_.push_back(std::move(value_bytes));
             }
@@ -150,10 +193,14 @@ void trace_reader::parse_head(const text_pairs & pairs) {
     info_.writer_version  = find(pairs, "moescope");
     info_.program         = find(pairs, "program");
     info_.pid             = number<int64_t>(find(pairs, "pid"));
+    part_number_          = std::max(1u, number<uint32_t>(find(pairs, "part")));
     info_.stream          = std::max(1u, number<uint32_t>(find(pairs, "stream")));
     info_.started_unix_ns = number<uint64_t>(find(pairs, "started_unix_ns"));
     info_.captured        = find(pairs, "captured");
     info_.counts_only     = find(pairs, "mode") == "counts";
+    if (parts_.size() == 1 && part_number_ > 1) {
+        info_.notes.push_back("this is part " + std::to_string(part_number_) + " of a trace; what came before is not read");
+    }
 }
 
 void trace_reader::parse_model(const text_pairs & pairs) {
@@ -174,9 +221,10 @@ void trace_reader::parse_model(const text_pairs & pairs) {
     }
 }
 
-void trace_reader::parse_end(const text_pairs & pairs) {
+void trace_reader::parse_end(part & p, const text_pairs & pairs) {
     if (!find(pairs, "next").empty()) {
-        return;   // only this part ends here
+        p.next = find(pairs, "next");   // only this part ends here
+        return;
     }
     info_.ended      = true;
     info_.end_reason = find(pairs, "reason");
@@ -223,7 +271,7 @@ void trace_reader::rewind() {
 
 bool trace_reader::next_at(position & at, routed_ubatch & u, std::vector<block_rows> & blocks,
                            std::vector<float> & floats) const {
-    for (; at.part < parts_.size(); ++at.part, at.chunk = 0, at.byte = 0, at.checked = false) {
+    for (; at.part < parts_.size(); at = {at.part + 1}) {
         const part & p = *parts_[at.part];
         for (; at.chunk < p.parsed; ++at.chunk, at.byte = 0, at.checked = false) {
             const chunk_place & c = p.list.chunks()[at.chunk];
@@ -231,18 +279,12 @@ bool trace_reader::next_at(position & at, routed_ubatch & u, std::vector<block_r
                 continue;
             }
             if (!at.checked) {
-                if (!p.list.intact(c)) {
-                    throw_broken(p.list, c.offset, "a chunk's checksum does not fit");
-                }
-                at.checked = true;
-                if (c.offset > release_behind) {
-                    p.list.file().release(0, c.offset - release_behind);
-                }
+                check_chunk(p, c, at);
             }
             try {
                 read_frame(p, c, at, u, blocks, floats);
             } catch (error & e) {
-                throw_broken(p.list, static_cast<uint64_t>(std::max<int64_t>(e.offset(), 0)), e.what());
+                throw_broken(p.list, static_cast<uint64_t>(std::max<int64_t>(e.offset(), 0)), e.reason());
             }
             return true;
         }
@@ -253,18 +295,31 @@ bool trace_reader::next_at(position & at, routed_ubatch & u, std::vector<block_r
     return false;
 }
 
+void trace_reader::check_chunk(const part & p, const chunk_place & c, position & at) const {
+    if (!p.list.intact(c)) {
+        throw_broken(p.list, c.offset, "a chunk's checksum does not fit");
+    }
+    at.checked = true;
+    // In large steps: each call costs, and so does walking over what was released before.
+    if (c.offset > at.released + 2 * release_behind) {
+        p.list.file().release(at.released, c.offset - release_behind - at.released);
+        at.released = c.offset - release_behind;
+    }
+}
+
 void trace_reader::read_frame(const part & p, const chunk_place & c, position & at, routed_ubatch & u,
                               std::vector<block_rows> & blocks, std::vector<float> & floats) const {
     decoder            d(p.list.payload(c) + at.byte, c.size - at.byte, c.offset + at.byte);
     const frame_header h = d.value<frame_header>();
-    if (h.size < sizeof(h) || h.size > c.size - at.byte || h.layout >= p.layouts_known[at.chunk]) {
+    if (h.size < sizeof(h) || h.size % frame_alignment != 0 || h.size > c.size - at.byte ||
+        h.layout >= p.layouts_known[at.chunk] || h.access > p.access_number.size()) {
         d.fail("a frame that cannot be");
     }
     const uint32_t layout = p.layout_number[h.layout];
     u         = {};
     u.time_ns = h.time_ns;
     u.batch   = h.batch;
-    u.access  = h.access == 0 || h.access > p.access_number.size() ? 0 : p.access_number[h.access - 1];
+    u.access  = h.access == 0 ? 0 : p.access_number[h.access - 1];
     u.layout  = &layouts_[layout];
     decoder body(p.list.payload(c) + at.byte + sizeof(h), h.size - sizeof(h), c.offset + at.byte + sizeof(h));
     read_frame_body(body, h, layouts_[layout], value_bytes_[layout], u, blocks, floats);

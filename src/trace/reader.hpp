@@ -54,20 +54,24 @@ private:
         std::vector<uint32_t> layout_number;     // of this part -> index into layouts_
         std::vector<uint32_t> access_number;     // of this part -> 1 + index into access_lists_
         std::vector<uint32_t> layouts_known;     // chunk index -> how many layouts came before (rows chunks)
+        std::string           next;              // the name of the part in which the trace goes on
     };
     struct position {
         size_t   part  = 0;
         size_t   chunk = 0;
         uint64_t byte  = 0;        // inside the chunk's payload
-        bool     checked = false;  // the chunk's hash fits
+        bool     checked  = false; // the chunk's hash fits
+        uint64_t released = 0;     // bytes of the part that need not stay in memory
     };
 
     void open_parts();
+    std::unique_ptr<part> open_following_part();
     void parse_new_chunks(part & p);
     void parse_small(part & p, const chunk_place & c);
     void parse_head(const text_pairs & pairs);
     void parse_model(const text_pairs & pairs);
-    void parse_end(const text_pairs & pairs);
+    void parse_end(part & p, const text_pairs & pairs);
+    void check_chunk(const part & p, const chunk_place & c, position & at) const;
     bool next_at(position & at, routed_ubatch & u, std::vector<block_rows> & blocks, std::vector<float> & floats) const;
     void read_frame(const part & p, const chunk_place & c, position & at, routed_ubatch & u,
                     std::vector<block_rows> & blocks, std::vector<float> & floats) const;
@@ -75,6 +79,7 @@ private:
     std::vector<std::unique_ptr<part>>       parts_;
     trace_info                               info_;
     uint64_t                                 trace_id_ = 0;
+    uint32_t                                 part_number_ = 1;   // of the latest part
     model_info                               model_;
     std::vector<graph_layout>                layouts_;
     std::vector<std::vector<uint32_t>>       value_bytes_;   // parallel to layouts_: 4 or 2 per block

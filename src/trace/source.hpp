@@ -32,6 +32,7 @@ struct trace_info {
 
     uint64_t    lost_bytes      = 0;   // at the end of a file that was cut; not part of anything read
     uint64_t    lost_offset     = 0;
+    std::string unread_part;           // the trace goes on in this file, which is missing or cannot be joined: not read
 };
 
 // Routed ubatches in the order in which they ran, whatever file they come from: a trace or a foreign log.

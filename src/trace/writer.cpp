@@ -41,7 +41,7 @@ std::string part_path(const std::string & path, uint32_t part) {
 
 trace_writer::trace_writer(std::string path, trace_head head, writer_options options)
     : path_(std::move(path)), head_(std::move(head)), options_(options) {
-    open_part();
+    sink_ = open_part();
 }
 
 trace_writer::~trace_writer() {
@@ -54,8 +54,8 @@ trace_writer::~trace_writer() {
     }
 }
 
-void trace_writer::open_part() {
-    sink_ = open_file_sink(part_path(path_, part_), options_.existing);
+std::unique_ptr<byte_sink> trace_writer::open_part() const {
+    auto sink = open_file_sink(part_path(path_, part_), options_.existing);
 
     file_header file = {};
     std::memcpy(file.magic, file_magic, sizeof(file.magic));
@@ -79,17 +79,26 @@ void trace_writer::open_part() {
     first.value(make_chunk_header(chunk_kind::head, head.data(), head.size()));
     first.raw(head.data(), head.size());
     first.pad(8);
-    sink_->write(first.data(), first.size());
+    sink->write(first.data(), first.size());
+    return sink;
 }
 
 void trace_writer::roll_over() {
-    const std::string next = part_path(path_, part_ + 1);
+    // The next part is there before this one names it: no trace ever goes on in a file that does not exist.
+    part_ += 1;
+    std::unique_ptr<byte_sink> sink;
+    try {
+        sink = open_part();
+    } catch (const error &) {
+        part_ -= 1;
+        throw;
+    }
+    const std::string next = part_path(path_, part_);
     encoder           end;
     end.pairs({{"reason", "goes on in the next part"}, {"next", next.substr(next.find_last_of('/') + 1)}});
     put(chunk_kind::end, end);
     bytes_before_ += sink_->size();
-    part_ += 1;
-    open_part();
+    sink_ = std::move(sink);
     if (has_model_) {
         put_model();
     }
@@ -211,7 +220,12 @@ void trace_writer::encode_frame(const routed_ubatch & u, uint32_t layout) {
     for (const block_rows & b : u.blocks) {
         encode_block(b);
     }
-    frames_.pad(8);   // so that the next frame's 64-bit time is aligned
+    frames_.pad(frame_alignment);   // so that the next frame's 64-bit time is aligned
+    if (frames_.size() - start > UINT32_MAX) {
+        frames_.shrink(start);
+        throw error("an ubatch of " + std::to_string(u.n_tokens()) + " tokens holds more than 4 GiB of captured values")
+            .fix("capture less, fewer layers (--layers), or use a smaller -ub");
+    }
     frames_.at<frame_header>(start)->size = static_cast<uint32_t>(frames_.size() - start);
 }
 

@@ -59,7 +59,7 @@ public:
     uint64_t              bytes() const { return bytes_before_ + sink_->size(); }
 
 private:
-    void     open_part();
+    std::unique_ptr<byte_sink> open_part() const;
     void     roll_over();
     void     put(chunk_kind kind, const encoder & payload);
     uint32_t layout_number(const graph_layout & layout);
