@@ -4,6 +4,7 @@ namespace moescope::cli {
 
 std::vector<add_verb> all_verbs() {
     return {
+        add_export,
         add_map,
         add_prune,
     };
