@@ -145,7 +145,7 @@ inline std::vector<ubatch_data> make_ubatches(const plan & p, const graph_layout
     for (uint32_t g = 0; g < p.n_generated; ++g) {
         add(p.n_prompt + g, 1, phase::decode);
     }
-    uint32_t index = 0;
+    uint32_t index = 0, batch = 0;
     for (ubatch_data & u : all) {
         u.data.resize(layout.size());
         u.blocks.resize(layout.size());
@@ -163,7 +163,9 @@ inline std::vector<ubatch_data> make_ubatches(const plan & p, const graph_layout
             u.pos = u.seq = u.token;
         }
         u.view.time_ns = 1'000'000ull * index;
-        u.view.batch   = index++;
+        // The prompt is one llama_decode call, however many ubatches it takes.
+        u.view.batch = u.phases[0] == static_cast<uint8_t>(phase::decode) ? ++batch : 0;
+        index += 1;
         u.view.token   = u.token;
         u.view.pos     = u.pos;
         u.view.seq     = u.seq;

@@ -1,0 +1,39 @@
+#pragma once
+
+// What the golden traces hold, by formula (tests/unit/planted_trace.hpp). A golden file is made once, when its version
+// of the format is released, and never again; tests compare it with the formulas.
+
+#include "../unit/planted_trace.hpp"
+#include "trace/writer.hpp"
+
+namespace moescope::golden {
+
+inline planted::plan plan() {
+    planted::plan p;              // 16 experts, top-4, layers 1 to 3, every column
+    p.second_block = true;        // layer 1 has a second block, as in GroveMoE
+    return p;                     // 5 prompt tokens in ubatches of 3, then 3 generated ones; the last layer computes last rows
+}
+
+inline trace::trace_head head() {
+    trace::trace_head h;
+    h.program         = "make-golden";
+    h.pid             = 4242;
+    h.started_unix_ns = 1'700'000'000'000'000'000;
+    h.trace_id        = 7;
+    h.captured        = capture_set::all();
+    return h;
+}
+
+inline access_list accesses() {
+    return {
+        {"MUL_MAT", "ffn_moe_logits-1", 1, -1, {"blk.1.ffn_gate_inp.weight"}},
+        {"MUL_MAT_ID", "ffn_moe_gate-1", 1, 0, {"blk.1.ffn_gate_exps.weight"}},
+        {"MUL_MAT", "result_output", -1, -1, {"output.weight"}},
+    };
+}
+
+inline const char * note() { return "made by formula"; }
+
+inline trace::trace_end end() { return {"finished", 8'000'000, 1'000}; }
+
+}  // namespace moescope::golden

@@ -1,0 +1,85 @@
+// Every released version of the format must still read. What the golden files hold follows from formulas.
+
+#include <gtest/gtest.h>
+
+#include "../golden/golden_plan.hpp"
+#include "trace_kit.hpp"
+
+namespace moescope::trace {
+namespace {
+
+using namespace trace_kit;
+
+const std::string golden_v1 = std::string(MOESCOPE_SOURCE_DIR) + "/tests/golden/v1.moetrace";
+
+TEST(TraceGolden, Version1HoldsWhatTheFormulasSay) {
+    const planted::plan p      = golden::plan();
+    const graph_layout  layout = planted::layout_of(p);
+    trace_reader        reader(golden_v1);
+
+    EXPECT_EQ(reader.info().program, "make-golden");
+    EXPECT_EQ(reader.info().pid, 4242);
+    EXPECT_EQ(reader.info().end_reason, "finished");
+    EXPECT_EQ(reader.info().run_ns, 8'000'000u);
+    EXPECT_EQ(reader.info().notes, std::vector<std::string>{golden::note()});
+    EXPECT_EQ(reader.model().architecture, "planted");
+    ASSERT_EQ(reader.layouts().size(), 1u);
+    ASSERT_EQ(reader.layouts()[0].size(), 4u) << "layers 1 to 3, and the second block of layer 1";
+
+    // Written out rather than taken from planted::make_ubatches, so that a mistake there cannot hide one in the file.
+    const std::vector<std::vector<int32_t>> positions = {{0, 1, 2}, {3, 4}, {5}, {6}, {7}};
+    size_t n = 0;
+    for (routed_ubatch u; reader.next(u); ++n) {
+        ASSERT_LT(n, positions.size());
+        ASSERT_EQ(u.n_tokens(), positions[n].size());
+        EXPECT_EQ(u.batch, n < 2 ? 0 : n - 1);
+        EXPECT_EQ(*access_of(reader, u), golden::accesses());
+        for (uint32_t t = 0; t < u.n_tokens(); ++t) {
+            EXPECT_EQ(u.pos[t], positions[n][t]);
+            EXPECT_EQ(u.seq[t], 0);
+            EXPECT_EQ(u.token[t], 100 + 10 * u.pos[t]);
+            EXPECT_EQ(u.phases[t], n < 2 ? 0 : 1);
+            EXPECT_EQ(*reader.piece(u.token[t]), " t" + std::to_string(u.token[t]));
+        }
+        for (const block_rows & b : u.blocks) {
+            const int32_t layer = b.layout->layer;
+            ASSERT_EQ(b.n_rows, layer == 3 ? 1u : u.n_tokens());
+            for (uint32_t r = 0; r < b.n_rows; ++r) {
+                const int32_t t = layer == 3 ? static_cast<int32_t>(u.n_tokens()) - 1 : static_cast<int32_t>(r);
+                ASSERT_EQ(b.token_of(r), t);
+                const int32_t pos = u.pos[static_cast<size_t>(t)];
+                for (uint32_t rank = 0; rank < 4; ++rank) {
+                    const uint32_t id = static_cast<uint32_t>(7 * pos + 3 * layer + static_cast<int32_t>(rank)) % 16;
+                    EXPECT_EQ(b.id(r * 4 + rank), b.layout->block == 0 ? id : id / 2);
+                    const double half = std::exp2(-1.0 - rank);
+                    EXPECT_EQ(b.column(capture::weights)[r * 4 + rank], static_cast<float>(half / (15.0 / 16)));
+                    if (b.layout->block == 1) {
+                        ASSERT_EQ(b.column(capture::norms), nullptr);
+                        continue;
+                    }
+                    EXPECT_EQ(b.column(capture::weights_raw)[r * 4 + rank], half);
+                    EXPECT_EQ(b.column(capture::norms)[r * 4 + rank], 1.0f + layer + 0.125f * id);
+                    EXPECT_EQ(b.column(capture::logits)[r * 16 + id], 2.0f - 0.25f * rank);
+                    EXPECT_EQ(b.column(capture::probs)[r * 16 + id], half);
+                    EXPECT_EQ(b.column(capture::selection)[r * 16 + id], half);
+                }
+                for (uint32_t j = 0; j < 6 && b.layout->block == 0; ++j) {
+                    EXPECT_EQ(b.column(capture::gate_input)[r * 6 + j], (pos + 1) * (j - 3.0f) / 16 + layer);
+                }
+            }
+        }
+    }
+    EXPECT_EQ(n, positions.size());
+}
+
+// Only fields are added within a version: today's writer makes the same ubatches of the same routing.
+TEST(TraceGolden, TodaysWriterMakesTheSame) {
+    const planted::plan p        = golden::plan();
+    const graph_layout  layout   = planted::layout_of(p);
+    const auto          ubatches = planted::make_ubatches(p, layout);
+    const access_list   access   = golden::accesses();
+    EXPECT_EQ(read_all(golden_v1).ubatches, expected(ubatches, &access));
+}
+
+}  // namespace
+}  // namespace moescope::trace
