@@ -27,6 +27,7 @@ llama_model_params cpu_only() {
     static ggml_backend_dev_t no_device[] = {nullptr};
     llama_model_params params = llama_model_default_params();
     params.devices           = no_device;
+    params.load_mtp          = true;
     params.progress_callback = [](float, void *) { return true; };
     return params;
 }
@@ -49,7 +50,8 @@ std::vector<tensor_spec> parse_tensors(const std::string & lines) {
     tensor_spec              spec;
     int                      type = 0;
     while (in >> spec.name >> type >> spec.ne[0] >> spec.ne[1] >> spec.ne[2] >> spec.ne[3]) {
-        spec.type = static_cast<ggml_type>(type);
+        // Without a file llama.cpp creates every tensor as F32; the table of a hash-routed layer holds expert ids.
+        spec.type = spec.contains("tid2eid") ? GGML_TYPE_I32 : static_cast<ggml_type>(type);
         if (seen.insert(spec.name).second) {
             tensors.push_back(spec);
         }

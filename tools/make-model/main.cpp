@@ -2,8 +2,9 @@
 
 #include "core/error.hpp"
 #include "llama.h"
+#include "make-model/lora.hpp"
 #include "make-model/planted_model.hpp"
-#include "make-model/random_model.hpp"
+#include "make-model/variants.hpp"
 
 #include <CLI/CLI.hpp>
 
@@ -18,6 +19,8 @@ struct arguments {
     std::string     output, type = "f32";
     random_options  random;
     planted_options planted;
+    std::string     variant, base;
+    lora_options    lora;
 };
 
 void add_random(CLI::App & app, arguments & a) {
@@ -64,6 +67,29 @@ void add_planted(CLI::App & app, arguments & a) {
     cmd->callback([&a] { write_planted_model(a.output, planted_truth(a.planted)); });
 }
 
+void add_variant(CLI::App & app, arguments & a) {
+    CLI::App * cmd = app.add_subcommand("variant", "one of the named variants (--list-variants)");
+    cmd->add_option("name", a.variant, "its name")->required();
+    cmd->add_option("-o,--output", a.output, "file to write")->required();
+    cmd->callback([&a] { write_random_model(a.output, find_variant(a.variant).options); });
+}
+
+void add_lora(CLI::App & app, arguments & a) {
+    CLI::App * cmd = app.add_subcommand("lora", "a LoRA adapter on the experts and routers of a model");
+    cmd->add_option("--base", a.base, "the model it is for")->required()->check(CLI::ExistingFile);
+    cmd->add_option("--rank", a.lora.rank, "rank")->check(CLI::PositiveNumber)->capture_default_str();
+    cmd->add_option("--alpha", a.lora.alpha, "its scale is alpha / rank")->capture_default_str();
+    cmd->add_option("--seed", a.lora.seed, "seed of the factors")->capture_default_str();
+    cmd->add_option("-o,--output", a.output, "file to write")->required();
+    cmd->callback([&a] { write_lora(a.output, a.base, a.lora); });
+}
+
+void list_variants() {
+    for (const variant & v : variants()) {
+        std::printf("%-26s %s: %s\n", v.name.c_str(), v.options.shape.arch.c_str(), v.what.c_str());
+    }
+}
+
 void list_architectures() {
     for (const std::string & arch : moe_architectures()) {
         std::printf("%s\n", arch.c_str());
@@ -73,11 +99,14 @@ void list_architectures() {
 int run(int argc, char ** argv) {
     CLI::App  app("Writes GGUF models for tests and benches, through llama.cpp's own idea of each architecture.", "make-model");
     arguments a;
-    bool      list_archs = false;
+    bool      list_archs = false, list_vars = false;
     app.require_subcommand(0, 1);
     app.add_flag("--list-archs", list_archs, "architectures that have experts, one per line");
+    app.add_flag("--list-variants", list_vars, "names of the variants, with what they have");
     add_random(app, a);
+    add_variant(app, a);
     add_planted(app, a);
+    add_lora(app, a);
     try {
         app.parse(argc, argv);
     } catch (const CLI::Success & help) {
@@ -88,6 +117,8 @@ int run(int argc, char ** argv) {
     }
     if (list_archs) {
         list_architectures();
+    } else if (list_vars) {
+        list_variants();
     } else if (app.get_subcommands().empty()) {
         std::fprintf(stderr, "make-model: nothing to make; see make-model --help\n");
         return 2;

@@ -40,6 +40,12 @@ bool has_delta_net(llm_arch arch) {
     return one_of(arch, {LLM_ARCH_QWEN3NEXT, LLM_ARCH_QWEN35, LLM_ARCH_QWEN35MOE, LLM_ARCH_QWEN4EXP});
 }
 
+// Positions of several dimensions; others that know the key read it as "this is the vision model of the family".
+bool has_mrope(llm_arch arch) {
+    return one_of(arch, {LLM_ARCH_QWEN2VL, LLM_ARCH_QWEN3VL, LLM_ARCH_QWEN3VLMOE, LLM_ARCH_QWEN35, LLM_ARCH_QWEN35MOE,
+                         LLM_ARCH_QWEN4EXP, LLM_ARCH_QWEN3TTS, LLM_ARCH_PADDLEOCR});
+}
+
 uint32_t least_layers(llm_arch arch) {
     switch (arch) {
         case LLM_ARCH_LLAMA4:         return 4;    // every fourth layer goes without RoPE
@@ -143,7 +149,9 @@ void put_attention(key_writer & kv, const plan & p) {
     } else {
         kv.u32(LLM_KV_ATTENTION_SLIDING_WINDOW_PATTERN, 2);
     }
-    kv.u32s(LLM_KV_ROPE_DIMENSION_SECTIONS, std::vector<uint32_t>(4, p.n_embd_head / 4));
+    if (has_mrope(p.arch)) {
+        kv.u32s(LLM_KV_ROPE_DIMENSION_SECTIONS, std::vector<uint32_t>(4, p.n_embd_head / 4));
+    }
     if (p.arch == LLM_ARCH_MINIMAX_M3) {
         kv.u32(LLM_KV_ROPE_DIMENSION_COUNT, p.n_embd_head / 2);
     }
@@ -194,35 +202,36 @@ void put_recurrence(key_writer & kv, const plan & p) {
     kv.f32(LLM_KV_ACTIVATION_SITU_LINEAR_BETA, 25.0f);
 }
 
-// llama.cpp's numbers of the gating functions: 1 softmax, 2 sigmoid, 3 softmax over the chosen, 4 sqrt of softplus.
-uint32_t gating_function(llm_arch arch) {
-    if (one_of(arch, {LLM_ARCH_DEEPSEEK4})) {
-        return 4;
-    }
-    return 2;
+uint32_t gating_function(const plan & p) {
+    return p.shape.gating ? p.shape.gating : p.arch == LLM_ARCH_DEEPSEEK4 ? 4 : 2;
 }
 
 void put_experts(key_writer & kv, const plan & p) {
     const model_shape & s = p.shape;
     const bool has_shared = p.arch != LLM_ARCH_GRANITE_MOE;
     kv.u32(LLM_KV_EXPERT_COUNT, s.n_expert);
-    kv.u32(LLM_KV_EXPERT_USED_COUNT, s.n_expert_used);
+    if (s.n_expert_used_per_layer.empty()) {
+        kv.u32(LLM_KV_EXPERT_USED_COUNT, s.n_expert_used);
+    } else {
+        kv.u32s(LLM_KV_EXPERT_USED_COUNT, s.n_expert_used_per_layer);
+    }
     kv.u32(LLM_KV_EXPERT_FEED_FORWARD_LENGTH, s.n_ff_exp);
     kv.u32(LLM_KV_EXPERT_CHUNK_FEED_FORWARD_LENGTH, s.n_ff_exp);
     kv.u32(LLM_KV_EXPERT_SHARED_COUNT, has_shared ? 1 : 0);
     kv.u32(LLM_KV_EXPERT_SHARED_FEED_FORWARD_LENGTH, has_shared ? s.n_ff_exp : 0);
     kv.u32(LLM_KV_EXPERT_LATENT_LENGTH, s.n_ff_exp);
     kv.u32(LLM_KV_INTERLEAVE_MOE_LAYER_STEP, 2);
-    kv.u32(LLM_KV_EXPERT_GATING_FUNC, gating_function(p.arch));
+    kv.u32(LLM_KV_EXPERT_GATING_FUNC, gating_function(p));
     kv.f32(LLM_KV_EXPERT_GROUP_SCALE, 1.0f);
     kv.u32(LLM_KV_EXPERTS_PER_GROUP, s.n_experts_per_group);
     if (s.n_expert_groups > 0) {
         kv.u32(LLM_KV_EXPERT_GROUP_COUNT, s.n_expert_groups);
         kv.u32(LLM_KV_EXPERT_GROUP_USED_COUNT, s.n_expert_groups_used);
     }
-    if (one_of(p.arch, {LLM_ARCH_DEEPSEEK4, LLM_ARCH_HY_V4})) {
-        kv.f32(LLM_KV_EXPERT_WEIGHTS_SCALE, 1.0f);
-        kv.boolean(LLM_KV_EXPERT_WEIGHTS_NORM, true);
+    const bool must_say = one_of(p.arch, {LLM_ARCH_DEEPSEEK4, LLM_ARCH_HY_V4});
+    if (must_say || s.expert_weights_scale != 0.0f || s.expert_weights_norm) {
+        kv.f32(LLM_KV_EXPERT_WEIGHTS_SCALE, s.expert_weights_scale != 0.0f ? s.expert_weights_scale : 1.0f);
+        kv.boolean(LLM_KV_EXPERT_WEIGHTS_NORM, must_say || s.expert_weights_norm);
     }
     if (one_of(p.arch, {LLM_ARCH_DEEPSEEK4, LLM_ARCH_HY_V4})) {
         kv.f32(LLM_KV_SWIGLU_CLAMP_EXP, 10.0f);
@@ -346,6 +355,13 @@ model_shape complete(model_shape s) {
     or_else(s.n_ff, s.n_embd);
     or_else(s.n_ff_exp, s.n_embd / 2);
     or_else(s.n_vocab, n_vocab_min);
+    if (!s.n_expert_used_per_layer.empty() && s.n_expert_used_per_layer.size() != s.n_layer + s.n_layer_nextn) {
+        throw error("top-k per layer has " + std::to_string(s.n_expert_used_per_layer.size()) + " entries for " +
+                    std::to_string(s.n_layer + s.n_layer_nextn) + " blocks");
+    }
+    if (s.n_expert == 0) {
+        s.n_expert_used = 0;
+    }
     if (s.n_expert_used > s.n_expert) {
         throw error("top-k " + std::to_string(s.n_expert_used) + " exceeds the number of experts, " +
                     std::to_string(s.n_expert));

@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <string>
+#include <vector>
 
 namespace moescope::make_model {
 
@@ -24,6 +25,12 @@ struct model_shape {
     uint32_t n_experts_per_group  = 1;   // GroveMoE: experts that share one adjugate expert
     uint32_t n_layer_nextn        = 0;   // MTP blocks behind the last layer
     uint32_t n_hash_layers        = 0;   // DeepSeek 4: leading layers that look their experts up by token id
+
+    uint32_t              gating = 0;                 // llama.cpp's number: 1 softmax, 2 sigmoid, 3 softmax over the
+                                                      // selected, 4 sqrt of softplus; where the file decides
+    float                 expert_weights_scale = 0;   // what the gate weights are multiplied by; 0: nothing
+    bool                  expert_weights_norm  = false;
+    std::vector<uint32_t> n_expert_used_per_layer;    // instead of n_expert_used, where the architecture allows it
 };
 
 }  // namespace moescope::make_model

@@ -1,0 +1,20 @@
+#pragma once
+
+#include "make-model/random_model.hpp"
+
+namespace moescope::make_model {
+
+// A small random model that has something which the plain model of its architecture lacks.
+struct variant {
+    std::string    name;      // also a good file name
+    std::string    what;      // one line
+    random_options options;
+};
+
+// What tests of capture and pruning run over besides every plain architecture.
+const std::vector<variant> & variants();
+
+// Throws moescope::usage_error when there is none of that name.
+const variant & find_variant(const std::string & name);
+
+}  // namespace moescope::make_model
