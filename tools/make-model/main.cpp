@@ -84,10 +84,15 @@ void add_lora(CLI::App & app, arguments & a) {
     cmd->callback([&a] { write_lora(a.output, a.base, a.lora); });
 }
 
+void print_variant(const variant & v) {
+    std::printf("%-26s %s: %s\n", v.name.c_str(), v.options.shape.arch.c_str(), v.what.c_str());
+}
+
 void list_variants() {
     for (const variant & v : variants()) {
-        std::printf("%-26s %s: %s\n", v.name.c_str(), v.options.shape.arch.c_str(), v.what.c_str());
+        print_variant(v);
     }
+    print_variant(bench_model());
 }
 
 void list_architectures() {

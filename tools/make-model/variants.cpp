@@ -97,11 +97,25 @@ const std::vector<variant> & variants() {
     return table;
 }
 
+const variant & bench_model() {
+    static const variant bench = {"bench", "16 layers, 64 experts, top-8, Q4_0, over 500 MB",
+                                  with(plain("qwen3moe", 64, 8), [](random_options & o) {
+                                      o.shape.n_layer  = 16;
+                                      o.shape.n_embd   = 768;
+                                      o.shape.n_ff_exp = 384;
+                                      o.type           = GGML_TYPE_Q4_0;
+                                  })};
+    return bench;
+}
+
 const variant & find_variant(const std::string & name) {
     for (const variant & v : variants()) {
         if (v.name == name) {
             return v;
         }
+    }
+    if (name == bench_model().name) {
+        return bench_model();
     }
     throw usage_error("no variant '" + name + "'").fix("make-model --list-variants names them");
 }

@@ -14,7 +14,10 @@ struct variant {
 // What tests of capture and pruning run over besides every plain architecture.
 const std::vector<variant> & variants();
 
-// Throws moescope::usage_error when there is none of that name.
+// "bench": 531 MB of Q4_0, written in seconds; what bench/ measures on. Not among variants().
+const variant & bench_model();
+
+// One of variants(), or bench_model(). Throws moescope::usage_error when there is none of that name.
 const variant & find_variant(const std::string & name);
 
 }  // namespace moescope::make_model
