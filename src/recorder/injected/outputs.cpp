@@ -1,0 +1,128 @@
+#include "recorder/injected/outputs.hpp"
+
+#include <algorithm>
+#include <cerrno>
+#include <random>
+
+#include <time.h>
+#include <unistd.h>
+
+#include "core/error.hpp"
+
+namespace moescope::recorder {
+
+namespace {
+
+std::string program_name() {
+    char          path[4096];
+    const ssize_t n = ::readlink("/proc/self/exe", path, sizeof(path));
+    std::string   name(path, n > 0 ? static_cast<size_t>(n) : 0);
+    return name.substr(name.rfind('/') + 1);
+}
+
+uint64_t wall_ns() {
+    timespec t = {};
+    ::clock_gettime(CLOCK_REALTIME, &t);
+    return uint64_t(t.tv_sec) * 1'000'000'000 + uint64_t(t.tv_nsec);
+}
+
+trace::trace_head make_head(const settings & s, uint32_t stream) {
+    std::random_device random;
+    trace::trace_head  h;
+    h.program         = program_name();
+    h.pid             = ::getpid();
+    h.stream          = stream;
+    h.started_unix_ns = wall_ns();
+    h.trace_id        = uint64_t(random()) << 32 | random();
+    h.captured        = s.capture.what;
+    return h;
+}
+
+trace::writer_options make_options(const settings & s) {
+    trace::writer_options o;
+    o.counts_only = s.counts_only;
+    o.f16         = s.f16;
+    o.max_size    = s.max_size;
+    o.existing    = trace::existing_file::replace;   // the host must not stop for a name that is taken
+    return o;
+}
+
+}  // namespace
+
+void print_stderr(const std::string & lines) {
+    const char * at   = lines.data();
+    size_t       left = lines.size();
+    while (left > 0) {
+        const ssize_t n = ::write(STDERR_FILENO, at, left);
+        if (n < 0 && errno == EINTR) {
+            continue;
+        }
+        if (n <= 0) {
+            return;   // a closed stderr is the host's choice
+        }
+        at += n;
+        left -= static_cast<size_t>(n);
+    }
+}
+
+template <class F>
+void fan_out::for_each(F f) {
+    for (size_t i = 0; i < sinks_.size();) {
+        try {
+            f(*sinks_[i]);
+            ++i;
+        } catch (const std::exception & e) {
+            sinks_.erase(sinks_.begin() + static_cast<std::ptrdiff_t>(i));
+            on_failure(e.what());
+        }
+    }
+}
+
+void fan_out::model(const model_info & m) {
+    for_each([&](routing_sink & s) { s.model(m); });
+}
+
+void fan_out::piece(int32_t token, const std::string & text) {
+    for_each([&](routing_sink & s) { s.piece(token, text); });
+}
+
+uint32_t fan_out::access(const access_list & list) {
+    uint32_t number = 0;   // every sink numbers the lists in the order in which they first come: alike
+    for_each([&](routing_sink & s) { number = std::max(number, s.access(list)); });
+    return number;
+}
+
+void fan_out::ubatch(const routed_ubatch & u) {
+    for_each([&](routing_sink & s) { s.ubatch(u); });
+}
+
+void fan_out::note(const std::string & text) {
+    for_each([&](routing_sink & s) { s.note(text); });
+}
+
+trace_output::trace_output(const settings & s, uint32_t stream, std::function<uint64_t()> capture_ns)
+    : writer_(numbered(s.trace_path, stream), make_head(s, stream), make_options(s)), capture_ns_(std::move(capture_ns)) {}
+
+trace_output::~trace_output() {
+    if (failed_) {
+        return;
+    }
+    try {
+        trace::trace_end end;
+        end.reason     = "the program ended, or freed this context";
+        end.run_ns     = last_ns_;
+        end.capture_ns = capture_ns_();
+        writer_.finish(end);
+    } catch (const std::exception & e) {
+        print_stderr(std::string("moescope: ") + e.what() + "\n");
+    }
+}
+
+void trace_output::ubatch(const routed_ubatch & u) {
+    failed_ = true;   // unless the write returns
+    writer_.ubatch(u);
+    failed_  = false;
+    last_ns_ = u.time_ns;
+}
+
+}  // namespace moescope::recorder

@@ -1,0 +1,81 @@
+#include "recorder/injected/settings.hpp"
+
+#include <cstdlib>
+
+#include <unistd.h>
+
+#include "core/error.hpp"
+#include "recorder/environment.hpp"
+
+namespace moescope::recorder {
+
+namespace {
+
+std::string text(const char * name) {
+    const char * value = std::getenv(name);
+    return value == nullptr || std::string(value) == "0" ? std::string() : std::string(value);
+}
+
+bool flag(const char * name) {
+    return !text(name).empty();
+}
+
+uint64_t bytes(const char * name) {
+    const std::string value = text(name);
+    char *            rest  = nullptr;
+    const uint64_t    n     = std::strtoull(value.c_str(), &rest, 10);
+    if (rest != nullptr && *rest != '\0') {
+        throw usage_error(std::string(name) + " takes a number of bytes, not '" + value + "'");
+    }
+    return n;
+}
+
+std::string path(const char * name) {
+    std::string  p  = text(name);
+    const size_t at = p.find("%p");
+    return at == std::string::npos ? p : p.replace(at, 2, std::to_string(::getpid()));
+}
+
+}  // namespace
+
+settings read_settings() {
+    namespace env = environment;
+    settings s;
+    const std::string only = text(env::only_pid);
+    if (flag(env::nop) || (!only.empty() && only != std::to_string(::getpid()))) {
+        return s;
+    }
+    s.trace_path  = path(env::output);
+    s.csv_path    = path(env::log_csv);
+    s.stats_path  = path(env::stats_output);
+    s.stats       = flag(env::stats) || !s.stats_path.empty();
+    s.names       = flag(env::names);
+    s.per_layer   = flag(env::per_layer);
+    s.counts_only = flag(env::counts_only);
+    s.f16         = flag(env::half_precision);
+    s.max_size    = bytes(env::max_size);
+    s.status_path = text(env::status);
+    if (const std::string list = text(env::capture); !list.empty()) {
+        s.capture.what = parse_capture_set(list);
+    }
+    if (const char * layers = std::getenv(env::layers); layers != nullptr && *layers != '\0') {
+        s.capture.layers = capturing::layer_filter(layers);   // "0" is a layer here
+    }
+    if (s.names) {
+        s.capture.what = s.capture.what | capture::access;   // where the matrices' names are
+    }
+    return s;
+}
+
+std::string numbered(const std::string & path, uint32_t stream) {
+    if (stream == 1) {
+        return path;
+    }
+    const size_t slash = path.rfind('/');
+    const size_t dot   = path.rfind('.');
+    const bool   named = dot != std::string::npos && dot > 0 && (slash == std::string::npos || dot > slash + 1);
+    const size_t at    = named ? dot : path.size();
+    return path.substr(0, at) + "." + std::to_string(stream) + path.substr(at);
+}
+
+}  // namespace moescope::recorder
