@@ -9,6 +9,10 @@ if(MOESCOPE_SANITIZE)
     add_link_options(-fsanitize=${MOESCOPE_SANITIZE})
 endif()
 
+if(MOESCOPE_FUZZ)
+    add_compile_options(-fsanitize=fuzzer-no-link)   # coverage for libFuzzer; tests/fuzz links its main
+endif()
+
 find_program(CCACHE ccache)
 if(CCACHE)
     set(CMAKE_C_COMPILER_LAUNCHER ${CCACHE})
