@@ -4,6 +4,8 @@ namespace moescope::cli {
 
 std::vector<add_verb> all_verbs() {
     return {
+        add_stats,
+        add_analyze,
         add_export,
         add_map,
         add_prune,

@@ -7,7 +7,9 @@
 #include <functional>
 #include <string>
 
-#include <CLI/CLI.hpp>
+namespace CLI {
+class App;   // its header is heavy, and only the files that parse need it
+}
 
 namespace moescope::cli {
 

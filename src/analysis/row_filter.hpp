@@ -1,0 +1,44 @@
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <utility>
+#include <vector>
+
+#include "core/routing.hpp"
+
+namespace moescope::analysis {
+
+struct row_choice {
+    std::vector<std::pair<int32_t, int32_t>> layers;   // inclusive ranges; empty: all
+    std::optional<phase>                     only;     // rows of this phase; rows of unknown tokens belong to neither
+
+    bool has_layer(int32_t il) const;
+    bool everything() const { return layers.empty() && !only; }
+};
+
+// Hands on the chosen blocks and rows of each ubatch, so that every analysis can be asked about some layers or about
+// decoded tokens alone. Tokens stay as they are; rows are copied only where an ubatch mixes phases.
+class row_filter final : public routing_sink {
+public:
+    row_filter(row_choice choice, routing_sink & next) : choice_(std::move(choice)), next_(next) {}
+
+    void model(const model_info & m) override { next_.model(m); }
+    void ubatch(const routed_ubatch & u) override;
+
+private:
+    struct kept_rows {   // storage of one block's copied rows
+        std::vector<int32_t> row_token;
+        std::vector<uint8_t> ids;
+        std::vector<float>   values[n_float_columns];
+    };
+    block_rows keep(const block_rows & rows, const routed_ubatch & u, kept_rows & to) const;
+
+    row_choice              choice_;
+    routing_sink &          next_;
+    graph_layout            layout_;
+    std::vector<block_rows> blocks_;
+    std::vector<kept_rows>  kept_;
+};
+
+}  // namespace moescope::analysis

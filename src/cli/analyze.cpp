@@ -1,0 +1,178 @@
+#include "cli/analyze.hpp"
+
+#include <algorithm>
+#include <charconv>
+#include <functional>
+#include <memory>
+
+#include <CLI/CLI.hpp>
+#include <fmt/format.h>
+
+#include "analysis/feed.hpp"
+#include "cli/verbs.hpp"
+#include "core/error.hpp"
+
+namespace moescope::cli {
+
+namespace {
+
+// Shows how far reading is, for sources that take longer than a moment.
+class progress_sink final : public routing_sink {
+public:
+    void ubatch(const routed_ubatch & u) override { bar_.update(tokens_ += u.n_tokens()); }
+
+private:
+    progress bar_{"reading", 0, "tokens"};
+    uint64_t tokens_ = 0;
+};
+
+int32_t layer_number(const std::string & text, const std::string & all) {
+    int32_t    il = -1;
+    const auto r  = std::from_chars(text.data(), text.data() + text.size(), il);
+    if (text.empty() || r.ec != std::errc() || r.ptr != text.data() + text.size() || il < 0) {
+        throw usage_error("--layers takes layers such as 3, 20-24 or 0-3,20, not '" + all + "'");
+    }
+    return il;
+}
+
+// The subcommand of a kind with the options that all kinds have. It takes min to max traces (max 0: any number).
+CLI::App * add_kind(CLI::App & analyze, const std::string & name, const std::string & what, int min_traces, int max_traces,
+                    std::function<answer(const analyze_options &)> run) {
+    auto   o    = std::make_shared<analyze_options>();
+    auto * kind = analyze.add_subcommand(name, what);
+    kind->add_option("trace", o->traces, "traces (.moetrace), or logs that moescope reads")
+        ->required()
+        ->expected(min_traces, max_traces == 0 ? 1 << 20 : max_traces)
+        ->type_name("T");
+    kind->add_option("--layers", o->layers, "only these layers, e.g. 20-24 or 0-3,20")->type_name("LIST");
+    kind->add_option("--phase", o->phase, "only rows of prefilled or of decoded tokens")
+        ->check(CLI::IsMember({"prefill", "decode"}));
+    kind->add_option("--top", o->top, "how many rows a ranking shows")->capture_default_str()->type_name("N");
+    add_answer_options(*kind, o->answer);
+    kind->callback([o, run] {
+        answer a = run(*o);
+        show_blocks(a);
+        print_answer(a, o->answer);
+    });
+    return kind;
+}
+
+void add_frequency(CLI::App & analyze) {
+    auto phases = std::make_shared<bool>(false);
+    add_kind(analyze, "frequency", "how often each expert is selected; also from an imatrix GGUF", 1, 0,
+             [phases](const analyze_options & o) { return answer_frequency(o, *phases); })
+        ->add_flag("--phases", *phases, "prefilled and decoded tokens apart, too");
+}
+
+}  // namespace
+
+void feed(trace::trace_source & source, const analyze_options & o, std::initializer_list<routing_sink *> sinks) {
+    progress_sink                     bar;
+    const analysis::row_choice        choice = choice_of(o);
+    std::vector<analysis::row_filter> filters;
+    filters.reserve(sinks.size());
+    source.rewind();
+    for (routing_sink * sink : sinks) {
+        filters.emplace_back(choice, *sink).model(source.model());
+    }
+    for (routed_ubatch u; source.next(u);) {
+        for (analysis::row_filter & f : filters) {
+            f.ubatch(u);
+        }
+        bar.ubatch(u);
+    }
+}
+
+analysis::row_choice choice_of(const analyze_options & o) {
+    analysis::row_choice choice;
+    for (size_t begin = 0; !o.layers.empty() && begin <= o.layers.size();) {
+        const size_t      end  = std::min(o.layers.find(',', begin), o.layers.size());
+        const std::string item = o.layers.substr(begin, end - begin);
+        const size_t      dash = item.find('-');
+        const int32_t     low  = layer_number(item.substr(0, dash), o.layers);
+        const int32_t     high = dash == std::string::npos ? low : layer_number(item.substr(dash + 1), o.layers);
+        choice.layers.emplace_back(low, high);
+        begin = end + 1;
+    }
+    if (!o.phase.empty()) {
+        choice.only = o.phase == "decode" ? phase::decode : phase::prefill;
+    }
+    return choice;
+}
+
+cell cell_if(bool known, uint64_t n) {
+    if (!known) {
+        return {};
+    }
+    return static_cast<int64_t>(n);
+}
+
+void show_blocks(answer & a) {
+    for (table & t : a.tables) {
+        for (size_t c = 0; c < t.columns.size(); ++c) {
+            const bool any = t.columns[c].key == block_column.key && std::any_of(t.rows.begin(), t.rows.end(), [&](auto & r) {
+                const auto * block = std::get_if<int64_t>(&r[c]);
+                return block != nullptr && *block != 0;
+            });
+            if (any) {
+                t.columns[c].title = "block";
+            }
+        }
+    }
+}
+
+std::string block_name(const block_layout & l) {
+    return l.block == 0 ? std::to_string(l.layer) : fmt::format("{}.{}", l.layer, l.block);
+}
+
+std::string share_text(double share, const analysis::interval & range) {
+    return fmt::format("{:.1f} % ({:.1f} to {:.1f})", 100 * share, 100 * range.low, 100 * range.high);
+}
+
+std::vector<std::string> source_notes(const trace::trace_source & source) {
+    const trace::trace_info & info  = source.info();
+    std::vector<std::string>  notes;
+    for (const std::string & n : info.notes) {
+        notes.push_back(printable(n));
+    }
+    if (info.lost_bytes > 0) {
+        notes.push_back(fmt::format("{} was cut: {} at its end could not be read", printable(info.path),
+                                    human_bytes(info.lost_bytes)));
+    }
+    return notes;
+}
+
+void require_rows(const trace::trace_source & source) {
+    if (source.info().counts_only) {
+        throw error("this trace holds counts alone, no rows").in(source.info().path).fix("record without --counts-only");
+    }
+}
+
+void require_column(const trace::trace_source & source, capture column) {
+    require_rows(source);
+    const graph_layout blocks = source.blocks();
+    for (const block_layout & b : blocks) {
+        if (b.columns.has(column)) {
+            return;
+        }
+    }
+    if (blocks.empty()) {
+        throw error("the trace is empty: no MoE layer was recorded").in(source.info().path);
+    }
+    const std::string item = to_string(column);
+    std::string       name = item == "gate-input" ? "gate input" : item;
+    if (name.back() != 's') {
+        name += 's';
+    }
+    throw error("no " + name + " in this trace").in(source.info().path).fix("record with --capture " + item);
+}
+
+void add_analyze(CLI::App & app) {
+    auto * verb = app.add_subcommand("analyze", "answers from a trace: what is hot, what repeats, what can be cached");
+    verb->require_subcommand(1);
+    for (auto add : {add_frequency}) {
+        add(*verb);
+    }
+}
+
+}  // namespace moescope::cli

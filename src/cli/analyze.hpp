@@ -1,0 +1,57 @@
+#pragma once
+
+// What the kinds of `moescope analyze` share. analyze.cpp parses; each kind asks its analysis and tells the answer in a
+// file of its own, analyze_<kind>.cpp.
+
+#include <initializer_list>
+#include <string>
+#include <vector>
+
+#include "analysis/interval.hpp"
+#include "analysis/row_filter.hpp"
+#include "cli/answer.hpp"
+#include "trace/source.hpp"
+
+namespace moescope::cli {
+
+struct analyze_options {
+    std::vector<std::string> traces;
+    std::string              layers;      // "20-24,30"
+    std::string              phase;       // "prefill", "decode", empty: both
+    size_t                   top = 10;
+    answer_options           answer;
+};
+
+// ---- the kinds -----------------------------------------------------------------------------------------------------
+
+answer answer_frequency(const analyze_options & o, bool phases);
+// The tables of `frequency` with what `stats` says of the whole.
+answer answer_stats(const analyze_options & o);
+
+// ---- what they share ----------------------------------------------------------------------------------------------
+
+// Reads a source once through the row filter of the options, with progress on stderr.
+void feed(trace::trace_source & source, const analyze_options & o, std::initializer_list<routing_sink *> sinks);
+
+analysis::row_choice choice_of(const analyze_options & o);                        // usage_error for bad --layers
+// The first two columns of tables by MoE block. The second is shown where a layer has more than one.
+inline const column layer_column = {"layer", "layer", shown::integer};
+inline const column block_column = {"block", "", shown::integer};
+inline cell         layer_cell(const block_layout & l) { return int64_t{l.layer}; }
+inline cell         block_cell(const block_layout & l) { return int64_t{l.block}; }
+inline cell         whole(uint64_t n) { return static_cast<int64_t>(n); }
+cell                cell_if(bool known, uint64_t n);   // n, or nothing to say
+void                show_blocks(answer & a);   // gives the column its title where it says anything
+
+std::string          block_name(const block_layout & l);                          // "12", or "12.1" for a second block
+std::string          share_text(double share, const analysis::interval & range);  // "12.3 % (11.9 to 12.7)"
+
+// Notes that belong to every answer from this source: cut files, counts alone, what the source itself says.
+std::vector<std::string> source_notes(const trace::trace_source & source);
+
+// "no gate inputs in this trace: record with --capture gate-input", thrown where no block has the column.
+void require_column(const trace::trace_source & source, capture column);
+// Thrown where the source has counts alone.
+void require_rows(const trace::trace_source & source);
+
+}  // namespace moescope::cli

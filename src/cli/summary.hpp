@@ -1,0 +1,33 @@
+#pragma once
+
+// The one-screen summary that `stats` prints, and `record` and `run` when they end.
+
+#include <cstdio>
+#include <string>
+
+#include "analysis/summary.hpp"
+#include "trace/source.hpp"
+
+namespace moescope::cli {
+
+struct summary_options {
+    int    width   = 100;
+    bool   color   = false;
+    bool   heatmap = false;
+    size_t top     = 5;      // experts named at each end
+};
+
+// What suits a stream: width, colour and the heatmap where it is a terminal; NO_COLOR is honoured.
+summary_options summary_options_for(std::FILE * stream);
+
+// Reads the source through once. Ends with a newline; says so when the trace is empty.
+std::string summary_text(trace::trace_source & source, const summary_options & o);
+
+// The same from what a running capture has gathered (info and model as far as known).
+std::string summary_text(const trace::trace_info & info, const model_info & model, const analysis::summary_result & r,
+                         const summary_options & o);
+
+// Opens the trace and prints its summary on the stream: the last thing `record` and `run` do. Throws error.
+void print_summary(std::FILE * stream, const std::string & trace_path);
+
+}  // namespace moescope::cli
