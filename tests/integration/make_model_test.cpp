@@ -57,15 +57,6 @@ struct selections {
     }
 };
 
-// Diffusion models and encoders attend in both directions and need the whole prompt in one ubatch.
-bool is_causal(const std::string & arch) {
-    return arch != "llada-moe" && arch != "rnd1" && arch != "nomic-bert-moe";
-}
-
-bool gives_embeddings(const std::string & arch) {
-    return arch == "llama-embed" || arch == "nomic-bert-moe";
-}
-
 struct context_deleter {
     void operator()(llama_context * ctx) const { llama_free(ctx); }
 };
@@ -89,9 +80,9 @@ model_ptr load(const std::string & path, bool mtp = false) {
 context_ptr make_context(llama_model * model, const std::string & arch, selections & seen, llama_context_type type) {
     llama_context_params params = llama_context_default_params();
     params.n_ctx             = 256;
-    params.n_ubatch          = is_causal(arch) ? 10 : 256;
+    params.n_ubatch          = traits_of(arch).causal ? 10 : 256;
     params.n_threads         = params.n_threads_batch = 1;
-    params.embeddings        = gives_embeddings(arch);
+    params.embeddings        = !traits_of(arch).has_logits;
     params.pooling_type      = LLAMA_POOLING_TYPE_NONE;
     params.cb_eval           = selections::callback;
     params.cb_eval_user_data = &seen;
@@ -174,9 +165,9 @@ void use_model(const std::string & path, const model_shape & shape) {
         const model_ptr   model = load(path);
         selections        seen;
         const context_ptr ctx = make_context(model.get(), s.arch, seen, LLAMA_CONTEXT_TYPE_DEFAULT);
-        decode(ctx.get(), gives_embeddings(s.arch), 0, 24);
+        decode(ctx.get(), !traits_of(s.arch).has_logits, 0, 24);
         for (int i = 0; i < 8; i++) {
-            decode(ctx.get(), gives_embeddings(s.arch), 24 + i, 1);
+            decode(ctx.get(), !traits_of(s.arch).has_logits, 24 + i, 1);
         }
         check_selections(seen, s, 0, n_layer);
     }
@@ -191,12 +182,6 @@ void use_model(const std::string & path, const model_shape & shape) {
 
 std::string error_of_using(const std::string & path, const model_shape & shape) {
     return run_in_child([&](const send_fn &) { use_model(path, shape); }).error;
-}
-
-// Architectures whose tensors llama.cpp loads with experts, but whose graph never reads them; what use_model says.
-const std::map<std::string, std::string> & unused_experts() {
-    static const std::map<std::string, std::string> names = {{"refact", "no layer selects experts"}};
-    return names;
 }
 
 // Architectures that cannot be asked for their tensors with the metadata of a language model, and llama.cpp's words.
@@ -231,15 +216,14 @@ TEST_P(every_architecture, computes_from_its_file) {
     options.shape.arch = GetParam();
     const scratch_file file("made-" + GetParam());
     ASSERT_NO_THROW(write_random_model(file.path, options));
-    const auto unused = unused_experts().find(GetParam());
-    EXPECT_EQ(error_of_using(file.path, options.shape), unused == unused_experts().end() ? "" : unused->second);
+    EXPECT_EQ(error_of_using(file.path, options.shape), traits_of(GetParam()).reads_experts ? "" : "no layer selects experts");
 }
 
 // At least as many as the release that moescope is pinned to has; a newer llama.cpp only adds.
 TEST(architectures, at_least_49_have_experts_that_are_used) {
-    EXPECT_GE(moe_architectures().size() - unused_experts().size(), 49u);
-    EXPECT_EQ(std::set<std::string>(survey_architectures().moe.begin(), survey_architectures().moe.end()).size(),
-              survey_architectures().moe.size());
+    const std::vector<std::string> names = moe_architectures();
+    EXPECT_GE(std::count_if(names.begin(), names.end(), [](const std::string & arch) { return traits_of(arch).reads_experts; }), 49);
+    EXPECT_EQ(std::set<std::string>(names.begin(), names.end()).size(), names.size());
 }
 
 // Whatever of llama.cpp's list is neither made nor known to be dense is named here, with llama.cpp's reason: an

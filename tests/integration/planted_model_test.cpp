@@ -1,6 +1,7 @@
 // The closed form of planted models, against two things that do not know it: a double-precision forward pass over the
 // tensors of the written file, and llama.cpp itself.
 
+#include "core/error.hpp"
 #include "ggml.h"
 #include "llama.h"
 #include "make-model/gguf_file.hpp"
@@ -327,7 +328,43 @@ planted_options options(const std::string & arch, uint32_t n_expert, uint32_t k)
 
 INSTANTIATE_TEST_SUITE_P(families, planted, testing::Values(
     options("qwen3moe", 8, 3), options("qwen3moe", 32, 4), options("qwen3moe", 128, 4), options("llama", 8, 2),
-    options("olmoe", 16, 4), options("gpt-oss", 16, 4), options("minimax-m2", 32, 4)), test_name);
+    options("olmoe", 16, 4), options("gpt-oss", 16, 4), options("minimax-m2", 32, 4), options("qwen3moe", 4, 4),
+    options("minimax-m2", 8, 1)), test_name);
+
+// Pruning a file must give the closed form of the kept experts. Here the file is written from that form, and held
+// against llama.cpp.
+TEST(planted_truth, of_kept_experts_is_what_llama_computes) {
+    for (const char * arch : {"qwen3moe", "gpt-oss"}) {
+        const planted_truth full(options(arch, 16, 2));
+        const planted_truth kept = full.keep({1, 2, 4, 7, 8, 11, 13, 14});
+        const scratch_file  file(std::string("planted-kept-") + arch);
+        write_planted_model(file.path, kept);
+        std::vector<llama_token> tokens(260);
+        std::iota(tokens.begin(), tokens.end(), 0);
+        const llama_run run = decode(file.path, tokens, 64);
+        int n_same = 0;
+        for (int il = 0; il < 3; il++) {
+            for (size_t i = 0; i < tokens.size(); i++) {
+                const std::string where = std::string(arch) + ", layer " + std::to_string(il) + ", token " + std::to_string(i);
+                const routed & r = run.layers.at(il)[i];
+                ASSERT_EQ(r.ids, kept.ids(il, tokens[i])) << where;
+                expect_close(r.weights, kept.weights(il, tokens[i]), 1e-5, where);
+                expect_close(r.norms, kept.norms(il, tokens[i]), 1e-5, where);
+                n_same += kept.ids(il, tokens[i]) == full.ids(il, tokens[i]);
+            }
+        }
+        EXPECT_LT(n_same, 100);   // of 780: the numbers, and most selections, are others
+    }
+}
+
+TEST(planted_truth, keeps_nothing_that_cannot_route) {
+    const planted_truth truth(options("qwen3moe", 8, 3));
+    EXPECT_THROW(truth.keep({0, 1}), moescope::error);
+    EXPECT_THROW(truth.ids(3, 0), moescope::error);
+    EXPECT_THROW(truth.ids(0, 260), moescope::error);
+    EXPECT_THROW(planted_truth(options("mamba", 8, 3)), moescope::error);
+    EXPECT_THROW(planted_truth(options("qwen3moe", 8, 9)), moescope::error);
+}
 
 TEST(planted_truth, tokens_differ_in_selection_and_weight) {
     const planted_truth truth(options("qwen3moe", 32, 4));

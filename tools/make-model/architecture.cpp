@@ -206,6 +206,14 @@ const architecture_survey & survey_architectures() {
     return survey;
 }
 
+architecture_traits traits_of(const std::string & arch) {
+    architecture_traits traits;
+    traits.causal        = arch != "llada-moe" && arch != "rnd1" && arch != "nomic-bert-moe";
+    traits.has_logits    = arch != "llama-embed" && arch != "nomic-bert-moe";
+    traits.reads_experts = arch != "refact";
+    return traits;
+}
+
 std::vector<std::string> moe_architectures() {
     return survey_architectures().moe;
 }

@@ -36,4 +36,12 @@ const architecture_survey & survey_architectures();
 
 std::vector<std::string> moe_architectures();   // survey_architectures().moe
 
+// What a test that runs a model must know about its architecture.
+struct architecture_traits {
+    bool causal         = true;    // false: attends in both directions, the whole prompt must be one ubatch
+    bool has_logits     = true;    // false: gives embeddings (llama_context_params.embeddings)
+    bool reads_experts  = true;    // false: llama.cpp loads its experts, but the graph is dense
+};
+architecture_traits traits_of(const std::string & arch);
+
 }  // namespace moescope::make_model

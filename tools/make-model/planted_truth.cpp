@@ -38,6 +38,9 @@ void divide_by_sum(std::vector<double> & x) {
     }
 }
 
+// Ranks that are not selected lie closer together, but still twenty roundings apart: a subset of the experts ranks them.
+constexpr double margin_of_the_rest = 1e-5;
+
 // gpt-oss: min(g, 7)·sigmoid(1.702·g)·(clamp(u, ±7) + 1).
 double swiglu_oai(double g, double u) {
     g = std::min(g, 7.0);
@@ -85,13 +88,47 @@ planted_truth::planted_truth(const planted_options & options) : o_(options) {
     n_class_ = std::min((o_.n_vocab + 1) / 2, o_.n_embd / 2);
     margin_  = planted_family_of(o_.arch).router == router_kind::sigmoid_biased ? 1e-4 : 0.02;
     levels_.assign(o_.n_layer, std::vector<std::vector<float>>(n_class_, std::vector<float>(o_.n_expert)));
-    out_.assign(o_.n_layer + 1, std::vector<std::vector<double>>(o_.n_vocab, std::vector<double>(o_.n_embd)));
-    routing_.assign(o_.n_layer, std::vector<routing>(o_.n_vocab));
+    original_.resize(o_.n_expert);
+    std::iota(original_.begin(), original_.end(), 0u);
+    clear_tables();
     for (uint32_t il = 0; il < o_.n_layer; il++) {
         for (uint32_t c = 0; c < n_class_; c++) {
             plant_class(il, c);
         }
     }
+}
+
+void planted_truth::clear_tables() {
+    out_.assign(o_.n_layer + 1, std::vector<std::vector<double>>(o_.n_vocab, std::vector<double>(o_.n_embd)));
+    routing_.assign(o_.n_layer, std::vector<routing>(o_.n_vocab));
+}
+
+planted_truth planted_truth::keep(const std::vector<uint32_t> & experts) const {
+    planted_truth kept = *this;
+    kept.o_.n_expert = static_cast<uint32_t>(experts.size());
+    kept.margin_     = margin_of_the_rest;
+    check(kept.o_);
+    kept.original_.clear();
+    for (uint32_t e : experts) {
+        kept.original_.push_back(original_.at(e));
+    }
+    kept.clear_tables();
+    for (uint32_t il = 0; il < o_.n_layer; il++) {
+        for (uint32_t c = 0; c < n_class_; c++) {
+            kept.levels_[il][c].clear();
+            for (uint32_t e : experts) {
+                kept.levels_[il][c].push_back(levels_[il][c].at(e));
+            }
+        }
+        for (uint32_t t = 0; t < o_.n_vocab; t++) {
+            kept.routing_[il][t] = kept.route(il, t);
+            if (!kept.is_clear(kept.routing_[il][t], o_.n_expert_used)) {
+                throw error("the kept experts of this planted model are too close to rank").fix("take another seed or subset");
+            }
+            kept.run_experts(il, t, kept.routing_[il][t]);
+        }
+    }
+    return kept;
 }
 
 float planted_truth::draw(const char * what, uint32_t layer, uint32_t i, double low, double high) const {
@@ -108,29 +145,29 @@ float planted_truth::norm_weight(uint32_t layer, uint32_t d) const {
 }
 
 float planted_truth::router_bias(uint32_t layer, uint32_t expert) const {
-    return draw("router bias", layer, expert, -0.1, 0.1);
+    return draw_expert("router bias", layer, expert, -0.1, 0.1);
 }
 
 float planted_truth::selection_bias(uint32_t layer, uint32_t expert) const {
-    return draw("selection bias", layer, expert, -0.15, 0.15);
+    return draw_expert("selection bias", layer, expert, -0.15, 0.15);
 }
 
 float planted_truth::gate(uint32_t layer, uint32_t expert) const {
-    return draw("gate", layer, expert, 1.0, 3.0) / std::sqrt(static_cast<float>(o_.n_embd));
+    return draw_expert("gate", layer, expert, 1.0, 3.0) / std::sqrt(static_cast<float>(o_.n_embd));
 }
 
 float planted_truth::gate_bias(uint32_t layer, uint32_t expert) const {
-    return draw("gate bias", layer, expert, -0.3, 0.3);
+    return draw_expert("gate bias", layer, expert, -0.3, 0.3);
 }
 
 float planted_truth::up(uint32_t layer, uint32_t expert, uint32_t c) const {
-    random_stream stream(o_.seed, "up" + std::to_string(layer), uint64_t(expert) * n_class_ + c);
+    random_stream stream(o_.seed, "up" + std::to_string(layer), uint64_t(original_[expert]) * n_class_ + c);
     const double  size = stream.uniform(0.5, 1.5) / std::sqrt(static_cast<double>(o_.n_embd));
     return static_cast<float>(stream.next() & 1 ? size : -size);
 }
 
 float planted_truth::up_bias(uint32_t layer, uint32_t expert) const {
-    return draw("up bias", layer, expert, 0.0, 0.4);
+    return draw_expert("up bias", layer, expert, 0.0, 0.4);
 }
 
 float planted_truth::down(uint32_t layer, uint32_t expert, uint32_t d) const {
@@ -138,8 +175,8 @@ float planted_truth::down(uint32_t layer, uint32_t expert, uint32_t d) const {
         return 0.0f;
     }
     const double  n_out = o_.n_embd - n_class_ - 1;
-    const double  size  = draw("down", layer, expert, 0.1, 0.4) / std::sqrt(n_out) / o_.n_ff_exp;
-    random_stream stream(o_.seed, "down sign" + std::to_string(layer), uint64_t(expert) * o_.n_embd + d);
+    const double  size  = draw_expert("down", layer, expert, 0.1, 0.4) / std::sqrt(n_out) / o_.n_ff_exp;
+    random_stream stream(o_.seed, "down sign" + std::to_string(layer), uint64_t(original_[expert]) * o_.n_embd + d);
     return static_cast<float>(stream.next() & 1 ? size : -size);
 }
 
@@ -147,7 +184,7 @@ float planted_truth::down_bias(uint32_t layer, uint32_t expert, uint32_t d) cons
     if (!is_output_dim(d)) {
         return 0.0f;
     }
-    random_stream stream(o_.seed, "down bias" + std::to_string(layer), uint64_t(expert) * o_.n_embd + d);
+    random_stream stream(o_.seed, "down bias" + std::to_string(layer), uint64_t(original_[expert]) * o_.n_embd + d);
     return static_cast<float>(stream.uniform(-0.01, 0.01));
 }
 
@@ -175,7 +212,7 @@ void planted_truth::plant_class(uint32_t layer, uint32_t c) {
         for (uint32_t t = 0; t < o_.n_vocab && clear; t++) {
             if (class_of(t) == c) {
                 routing_[layer][t] = route(layer, t);
-                clear = is_clear(routing_[layer][t]);
+                clear = is_clear(routing_[layer][t], o_.n_expert);
             }
         }
         if (clear) {
@@ -190,13 +227,14 @@ void planted_truth::plant_class(uint32_t layer, uint32_t c) {
     throw error("no draw of router levels separates the experts of this planted model").fix("take fewer experts");
 }
 
-bool planted_truth::is_clear(const routing & r) const {
+bool planted_truth::is_clear(const routing & r, uint32_t n_rank) const {
     const std::vector<int> order = by_rank(r.selection);
     const bool probabilities = planted_family_of(o_.arch).router == router_kind::softmax ||
                                planted_family_of(o_.arch).router == router_kind::softmax_normalised;
-    for (uint32_t i = 0; i < o_.n_expert_used && i + 1 < o_.n_expert; i++) {
+    for (uint32_t i = 0; i < n_rank && i + 1 < o_.n_expert; i++) {
         const double a = r.selection[order[i]], b = r.selection[order[i + 1]];
-        if ((probabilities ? std::log(a / b) : a - b) < margin_) {   // of logits, in either softmax
+        const double distance = probabilities ? std::log(a / b) : a - b;   // of logits, in either softmax
+        if (distance < (i < o_.n_expert_used ? margin_ : margin_of_the_rest)) {
             return false;
         }
     }

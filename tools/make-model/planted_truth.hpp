@@ -29,11 +29,15 @@ struct planted_options {
 //
 // All of it is computed here in double precision from the planted numbers, which are floats, as they are stored.
 // Levels are drawn again until, for every token and layer, neighbours in rank among the selected and the first one
-// left out differ by `margin()`, so that rounding cannot change a selection.
+// left out differ by `margin()`, and all others by 1e-5, so that rounding cannot change a selection.
 class planted_truth {
 public:
     // Throws moescope::error where the architecture cannot be planted or the sizes leave no room.
     explicit planted_truth(const planted_options & options);
+
+    // The same model with only those experts, renumbered in the given order: what pruning a file must give.
+    // Throws moescope::error where fewer than n_expert_used are kept or ranks come too close to tell.
+    planted_truth keep(const std::vector<uint32_t> & experts) const;
 
     const planted_options & options() const { return o_; }
 
@@ -51,7 +55,7 @@ public:
     // Tokens of one class and sign have the same successor.
     int32_t successor(int32_t token) const { return ' ' + (37 * (token % static_cast<int32_t>(2 * n_class_)) + 11) % 95; }
 
-    // The least distance, in the units of selection(), that separates ranks (relative to the spread for softmax).
+    // The least distance that separates selected ranks: of logits in a softmax, else of selection().
     double margin() const { return margin_; }
 
     // The planted numbers, as stored in the file. c: class dimension, d: dimension of the residual stream.
@@ -86,14 +90,19 @@ private:
     input           normalised(uint32_t layer, int32_t token) const;
     routing         route(uint32_t layer, int32_t token) const;
     void            plant_class(uint32_t layer, uint32_t c);
+    void            clear_tables();
     void            draw_levels(uint32_t layer, uint32_t c, uint32_t attempt);
-    bool            is_clear(const routing & r) const;
+    bool            is_clear(const routing & r, uint32_t n_rank) const;   // of the first ranks
     void            run_experts(uint32_t layer, int32_t token, routing & r);
     float           draw(const char * what, uint32_t layer, uint32_t i, double low, double high) const;
+    float           draw_expert(const char * what, uint32_t layer, uint32_t expert, double low, double high) const {
+        return draw(what, layer, original_[expert], low, high);
+    }
 
     planted_options o_;
     uint32_t        n_class_ = 0;
     double          margin_  = 0;
+    std::vector<uint32_t> original_;                         // [expert]: its number before keep()
     std::vector<std::vector<std::vector<float>>>  levels_;   // [layer][class][expert]
     std::vector<std::vector<std::vector<double>>> out_;      // [layer][token][d]: output dimensions before the layer
     std::vector<std::vector<routing>>             routing_;  // [layer][token]
