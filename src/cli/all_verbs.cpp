@@ -4,6 +4,7 @@ namespace moescope::cli {
 
 std::vector<add_verb> all_verbs() {
     return {
+        add_record,
         add_stats,
         add_analyze,
         add_export,

@@ -1,5 +1,6 @@
 #include "recorder/launch.hpp"
 
+#include <algorithm>
 #include <cerrno>
 #include <csignal>
 #include <cstdlib>
@@ -7,6 +8,7 @@
 #include <fstream>
 
 #include <fcntl.h>
+#include <spawn.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -42,8 +44,7 @@ public:
             ::sigaction(forwarded[i], &action, &before_[i]);
         }
     }
-    ~signals_forwarded() { restore(); }
-    void restore() const {
+    ~signals_forwarded() {
         for (size_t i = 0; i < std::size(forwarded); ++i) {
             ::sigaction(forwarded[i], &before_[i], nullptr);
         }
@@ -100,28 +101,60 @@ private:
     std::string path_;
 };
 
-void set(const char * name, const std::string & value) {
-    if (value.empty()) {
-        ::unsetenv(name);
-    } else {
-        ::setenv(name, value.c_str(), 1);
+// Our environment with the recorder's variables in it.
+class child_environment {
+public:
+    child_environment(const launch_options & o, const std::string & library, const std::string & status) {
+        for (char ** e = environ; *e != nullptr; ++e) {
+            entries_.emplace_back(*e);
+        }
+        namespace env        = environment;
+        const char * preload = std::getenv("LD_PRELOAD");
+        set("LD_PRELOAD", preload != nullptr && *preload != '\0' ? library + ":" + preload : library);
+        set(env::output, o.nop ? "" : o.trace_path);
+        set(env::capture, o.capture);
+        set(env::layers, o.layers);
+        set(env::counts_only, o.counts_only ? "1" : "");
+        set(env::half_precision, o.f16 ? "1" : "");
+        set(env::max_size, o.max_size > 0 ? std::to_string(o.max_size) : "");
+        set(env::nop, o.nop ? "1" : "");
+        set(env::only_child_of, o.follow ? "" : std::to_string(::getpid()));
+        set(env::status, status);
+        for (std::string & e : entries_) {
+            pointers_.push_back(e.data());
+        }
+        pointers_.push_back(nullptr);
     }
-}
+    char ** get() { return pointers_.data(); }
 
-// In the child, before exec.
-void prepare_environment(const launch_options & o, const std::string & library, const std::string & status) {
-    namespace env = environment;
-    const char * preload = std::getenv("LD_PRELOAD");
-    set("LD_PRELOAD", preload != nullptr && *preload != '\0' ? library + ":" + preload : library);
-    set(env::output, o.nop ? "" : o.trace_path);
-    set(env::capture, o.capture);
-    set(env::layers, o.layers);
-    set(env::counts_only, o.counts_only ? "1" : "");
-    set(env::half_precision, o.f16 ? "1" : "");
-    set(env::max_size, o.max_size > 0 ? std::to_string(o.max_size) : "");
-    set(env::nop, o.nop ? "1" : "");
-    set(env::only_pid, o.follow ? "" : std::to_string(::getpid()));
-    set(env::status, status);
+private:
+    void set(const std::string & name, const std::string & value) {
+        entries_.erase(std::remove_if(entries_.begin(), entries_.end(),
+                                      [&](const std::string & e) { return e.compare(0, name.size() + 1, name + "=") == 0; }),
+                       entries_.end());
+        if (!value.empty()) {
+            entries_.push_back(name + "=" + value);
+        }
+    }
+
+    std::vector<std::string> entries_;
+    std::vector<char *>      pointers_;
+};
+
+pid_t start(const launch_options & o, const std::string & library, const std::string & status) {
+    std::vector<char *> argv;
+    for (const std::string & word : o.command) {
+        argv.push_back(const_cast<char *>(word.c_str()));
+    }
+    argv.push_back(nullptr);
+    child_environment env(o, library, status);
+    pid_t             child = 0;
+    // Signals that we handle start out as their default in the program: exec sees to that.
+    const int why = ::posix_spawnp(&child, argv[0], nullptr, nullptr, argv.data(), env.get());
+    if (why != 0) {
+        throw error(std::string("cannot start: ") + std::strerror(why)).in(o.command[0]);
+    }
+    return child;
 }
 
 }  // namespace
@@ -131,41 +164,14 @@ launch_result launch(const launch_options & o, const std::function<void(const la
     const std::string library = find_recorder_library();
     const status_file status;
 
-    std::vector<char *> argv;
-    for (const std::string & word : o.command) {
-        argv.push_back(const_cast<char *>(word.c_str()));
-    }
-    argv.push_back(nullptr);
-
-    int failed_exec[2];   // gets errno when exec fails; closed by a successful one
-    if (::pipe2(failed_exec, O_CLOEXEC) != 0) {
-        throw error(std::string("cannot start: ") + std::strerror(errno)).in(o.command[0]);
-    }
     const signals_forwarded forwarding;
-    const pid_t             child = ::fork();
-    if (child < 0) {
-        throw error(std::string("cannot start: ") + std::strerror(errno)).in(o.command[0]);
-    }
-    if (child == 0) {
-        forwarding.restore();
-        prepare_environment(o, library, status.path());
-        ::execvp(argv[0], argv.data());
-        const int why = errno;
-        if (::write(failed_exec[1], &why, sizeof(why)) < 0) {
-            ::_exit(126);
-        }
-        ::_exit(127);
-    }
-    the_child = child;
-    ::close(failed_exec[1]);
-    int        why    = 0;
-    const bool failed = ::read(failed_exec[0], &why, sizeof(why)) == sizeof(why);
-    ::close(failed_exec[0]);
+    const pid_t             child = start(o, library, status.path());
+    the_child                     = child;
 
     launch_result r;
     int           state = 0;
     for (;;) {
-        const pid_t done = ::waitpid(child, &state, tick && !failed ? WNOHANG : 0);
+        const pid_t done = ::waitpid(child, &state, tick ? WNOHANG : 0);
         if (done == child || (done < 0 && errno != EINTR)) {
             break;
         }
@@ -176,9 +182,6 @@ launch_result launch(const launch_options & o, const std::function<void(const la
         }
     }
     the_child = 0;
-    if (failed) {
-        throw error(std::string("cannot start: ") + std::strerror(why)).in(o.command[0]);
-    }
     status.read(r);
     r.signal    = WIFSIGNALED(state) ? WTERMSIG(state) : 0;
     r.exit_code = WIFEXITED(state) ? WEXITSTATUS(state) : 128 + r.signal;

@@ -41,8 +41,8 @@ std::string path(const char * name) {
 settings read_settings() {
     namespace env = environment;
     settings s;
-    const std::string only = text(env::only_pid);
-    if (flag(env::nop) || (!only.empty() && only != std::to_string(::getpid()))) {
+    const std::string parent = text(env::only_child_of);
+    if (flag(env::nop) || (!parent.empty() && parent != std::to_string(::getppid()))) {
         return s;
     }
     s.trace_path  = path(env::output);

@@ -1,0 +1,157 @@
+#include <cstring>
+#include <filesystem>
+#include <memory>
+
+#include <unistd.h>
+
+#include <fmt/format.h>
+
+#include "capture/capture_options.hpp"
+#include "cli/output.hpp"
+#include "cli/summary.hpp"
+#include "cli/verbs.hpp"
+#include "core/error.hpp"
+#include "recorder/launch.hpp"
+#include "recorder/program.hpp"
+#include "trace/reader.hpp"
+
+namespace moescope::cli {
+
+namespace {
+
+struct record_options {
+    recorder::launch_options launch;
+    std::string              max_size;
+    bool                     live = false, quiet = false, force = false;
+};
+
+std::string default_name(const std::string & program) {
+    return fmt::format("moescope.{}.{}.moetrace", std::filesystem::path(program).filename().string(), ::getpid());
+}
+
+// One line on stderr that follows the growing trace.
+class ticker {
+public:
+    void update(const std::string & path) {
+        try {
+            if (!reader_) {
+                reader_ = std::make_unique<trace::trace_reader>(path);
+            } else if (!reader_->refresh()) {
+                return;
+            }
+            for (routed_ubatch u; reader_->next(u);) {
+                counts_.add(u);
+            }
+        } catch (const error &) {
+            return;   // just being created
+        }
+        fmt::print(stderr, "\rmoescope: {} tokens ({} decoded), {} ubatches, {}\033[K", with_commas(counts_.tokens),
+                   with_commas(counts_.decoded), with_commas(counts_.ubatches), human_bytes(reader_->info().bytes));
+        drawn_ = true;
+    }
+    void clear() const {
+        if (drawn_) {
+            fmt::print(stderr, "\r\033[K");
+        }
+    }
+
+private:
+    std::unique_ptr<trace::trace_reader> reader_;
+    trace::expert_counts                 counts_;
+    bool                                 drawn_ = false;
+};
+
+void say_why_nothing(const recorder::launch_result & r, const std::string & program) {
+    if (!r.stopped.empty()) {
+        note("nothing was recorded: " + r.stopped);
+    } else if (r.graphs == "dense") {
+        note("nothing was recorded: the model has no MoE layers");
+    } else if (r.signal != 0) {
+        note("nothing was recorded: the program was killed before its first batch was complete");
+    } else {
+        note(fmt::format("nothing was recorded: {} computed no llama.cpp graph that could be seen. It may have done no inference, "
+                         "leave that to another process (then: --follow), or have llama.cpp linked in statically", program));
+    }
+}
+
+void print_result(const recorder::launch_result & r, const record_options & o) {
+    if (o.launch.nop) {
+        return;
+    }
+    if (r.traces.empty()) {
+        say_why_nothing(r, o.launch.command[0]);
+        return;
+    }
+    for (const std::string & path : r.traces) {
+        print_summary(stderr, path);
+    }
+    if (!r.stopped.empty()) {
+        note("recording stopped before the program did: " + r.stopped);
+    }
+    note(fmt::format("next: moescope report {} -o report.html", r.traces[0]));
+}
+
+void run(record_options & o) {
+    if (o.launch.command.empty()) {
+        throw usage_error("record needs a program to run: moescope record [options] -- PROGRAM ARGUMENTS");
+    }
+    set_quiet(o.quiet);
+    parse_capture_set(o.launch.capture.empty() ? "ids" : o.launch.capture);
+    if (!o.launch.layers.empty()) {
+        capturing::layer_filter check(o.launch.layers);
+    }
+    if (!o.max_size.empty()) {
+        o.launch.max_size = parse_bytes(o.max_size, "--max-size");
+    }
+    recorder::check_program(o.launch.command[0]);
+    if (o.launch.trace_path.empty()) {
+        o.launch.trace_path = default_name(o.launch.command[0]);
+    }
+    refuse_existing(o.launch.trace_path, o.force);
+    const std::string folder = std::filesystem::absolute(o.launch.trace_path).parent_path();
+    if (::access(folder.c_str(), W_OK) != 0) {
+        throw error(std::string("cannot write here: ") + std::strerror(errno)).in(folder).fix("choose another place with -o");
+    }
+    o.launch.trace_path = std::filesystem::absolute(o.launch.trace_path);   // the program may change its folder
+    if (!o.launch.nop) {
+        note("recording to " + o.launch.trace_path);
+    }
+
+    ticker     live;
+    const auto tick = [&](const recorder::launch_result & so_far) {
+        if (!so_far.traces.empty()) {
+            live.update(so_far.traces[0]);
+        }
+    };
+    const bool                    follow_live = o.live && stderr_is_terminal() && !o.quiet;
+    const recorder::launch_result result      = recorder::launch(o.launch, follow_live ? tick : decltype(tick)(tick));
+    live.clear();
+    if (!o.quiet) {
+        print_result(result, o);
+    }
+    throw exit_with{result.exit_code};
+}
+
+}  // namespace
+
+void add_record(CLI::App & app) {
+    auto       o    = std::make_shared<record_options>();
+    CLI::App & verb = *app.add_subcommand("record", "run any llama.cpp program and record which experts it uses");
+    verb.footer("The program is not changed: a library is loaded into it that watches llama.cpp's graphs. Its exit code is\n"
+                "passed on. The same works by hand: LD_PRELOAD=…/libmoescope-record.so MOESCOPE_OUTPUT=x.moetrace PROGRAM");
+    verb.add_option("-o,--output", o->launch.trace_path, "trace file (default: moescope.PROGRAM.PID.moetrace)")->type_name("FILE");
+    verb.add_flag("--force", o->force, "replace an existing file");
+    verb.add_option("--capture", o->launch.capture, "what to record (default: ids,weights): " + to_string(capture_set::all()) + ", or all")->type_name("LIST");
+    verb.add_option("--layers", o->launch.layers, "only these layers, e.g. 3 or 0,2,20-24")->type_name("LIST");
+    verb.add_flag("--counts-only", o->launch.counts_only, "keep counts per expert instead of rows: bounded, for runs of days");
+    verb.add_flag("--f16", o->launch.f16, "store weights, norms and scores in half precision");
+    verb.add_option("--max-size", o->max_size, "start a new part of the trace at this size, e.g. 500M or 2G")->type_name("BYTES");
+    verb.add_flag("--follow", o->launch.follow, "record the program's children as well");
+    verb.add_flag("--live", o->live, "show tokens and bytes while the program runs");
+    verb.add_flag("--nop", o->launch.nop, "load the recorder but record nothing (to measure what that costs)");
+    verb.add_flag("-q,--quiet", o->quiet, "print nothing but errors");
+    verb.add_option("command", o->launch.command, "the program and its arguments, after --")->type_name("");
+    verb.callback([o] { run(*o); });
+}
+
+}  // namespace moescope::cli
