@@ -29,7 +29,9 @@ using doubles = std::vector<double>;
 struct scratch_file {
     std::string path;
     explicit scratch_file(const std::string & name)
-        : path((std::filesystem::temp_directory_path() / (name + "." + std::to_string(::getpid()) + ".gguf")).string()) {}
+        : path(
+              (std::filesystem::temp_directory_path() / (name + "." + std::to_string(::getpid()) + ".gguf")).string()) {
+    }
     ~scratch_file() { std::filesystem::remove(path); }
 };
 
@@ -81,7 +83,9 @@ private:
         const float * data = static_cast<const float *>(t->data) + i * t->ne[0];
         return doubles(data, data + t->ne[0]);
     }
-    static double dot(const doubles & a, const doubles & b) { return std::inner_product(a.begin(), a.end(), b.begin(), 0.0); }
+    static double dot(const doubles & a, const doubles & b) {
+        return std::inner_product(a.begin(), a.end(), b.begin(), 0.0);
+    }
 
     doubles rms_norm(const doubles & x, const doubles & w) const {
         const double s = 1.0 / std::sqrt(dot(x, x) / x.size() + static_cast<double>(1e-5f));
@@ -101,7 +105,8 @@ private:
         const int64_t n_ff = down->ne[0], n_embd = down->ne[1];
         doubles h(n_ff), y(n_embd);
         for (int64_t j = 0; j < n_ff; j++) {
-            double g = dot(row(name(il, "ffn_gate_exps.weight"), e * n_ff + j), x) + bias(il, "ffn_gate_exps.bias", e, j);
+            double g =
+                dot(row(name(il, "ffn_gate_exps.weight"), e * n_ff + j), x) + bias(il, "ffn_gate_exps.bias", e, j);
             double u = dot(row(name(il, "ffn_up_exps.weight"), e * n_ff + j), x) + bias(il, "ffn_up_exps.bias", e, j);
             if (family_.has_biases) {
                 g = std::min(g, 7.0);
@@ -125,7 +130,8 @@ private:
         for (int e = 0; e < n_expert; e++) {
             const double logit = dot(row(name(il, "ffn_gate_inp.weight"), e), n) + bias(il, "ffn_gate_inp.bias", 0, e);
             score[e]   = family_.router == kind::sigmoid_biased ? 1.0 / (1.0 + std::exp(-logit)) : std::exp(logit);
-            chooser[e] = score[e] + (family_.router == kind::sigmoid_biased ? row(name(il, "exp_probs_b.bias"), 0)[e] : 0.0);
+            chooser[e] =
+                score[e] + (family_.router == kind::sigmoid_biased ? row(name(il, "exp_probs_b.bias"), 0)[e] : 0.0);
         }
         routed r;
         r.ids.resize(n_expert);
@@ -274,7 +280,8 @@ void expect_close(const doubles & got, const doubles & want, double tolerance, c
 class planted : public testing::TestWithParam<planted_options> {};
 
 std::string test_name(const testing::TestParamInfo<planted_options> & info) {
-    std::string name = info.param.arch + "_" + std::to_string(info.param.n_expert) + "x" + std::to_string(info.param.n_expert_used);
+    std::string name =
+        info.param.arch + "_" + std::to_string(info.param.n_expert) + "x" + std::to_string(info.param.n_expert_used);
     std::replace(name.begin(), name.end(), '-', '_');
     return name;
 }
@@ -288,7 +295,8 @@ TEST_P(planted, closed_form_is_what_the_file_says_and_what_llama_computes) {
     const reference ref(file.path, o.arch);
     EXPECT_TRUE(ref.attention_is_silent(static_cast<int>(o.n_layer)));
     for (int token : {0, int('A'), int('b'), 259}) {
-        const std::vector<routed> layers = ref.run(token, static_cast<int>(o.n_layer), static_cast<int>(o.n_expert_used));
+        const std::vector<routed> layers =
+            ref.run(token, static_cast<int>(o.n_layer), static_cast<int>(o.n_expert_used));
         for (uint32_t il = 0; il < o.n_layer; il++) {
             const std::string where = "reference, layer " + std::to_string(il) + ", token " + std::to_string(token);
             EXPECT_EQ(layers[il].ids, truth.ids(il, token)) << where;
@@ -345,7 +353,8 @@ TEST(planted_truth, of_kept_experts_is_what_llama_computes) {
         int n_same = 0;
         for (int il = 0; il < 3; il++) {
             for (size_t i = 0; i < tokens.size(); i++) {
-                const std::string where = std::string(arch) + ", layer " + std::to_string(il) + ", token " + std::to_string(i);
+                const std::string where =
+                    std::string(arch) + ", layer " + std::to_string(il) + ", token " + std::to_string(i);
                 const routed & r = run.layers.at(il)[i];
                 ASSERT_EQ(r.ids, kept.ids(il, tokens[i])) << where;
                 expect_close(r.weights, kept.weights(il, tokens[i]), 1e-5, where);

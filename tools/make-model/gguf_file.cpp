@@ -113,7 +113,8 @@ void convert_rows(const tensor_spec & tensor, int64_t first, int64_t last, const
 }
 
 // Half of the rows on a second thread, where there are enough of them for that to pay.
-void convert_on_two_threads(const tensor_spec & tensor, int64_t first, int64_t last, const fill_row & fill, char * out) {
+void convert_on_two_threads(const tensor_spec & tensor, int64_t first, int64_t last, const fill_row & fill,
+                            char * out) {
     const int64_t middle = first + (last - first) / 2;
     if ((last - first) * tensor.ne[0] < (1 << 18)) {
         convert_rows(tensor, first, last, fill, out);

@@ -43,7 +43,8 @@ void add_random(CLI::App & app, arguments & a) {
     cmd->add_option("--type", a.type, "type of the matrices: f32, f16, q8_0, q4_0, …")->capture_default_str();
     cmd->add_option("--seed", a.random.seed, "seed of the weights")->capture_default_str();
     cmd->add_flag("--biases", a.random.layout.biases, "keep the biases that llama.cpp treats as optional");
-    cmd->add_flag("--scales", a.random.layout.scales, "keep the optional scales, one per expert where there are experts");
+    cmd->add_flag("--scales", a.random.layout.scales,
+                  "keep the optional scales, one per expert where there are experts");
     cmd->add_flag("--fused", a.random.layout.fused_gate_up, "gate and up experts in one tensor");
     cmd->add_option("-o,--output", a.output, "file to write")->required();
     cmd->callback([&a] {
@@ -53,9 +54,11 @@ void add_random(CLI::App & app, arguments & a) {
 }
 
 void add_planted(CLI::App & app, arguments & a) {
-    CLI::App *        cmd = app.add_subcommand("planted", "routing, gate weights and expert norms known in closed form");
+    CLI::App * cmd = app.add_subcommand("planted", "routing, gate weights and expert norms known in closed form");
     planted_options & o   = a.planted;
-    cmd->add_option("--arch", o.arch, "architecture")->check(CLI::IsMember(planted_architectures()))->capture_default_str();
+    cmd->add_option("--arch", o.arch, "architecture")
+        ->check(CLI::IsMember(planted_architectures()))
+        ->capture_default_str();
     cmd->add_option("--experts", o.n_expert, "experts per layer")->capture_default_str();
     cmd->add_option("--top-k", o.n_expert_used, "experts per token")->capture_default_str();
     cmd->add_option("--layers", o.n_layer, "layers")->capture_default_str();
@@ -102,7 +105,8 @@ void list_architectures() {
 }
 
 int run(int argc, char ** argv) {
-    CLI::App  app("Writes GGUF models for tests and benches, through llama.cpp's own idea of each architecture.", "make-model");
+    CLI::App  app("Writes GGUF models for tests and benches, through llama.cpp's own idea of each architecture.",
+                  "make-model");
     arguments a;
     bool      list_archs = false, list_vars = false;
     app.require_subcommand(0, 1);

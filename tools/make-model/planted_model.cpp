@@ -51,7 +51,7 @@ private:
     }
 
     bool fill_block(const tensor_spec & tensor, uint32_t il, uint32_t row, float * v, uint32_t n) const {
-        const uint32_t unit_expert = row / o_.n_ff_exp;                               // gate and up: [n_ff_exp, n_expert] rows
+        const uint32_t unit_expert = row / o_.n_ff_exp;   // gate and up: [n_ff_exp, n_expert] rows
         const uint32_t out_expert = row / o_.n_embd, out_dim = row % o_.n_embd;      // down: [n_embd, n_expert] rows
         if (tensor.contains("attn_output")) {
             return true;   // zero: attention adds nothing

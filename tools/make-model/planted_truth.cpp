@@ -123,7 +123,8 @@ planted_truth planted_truth::keep(const std::vector<uint32_t> & experts) const {
         for (uint32_t t = 0; t < o_.n_vocab; t++) {
             kept.routing_[il][t] = kept.route(il, t);
             if (!kept.is_clear(kept.routing_[il][t], o_.n_expert_used)) {
-                throw error("the kept experts of this planted model are too close to rank").fix("take another seed or subset");
+                throw error("the kept experts of this planted model are too close to rank")
+                    .fix("take another seed or subset");
             }
             kept.run_experts(il, t, kept.routing_[il][t]);
         }

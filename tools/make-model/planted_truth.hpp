@@ -41,19 +41,23 @@ public:
 
     const planted_options & options() const { return o_; }
 
-    // Of MoE layer `layer` and token id `token`; lists have n_expert_used entries in rank order unless said otherwise.
-    std::vector<int>    ids(uint32_t layer, int32_t token) const { return at(layer, token).ids; }
-    std::vector<double> weights(uint32_t layer, int32_t token) const { return at(layer, token).weights; }       // final
-    std::vector<double> weights_raw(uint32_t layer, int32_t token) const { return at(layer, token).weights_raw; }
-    std::vector<double> norms(uint32_t layer, int32_t token) const { return at(layer, token).norms; }           // |f_e|
-    std::vector<double> logits(uint32_t layer, int32_t token) const { return at(layer, token).logits; }         // [n_expert]
-    std::vector<double> probs(uint32_t layer, int32_t token) const { return at(layer, token).probs; }           // [n_expert]
-    std::vector<double> selection(uint32_t layer, int32_t token) const { return at(layer, token).selection; }   // [n_expert]
-    std::vector<double> gate_input(uint32_t layer, int32_t token) const;                                        // [n_embd]
+    // Of MoE layer il and a token id, in rank order, n_expert_used entries each.
+    std::vector<int>    ids(uint32_t il, int32_t token) const { return at(il, token).ids; }
+    std::vector<double> weights(uint32_t il, int32_t token) const { return at(il, token).weights; }   // final gates
+    std::vector<double> weights_raw(uint32_t il, int32_t token) const { return at(il, token).weights_raw; }
+    std::vector<double> norms(uint32_t il, int32_t token) const { return at(il, token).norms; }       // |f_e|
+
+    // By expert id, n_expert entries each; gate_input by dimension, n_embd entries.
+    std::vector<double> logits(uint32_t il, int32_t token) const { return at(il, token).logits; }
+    std::vector<double> probs(uint32_t il, int32_t token) const { return at(il, token).probs; }
+    std::vector<double> selection(uint32_t il, int32_t token) const { return at(il, token).selection; }
+    std::vector<double> gate_input(uint32_t il, int32_t token) const;
 
     // The token that greedy sampling picks after `token`: always a printable ASCII character.
     // Tokens of one class and sign have the same successor.
-    int32_t successor(int32_t token) const { return ' ' + (37 * (token % static_cast<int32_t>(2 * n_class_)) + 11) % 95; }
+    int32_t successor(int32_t token) const {
+        return ' ' + (37 * (token % static_cast<int32_t>(2 * n_class_)) + 11) % 95;
+    }
 
     // The least distance that separates selected ranks: of logits in a softmax, else of selection().
     double margin() const { return margin_; }

@@ -115,7 +115,8 @@ ggml_type parse_type(const std::string & name) {
     for (int i = 0; i < GGML_TYPE_COUNT; i++) {
         const ggml_type type = static_cast<ggml_type>(i);
         const ggml_type_traits * traits = ggml_get_type_traits(type);
-        const bool writable = type == GGML_TYPE_F32 || (traits->from_float_ref != nullptr && !ggml_quantize_requires_imatrix(type));
+        const bool               writable =
+            type == GGML_TYPE_F32 || (traits->from_float_ref != nullptr && !ggml_quantize_requires_imatrix(type));
         if (!writable || traits->type_name == nullptr) {
             continue;
         }

@@ -9,7 +9,8 @@ namespace moescope::make_model {
 class random_stream {
 public:
     // The stream of a row of a tensor (or of any other named thing).
-    random_stream(uint64_t seed, const std::string & name, uint64_t row) : state_(mix(seed ^ hash(name)) ^ mix(row + 1)) {}
+    random_stream(uint64_t seed, const std::string & name, uint64_t row)
+        : state_(mix(seed ^ hash(name)) ^ mix(row + 1)) {}
 
     uint64_t next() { return mix(state_ += 0x9E3779B97F4A7C15u); }
     double   uniform() { return static_cast<double>(next() >> 11) * 0x1.0p-53; }              // [0, 1)

@@ -39,7 +39,8 @@ random_options typed(const char * arch, ggml_type type) {
 std::vector<variant> make_variants() {
     std::vector<variant> v = {
         {"groups-deepseek2", "4 groups of 4 experts, 2 groups per token", grouped("deepseek2")},
-        {"groups-bailingmoe2", "4 groups of 4 experts, 2 groups per token, bias on the selection", grouped("bailingmoe2")},
+        {"groups-bailingmoe2", "4 groups of 4 experts, 2 groups per token, bias on the selection",
+         grouped("bailingmoe2")},
         {"groups-glm4moe", "4 groups of 4 experts, 2 groups per token", grouped("glm4moe")},
         {"hash-deepseek4", "2 leading layers whose experts are looked up by token id",
          with(plain("deepseek4"), [](random_options & o) { o.shape.n_hash_layers = 2; })},
@@ -47,7 +48,10 @@ std::vector<variant> make_variants() {
          with(plain("grovemoe"), [](random_options & o) { o.shape.n_experts_per_group = 2; })},
         {"nemotron-h-moe", "feed-forward layers of their own, no gate matrix", plain("nemotron_h_moe")},
         {"nemotron-h-moe-per-layer", "top-k differs between layers",
-         with(plain("nemotron_h_moe"), [](random_options & o) { o.shape.n_expert_used_per_layer = {3, 3, 2, 4}; })},
+         with(plain("nemotron_h_moe"),
+              [](random_options & o) {
+                  o.shape.n_expert_used_per_layer = {3, 3, 2, 4};
+              })},
         {"gemma4", "a dense feed-forward block beside the experts, its own router norm", plain("gemma4")},
         {"gemma4-fused", "gate and up experts in one tensor",
          with(plain("gemma4"), [](random_options & o) { o.layout.fused_gate_up = true; })},
@@ -56,22 +60,25 @@ std::vector<variant> make_variants() {
         {"qwen3moe-128x4", "128 experts, top-4",
          with(plain("qwen3moe", 128, 4), [](random_options & o) { o.shape.n_embd = 128; })},
         {"qwen3next-512x10", "512 experts, top-10, a shared expert",
-         with(plain("qwen3next", 512, 10), [](random_options & o) {
-             o.shape.n_embd   = 128;
-             o.shape.n_ff_exp = 32;
-             o.shape.n_layer  = 2;
-         })},
+         with(plain("qwen3next", 512, 10),
+              [](random_options & o) {
+                  o.shape.n_embd   = 128;
+                  o.shape.n_ff_exp = 32;
+                  o.shape.n_layer  = 2;
+              })},
         {"mixtral", "the llama architecture with 8 experts, top-2", plain("llama", 8, 2)},
-        {"gpt-oss-biases", "all optional biases", with(plain("gpt-oss"), [](random_options & o) { o.layout.biases = true; })},
+        {"gpt-oss-biases", "all optional biases",
+         with(plain("gpt-oss"), [](random_options & o) { o.layout.biases = true; })},
         {"qwen3moe-biases", "all optional biases",
          with(plain("qwen3moe"), [](random_options & o) { o.layout.biases = true; })},
         {"qwen3moe-scales", "a scale per expert behind each expert matrix",
          with(plain("qwen3moe"), [](random_options & o) { o.layout.scales = true; })},
         {"deepseek2-scaled", "gate weights normalised and multiplied by 2.5",
-         with(plain("deepseek2"), [](random_options & o) {
-             o.shape.expert_weights_scale = 2.5f;
-             o.shape.expert_weights_norm  = true;
-         })},
+         with(plain("deepseek2"),
+              [](random_options & o) {
+                  o.shape.expert_weights_scale = 2.5f;
+                  o.shape.expert_weights_norm  = true;
+              })},
         {"deepseek2-softmax", "softmax gates, not normalised",
          with(plain("deepseek2"), [](random_options & o) { o.shape.gating = 1; })},
         {"qwen3moe-q8_0", "Q8_0 matrices", typed("qwen3moe", GGML_TYPE_Q8_0)},
