@@ -199,6 +199,7 @@ void trace_reader::parse_head(const text_pairs & pairs) {
     info_.captured        = find(pairs, "captured");
     info_.counts_only     = find(pairs, "mode") == "counts";
     if (parts_.size() == 1 && part_number_ > 1) {
+        info_.first_part = part_number_;
         info_.notes.push_back("this is part " + std::to_string(part_number_) + " of a trace; what came before is not read");
     }
 }
@@ -263,6 +264,14 @@ const expert_counts * trace_reader::stored_counts() const {
 
 bool trace_reader::next(routed_ubatch & u) {
     return next_at(at_, u, blocks_, floats_);
+}
+
+std::vector<std::string> trace_reader::part_paths() const {
+    std::vector<std::string> paths;
+    for (const auto & p : parts_) {
+        paths.push_back(p->list.file().path());
+    }
+    return paths;
 }
 
 void trace_reader::rewind() {

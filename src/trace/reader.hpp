@@ -42,6 +42,9 @@ public:
     // For a trace that is still being written: looks for more and returns whether next() has something new.
     bool refresh();
 
+    // The files it is read from, in order.
+    std::vector<std::string> part_paths() const;
+
     // Selections per expert over the whole trace (from its counts where it holds no rows). Reads it through;
     // the position of next() stays.
     expert_counts counts() const;

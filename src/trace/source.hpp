@@ -22,6 +22,7 @@ struct trace_info {
     std::string captured;          // the capture list that was asked for
     bool        counts_only     = false;   // no rows: next() gives nothing, stored_counts() everything
 
+    uint32_t    first_part      = 1;   // larger when the file that was opened is a later part of a trace
     uint32_t    n_parts         = 1;
     uint64_t    bytes           = 0;   // of all parts
     bool        ended           = false;   // the program came to its end; false: killed, or still running

@@ -1,0 +1,84 @@
+#include "trace/integrity.hpp"
+
+#include <charconv>
+
+#include "core/error.hpp"
+#include "trace/decode.hpp"
+
+namespace moescope::trace {
+
+namespace {
+
+uint64_t number(const text_pairs & pairs, const char * key) {
+    uint64_t v = 0;
+    for (const auto & [k, text] : pairs) {
+        if (k == key) {
+            std::from_chars(text.data(), text.data() + text.size(), v);
+        }
+    }
+    return v;
+}
+
+void count_frames(const chunk_list & list, const chunk_place & c, part_integrity & p) {
+    for (uint64_t at = 0; at < c.size;) {
+        const auto h = decoder(list.payload(c) + at, c.size - at, c.offset + at).value<frame_header>();
+        if (h.size < sizeof(h) || h.size > c.size - at) {
+            throw error("a frame that cannot be").in({}, static_cast<int64_t>(c.offset + at));
+        }
+        p.ubatches += 1;
+        p.tokens += h.n_tokens;
+        at += h.size;
+    }
+}
+
+void read_end(const chunk_list & list, const chunk_place & c, part_integrity & p) {
+    const text_pairs pairs = decoder(list.payload(c), c.size, c.offset).pairs();
+    for (const auto & [key, text] : pairs) {
+        p.goes_on = p.goes_on || (key == "next" && !text.empty());
+    }
+    p.has_end      = true;
+    p.end_ubatches = number(pairs, "ubatches");
+    p.end_tokens   = number(pairs, "tokens");
+}
+
+void read_counts_head(const chunk_list & list, const chunk_place & c, part_integrity & p) {
+    const auto h = decoder(list.payload(c), c.size, c.offset).value<counts_header>();
+    p.ubatches   = h.ubatches;   // cumulative: the last one stands
+    p.tokens     = h.tokens;
+}
+
+}  // namespace
+
+part_integrity check_part(const std::string & path) {
+    const chunk_list list(path);
+    part_integrity   p;
+    p.path        = path;
+    p.bytes       = list.file().size();
+    p.whole_bytes = sizeof(file_header);
+    p.state       = list.state();
+    const auto stop = [&](uint64_t offset, const std::string & reason) {
+        p.state = {damage::kind::broken, offset, p.bytes - p.whole_bytes, reason};
+        return p;
+    };
+    for (const chunk_place & c : list.chunks()) {
+        if (!list.intact(c)) {
+            return stop(c.offset, "a chunk's checksum does not fit");
+        }
+        try {
+            switch (c.kind) {
+                case chunk_kind::rows: count_frames(list, c, p); break;
+                case chunk_kind::counts: read_counts_head(list, c, p); break;
+                case chunk_kind::end: read_end(list, c, p); break;
+                default: break;
+            }
+        } catch (const error & e) {
+            return stop(static_cast<uint64_t>(e.offset()), e.reason());
+        }
+        list.file().release(p.whole_bytes, c.offset - p.whole_bytes + c.size);
+        p.whole_bytes = c.offset + padded(c.size, 8);
+        p.n_chunks += 1;
+    }
+    return p;
+}
+
+}  // namespace moescope::trace

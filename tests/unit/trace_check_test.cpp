@@ -1,0 +1,232 @@
+// Every invariant fails where it is violated, and only there.
+
+#include <algorithm>
+#include <functional>
+#include <limits>
+#include <numeric>
+
+#include <gtest/gtest.h>
+
+#include "trace/check.hpp"
+#include "trace_kit.hpp"
+
+namespace moescope::trace {
+namespace {
+
+using namespace trace_kit;
+
+// Writes the plan with one thing changed and returns the names of the findings, "name@layer".
+std::vector<std::string> names_after(const std::function<void(graph_layout &, std::vector<planted::ubatch_data> &)> & change) {
+    planted::plan p;
+    p.n_expert        = 18;   // 18 = 4 * 4 + 2: the misread windows do not end with a row
+    p.n_prompt        = 12;
+    p.n_ubatch        = 12;
+    p.last_only       = false;
+    graph_layout layout   = planted::layout_of(p);
+    auto         ubatches = planted::make_ubatches(p, layout);
+    change(layout, ubatches);
+    temp_folder       folder;
+    const std::string path = folder.file("x.moetrace");
+    {
+        trace_writer writer(path, {}, {});
+        planted::feed(p, ubatches, writer);
+        writer.finish({"finished"});
+    }
+    std::vector<std::string> names;
+    for (const finding & f : check_trace(path).findings) {
+        names.push_back(f.name + "@" + std::to_string(f.layer));
+    }
+    return names;
+}
+
+using strings = std::vector<std::string>;
+
+float & value(std::vector<planted::ubatch_data> & u, capture column, size_t block, size_t i) {
+    const auto at = std::find(std::begin(float_columns), std::end(float_columns), column) - std::begin(float_columns);
+    return u[0].data[block].values[static_cast<size_t>(at)][i];
+}
+
+TEST(TraceCheck, ACorrectTraceHasNoFindings) {
+    EXPECT_EQ(names_after([](auto &, auto &) {}), strings{});
+}
+
+TEST(TraceCheck, NamesRepeatedIds) {
+    EXPECT_EQ(names_after([](auto &, auto & u) {
+                  u[0].data[1].ids[5] = u[0].data[1].ids[4];
+              }),
+              (strings{"ids-distinct@2", "ids-topk@2"}));
+}
+
+TEST(TraceCheck, RepeatedIdsAreFineWhereTheLayoutSaysSo) {
+    EXPECT_EQ(names_after([](auto & layout, auto & u) {
+                  layout[1].flags |= block_layout::ids_repeat;
+                  u[0].data[1].ids[5] = u[0].data[1].ids[4];
+              }),
+              strings{});
+}
+
+TEST(TraceCheck, NamesIdsThatAreNotTheTopK) {
+    EXPECT_EQ(names_after([](auto &, auto & u) {   // swap the last selected for the first that was not
+                  u[0].data[0].ids[3] = static_cast<uint8_t>((u[0].data[0].ids[3] + 1) % 18);
+              }),
+              strings{"ids-topk@1"});
+    EXPECT_EQ(names_after([](auto & layout, auto & u) {   // a hash-routed layer chooses nothing
+                  layout[0].flags |= block_layout::given_ids;
+                  u[0].data[0].ids[3] = static_cast<uint8_t>((u[0].data[0].ids[3] + 1) % 18);
+              }),
+              strings{});
+}
+
+TEST(TraceCheck, EqualScoresMayGoEitherWay) {
+    EXPECT_EQ(names_after([](auto &, auto & u) {
+                  const uint8_t last = u[0].data[0].ids[3], next = static_cast<uint8_t>((last + 1) % 18);
+                  value(u, capture::selection, 0, next) = value(u, capture::selection, 0, last);
+                  u[0].data[0].ids[3]                   = next;
+              }),
+              strings{});
+}
+
+TEST(TraceCheck, NamesWeightsThatDoNotAddUp) {
+    EXPECT_EQ(names_after([](auto &, auto & u) { value(u, capture::weights, 2, 0) += 0.01f; }), strings{"weights-sum@3"});
+    EXPECT_EQ(names_after([](auto & layout, auto & u) {
+                  layout[2].weight_sum = 0;   // not normalised
+                  value(u, capture::weights, 2, 0) += 0.01f;
+              }),
+              strings{});
+}
+
+TEST(TraceCheck, NamesValuesThatAreNotFinite) {
+    const float nan = std::numeric_limits<float>::quiet_NaN();
+    EXPECT_EQ(names_after([&](auto &, auto & u) { value(u, capture::weights, 0, 1) = nan; }), strings{"weights-finite@1"});
+    EXPECT_EQ(names_after([&](auto &, auto & u) { value(u, capture::norms, 0, 1) = HUGE_VALF; }), strings{"values-finite@1"});
+    EXPECT_EQ(names_after([&](auto &, auto & u) { value(u, capture::norms, 0, 1) = -1; }), strings{"norms-negative@1"});
+    EXPECT_EQ(names_after([&](auto &, auto & u) {   // experts outside the chosen groups are masked
+                  const uint8_t worst = static_cast<uint8_t>((u[0].data[0].ids[0] + 17) % 18);
+                  value(u, capture::selection, 0, worst) = -HUGE_VALF;
+              }),
+              strings{});
+}
+
+TEST(TraceCheck, NamesCountsThatDoNotAddUp) {
+    planted::plan      p;
+    const graph_layout layout   = planted::layout_of(p);
+    const auto         ubatches = planted::make_ubatches(p, layout);
+    expert_counts      counts;
+    for (const auto & u : ubatches) {
+        counts.add(u.view);
+    }
+    invariant_check good;
+    good.add(counts);
+    EXPECT_TRUE(good.finish().empty());
+
+    counts.blocks[1].count[3] += 1;
+    invariant_check bad;
+    bad.add(counts);
+    const auto found = bad.finish();
+    ASSERT_EQ(found.size(), 1u);
+    EXPECT_EQ(found[0].name, "counts-sum");
+    EXPECT_EQ(found[0].layer, 2);
+}
+
+// ---- the contiguous misread --------------------------------------------------------------------------------------
+
+struct shuffler {
+    uint64_t state = 12345;
+    uint32_t below(uint32_t n) {
+        state = state * 6364136223846793005u + 1442695040888963407u;
+        return static_cast<uint32_t>((state >> 33) % n);
+    }
+    std::vector<uint8_t> permutation(uint32_t n) {
+        std::vector<uint8_t> p(n);
+        std::iota(p.begin(), p.end(), uint8_t(0));
+        for (uint32_t i = n; i > 1; --i) {
+            std::swap(p[i - 1], p[below(i)]);
+        }
+        return p;
+    }
+};
+
+// The argsorts of n_rows tokens, read with their strides or as if they lay densely.
+misread_test test_of(uint32_t n_expert, uint32_t k, uint32_t n_rows, bool contiguous, int n_ubatches) {
+    block_layout l;
+    l.n_expert      = n_expert;
+    l.n_expert_used = k;
+    l.columns       = capture::ids;
+    shuffler     random;
+    misread_test test;
+    for (int i = 0; i < n_ubatches; ++i) {
+        std::vector<uint8_t> argsort;
+        for (uint32_t r = 0; r < n_rows; ++r) {
+            const auto row = random.permutation(n_expert);
+            argsort.insert(argsort.end(), row.begin(), row.end());
+        }
+        std::vector<uint8_t> ids;
+        for (uint32_t r = 0; r < n_rows; ++r) {
+            const auto at = argsort.begin() + r * (contiguous ? k : n_expert);
+            ids.insert(ids.end(), at, at + k);
+        }
+        block_rows b;
+        b.layout = &l;
+        b.n_rows = n_rows;
+        b.ids    = ids.data();
+        test.add(b);
+    }
+    return test;
+}
+
+TEST(ContiguousMisread, IsFoundInEveryShape) {
+    for (const auto & [n_expert, k] : std::vector<std::pair<uint32_t, uint32_t>>{{16, 4}, {64, 8}, {128, 8}, {60, 4}, {160, 6}, {32, 4}}) {
+        const misread_test wrong = test_of(n_expert, k, 128, true, 1), right = test_of(n_expert, k, 128, false, 1);
+        EXPECT_EQ(wrong.partitions(), wrong.windows()) << n_expert;
+        EXPECT_GT(wrong.windows(), 0u);
+        EXPECT_LT(wrong.log10_chance(), -6) << n_expert << " " << k;
+        EXPECT_GT(right.log10_chance(), -6) << n_expert << " " << k;
+    }
+}
+
+// 8 experts, top-1 and top-2, partition by chance now and then: many correct windows must not be called a misread.
+TEST(ContiguousMisread, ChanceIsNotCalledOne) {
+    for (const uint32_t k : {1u, 2u}) {
+        const misread_test test = test_of(8, k, 512, false, 200);
+        EXPECT_GT(test.partitions(), 0u) << "the test must see some";
+        EXPECT_GT(test.log10_chance(), -3);
+        const double deviation = std::sqrt(test.expected());
+        EXPECT_NEAR(double(test.partitions()), test.expected(), 5 * deviation) << "the chance model is exact here";
+    }
+}
+
+TEST(ContiguousMisread, SmallLayersSayNothing) {
+    EXPECT_EQ(test_of(8, 3, 512, true, 1).windows(), 0u);
+}
+
+TEST(ContiguousMisread, ChanceOfDisjointRowsIsCountedRight) {
+    EXPECT_NEAR(chance_disjoint(8, 2, 4), 2520.0 / (28.0 * 28 * 28 * 28), 1e-12);   // 8! / 2!^4 partitions, 28 pairs each
+    EXPECT_NEAR(chance_disjoint(4, 1, 4), 24.0 / 256, 1e-12);
+    EXPECT_NEAR(chance_disjoint(6, 2, 2), 6.0 / 15, 1e-12);   // the second pair avoids the first
+}
+
+TEST(ContiguousMisread, IsAFindingOfCheck) {
+    const auto names = names_after([](auto & layout, auto & u) {
+        shuffler random;
+        for (block_layout & l : layout) {
+            l.columns = l.columns.without(capture::selection);
+        }
+        auto & ids = u[0].data[1].ids;
+        ids.clear();
+        while (ids.size() < 12 * 4) {
+            const auto row = random.permutation(18);
+            ids.insert(ids.end(), row.begin(), row.end());
+        }
+        u[0].blocks[1].ids = ids.data();
+        for (auto & ubatch : u) {
+            for (auto & b : ubatch.blocks) {
+                b.values[4] = nullptr;
+            }
+        }
+    });
+    ASSERT_FALSE(names.empty());
+    EXPECT_EQ(names.back(), "contiguous-misread@2");
+}
+
+}  // namespace
+}  // namespace moescope::trace
