@@ -12,6 +12,11 @@ namespace {
 constexpr size_t max_held_bytes = 16u << 20;
 constexpr size_t max_held_tokens = 64;
 
+// How llama.cpp's programs try out whether a context can forget single tokens: two tokens 0, nothing else said.
+bool is_trial(const llama_batch & b) {
+    return b.n_tokens == 2 && b.token != nullptr && b.token[0] == 0 && b.token[1] == 0 && b.pos == nullptr && b.seq_id == nullptr;
+}
+
 // By sequence id, the position at which a batch without positions goes on.
 std::vector<int32_t> next_positions(const ggml_api & api, const llama_context * ctx, const llama_batch & batch) {
     std::vector<int32_t> next;
@@ -36,14 +41,16 @@ std::vector<int32_t> next_positions(const ggml_api & api, const llama_context * 
 
 stream::stream(const ggml_api & api, const llama_context * ctx, model_info model, open_sink open)
     : api_(api), ctx_(ctx), model_(std::move(model)), open_(std::move(open)) {
-    holding_ = ctx != nullptr;   // without a context no reset will be seen
+    first_ = ctx != nullptr;   // without a context no reset will be seen
 }
 
 void stream::begin_batch(const llama_batch * batch, bool encode) {
     n_batches_ += 1;
-    n_decodes_ += encode ? 0 : 1;
-    if (n_decodes_ > 1 && holding_) {
-        release_held();
+    if (!encode) {
+        release_held();   // what waited was no warm-up
+        n_decodes_ += 1;
+        first_ = first_ && n_decodes_ == 1;
+        trial_ = batch != nullptr && is_trial(*batch);
     }
     if (batch == nullptr) {
         replay_.begin_unknown();
@@ -53,19 +60,31 @@ void stream::begin_batch(const llama_batch * batch, bool encode) {
 }
 
 void stream::perf_reset() {
-    if (holding_) {
-        held_.clear();
-        holding_   = false;
-        n_batches_ = 0;
+    if (first_) {
+        drop_held();
+        first_ = false;
     }
 }
 
+void stream::memory_cleared() {
+    if (trial_) {
+        drop_held();
+        trial_ = false;
+    }
+}
+
+void stream::drop_held() {
+    held_.clear();
+    held_bytes_ = 0;
+    n_batches_ -= std::min(n_batches_, 1u);
+}
+
 void stream::release_held() {
-    holding_ = false;
     for (held_ubatch & h : held_) {
         deliver(h.buffer, h.reads);
     }
     held_.clear();
+    held_bytes_ = 0;
 }
 
 void stream::close() {
@@ -88,11 +107,12 @@ void stream::submit(ubatch_buffer & u, const access_list & reads) {
         return;
     }
     attribute(u);
-    if (!holding_) {
+    if (!holding()) {
         deliver(u, reads);
         return;
     }
     if (u.token.size() > max_held_tokens || held_bytes_ + u.bytes() > max_held_bytes) {
+        first_ = trial_ = false;
         release_held();
         deliver(u, reads);
         return;

@@ -31,8 +31,10 @@ public:
     void submit(ubatch_buffer & u, const access_list & reads);
 
     // Warm-up (trap 7): llama.cpp warms a context up with an ordinary small decode, after which it resets the context's
-    // timings. So the first decode waits until it is clear whether that reset follows.
+    // timings; and it tries out what a context's memory can do with two tokens 0, after which it clears the memory. Such
+    // decodes wait until it is clear whether that follows.
     void perf_reset();
+    void memory_cleared();
     void set_warmup(bool on) { warmup_ = on; }
 
     // Hands over what is held back and closes the sink.
@@ -44,7 +46,9 @@ public:
     void                set_file(std::string path) { model_.file = std::move(path); }   // before it is opened
 
 private:
+    bool holding() const { return first_ || trial_; }
     void release_held();
+    void drop_held();
     void attribute(ubatch_buffer & u);
     void deliver(ubatch_buffer & u, const access_list & reads);
     void name_tokens(const ubatch_buffer & u);
@@ -68,9 +72,10 @@ private:
     };
     std::vector<held_ubatch>      held_;
     size_t                        held_bytes_ = 0;
-    bool                          holding_    = true;
     uint32_t                      n_decodes_  = 0;
-    bool                          warmup_     = false;
+    bool                          first_      = true;    // no second decode yet, nor a reset
+    bool                          trial_      = false;   // the current decode looks like a try-out
+    bool                          warmup_     = false;   // the program said so
 };
 
 }  // namespace moescope::capturing

@@ -208,7 +208,7 @@ void tap::before_free(ggml_backend_sched_t sched) noexcept {
         contexts_.erase(sched);
         orphans_.erase(sched);
     } catch (const std::exception & e) {
-        failure_ = e.what();
+        complain(e.what());
     }
 }
 
@@ -279,7 +279,21 @@ void tap::perf_reset(llama_context * ctx) noexcept {
             it->second->perf_reset();
         }
     } catch (const std::exception & e) {
-        failure_ = e.what();
+        complain(e.what());
+    }
+}
+
+void tap::memory_cleared(llama_memory_t memory) noexcept {
+    try {
+        const std::shared_lock alive(life_);
+        const std::lock_guard  lock(mutex_);
+        for (const auto & [ctx, s] : streams_) {
+            if (ctx != nullptr && api_.llama_get_memory != nullptr && api_.llama_get_memory(ctx) == memory) {
+                s->memory_cleared();
+            }
+        }
+    } catch (const std::exception & e) {
+        complain(e.what());
     }
 }
 
@@ -291,7 +305,7 @@ void tap::set_warmup(llama_context * ctx, bool on) noexcept {
             it->second->set_warmup(on);
         }
     } catch (const std::exception & e) {
-        failure_ = e.what();
+        complain(e.what());
     }
 }
 

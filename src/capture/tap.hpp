@@ -42,6 +42,7 @@ public:
     void before_free(ggml_backend_sched_t sched) noexcept;
     void begin_batch(llama_context * ctx, const llama_batch * batch, bool encode) noexcept;
     void perf_reset(llama_context * ctx) noexcept;
+    void memory_cleared(llama_memory_t memory) noexcept;
     void set_warmup(llama_context * ctx, bool on) noexcept;
     void before_context_free(llama_context * ctx) noexcept;
 

@@ -113,6 +113,14 @@ EXPORTED void llama_perf_context_reset(llama_context * ctx) {
     real(ctx);
 }
 
+EXPORTED void llama_memory_clear(llama_memory_t memory, bool data) {
+    PASS_ON(llama_memory_clear);
+    if (t != nullptr) {
+        t->memory_cleared(memory);
+    }
+    real(memory, data);
+}
+
 EXPORTED void llama_set_warmup(llama_context * ctx, bool warmup) {
     PASS_ON(llama_set_warmup);
     if (t != nullptr) {

@@ -1,0 +1,131 @@
+#pragma once
+
+// Programs that tests start: bounded in time, stopped by their process id, output kept in files.
+
+#include <chrono>
+#include <csignal>
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
+#include <sstream>
+#include <stdexcept>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include <fcntl.h>
+#include <spawn.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+namespace moescope::test {
+
+inline std::string env_or_die(const char * name) {
+    const char * value = std::getenv(name);
+    if (value == nullptr) {
+        throw std::runtime_error(std::string(name) + " is not set: run this test through ctest");
+    }
+    return value;
+}
+
+inline std::string moescope_bin() { return env_or_die("MOESCOPE_BIN"); }
+inline std::string llama_program(const std::string & name) { return env_or_die("LLAMA_CPP_BIN") + "/" + name; }
+
+inline std::string read_file(const std::string & path) {
+    std::ifstream     file(path, std::ios::binary);
+    std::stringstream text;
+    text << file.rdbuf();
+    return text.str();
+}
+
+// A folder of the test's own, removed with it.
+class scratch_folder {
+public:
+    scratch_folder() {
+        std::string name = (std::filesystem::temp_directory_path() / "moescope-test.XXXXXX").string();
+        if (::mkdtemp(name.data()) == nullptr) {
+            throw std::runtime_error("cannot create a folder for the test");
+        }
+        path_ = name;
+    }
+    ~scratch_folder() {
+        std::error_code ignored;
+        std::filesystem::remove_all(path_, ignored);
+    }
+    scratch_folder(const scratch_folder &)             = delete;
+    scratch_folder & operator=(const scratch_folder &) = delete;
+
+    std::string operator/(const std::string & name) const { return path_ + "/" + name; }
+
+private:
+    std::string path_;
+};
+
+class process {
+public:
+    using variables = std::vector<std::string>;   // "NAME=value", added to ours
+
+    process(std::vector<std::string> command, const std::string & out, const std::string & err, const variables & extra = {}) {
+        std::vector<char *> argv, env;
+        for (std::string & word : command) {
+            argv.push_back(word.data());
+        }
+        argv.push_back(nullptr);
+        variables all = extra;
+        for (char ** e = environ; *e != nullptr; ++e) {
+            all.emplace_back(*e);
+        }
+        for (std::string & e : all) {
+            env.push_back(e.data());
+        }
+        env.push_back(nullptr);
+        posix_spawn_file_actions_t files;
+        posix_spawn_file_actions_init(&files);
+        posix_spawn_file_actions_addopen(&files, STDIN_FILENO, "/dev/null", O_RDONLY, 0);
+        posix_spawn_file_actions_addopen(&files, STDOUT_FILENO, out.c_str(), O_WRONLY | O_CREAT | O_TRUNC, 0600);
+        posix_spawn_file_actions_addopen(&files, STDERR_FILENO, err.c_str(), O_WRONLY | O_CREAT | O_TRUNC, 0600);
+        const int failed = ::posix_spawnp(&pid_, argv[0], &files, nullptr, argv.data(), env.data());
+        posix_spawn_file_actions_destroy(&files);
+        if (failed != 0) {
+            throw std::runtime_error("cannot start " + command[0]);
+        }
+    }
+    ~process() {
+        if (pid_ > 0) {
+            ::kill(pid_, SIGKILL);
+            ::waitpid(pid_, nullptr, 0);
+        }
+    }
+    process(const process &)             = delete;
+    process & operator=(const process &) = delete;
+
+    pid_t pid() const { return pid_; }
+    void  signal(int number) const { ::kill(pid_, number); }
+
+    // The exit code, or 128 + signal; kills and throws after the time is up.
+    int wait(std::chrono::seconds limit = std::chrono::seconds(300)) {
+        const auto end = std::chrono::steady_clock::now() + limit;
+        for (;;) {
+            int state = 0;
+            if (::waitpid(pid_, &state, WNOHANG) == pid_) {
+                pid_ = 0;
+                return WIFEXITED(state) ? WEXITSTATUS(state) : 128 + WTERMSIG(state);
+            }
+            if (std::chrono::steady_clock::now() > end) {
+                throw std::runtime_error("the program did not end in time");
+            }
+            std::this_thread::sleep_for(std::chrono::milliseconds(20));
+        }
+    }
+
+private:
+    pid_t pid_ = 0;
+};
+
+// Runs to the end and returns the exit code.
+inline int run(const std::vector<std::string> & command, const std::string & out, const std::string & err,
+               const process::variables & extra = {}) {
+    return process(command, out, err, extra).wait();
+}
+
+}  // namespace moescope::test
