@@ -77,8 +77,7 @@ bool callback::begins_new_graph(const ggml_tensor * t) const {
     }
     const node_name name(t->name);
     const bool      earlier = name.is("ffn_moe_topk") && name.il < blocks_.back().layout.layer;
-    const bool      lookup  = t->op == GGML_OP_GET_ROWS && original_is(t->src[1], "inp_tokens") && std::strcmp(t->src[0]->name, "token_embd.weight") == 0;
-    return earlier || lookup;
+    return earlier || (is_token_lookup(t) && node_name(t->src[0]->name).base == "token_embd.weight");
 }
 
 // Inputs are set before the graph runs and may be overwritten while it does.
@@ -86,7 +85,7 @@ void callback::read_inputs(ggml_tensor * t) {
     if ((t->flags & GGML_TENSOR_FLAG_COMPUTE) == 0) {
         return;
     }
-    if (t->op == GGML_OP_GET_ROWS && original_is(t->src[1], "inp_tokens") && tokens_.empty()) {
+    if (tokens_.empty() && is_token_lookup(t)) {
         tokens_   = integers(t->src[1]);
         n_tokens_ = t->src[1]->ne[0];
     } else if (t->op == GGML_OP_GET_ROWS && is_out_ids(node_name(t->src[1]->name).base) && out_ids_.empty()) {
@@ -248,7 +247,7 @@ void callback::deliver() {
         const bool identity = b.n_rows == n_tokens_;
         u.add_block(n_rows, !identity);
         for (uint32_t r = 0; !identity && r < n_rows; ++r) {
-            u.row_tokens()[r] = out_ids_.size() == n_rows ? out_ids_[r] : -1;
+            u.row_tokens()[r] = out_ids_.size() == n_rows && out_ids_[r] < n_tokens_ ? out_ids_[r] : -1;
         }
         for (size_t i = 0; i < b.ids.size(); ++i) {
             switch (b.layout.id_bytes()) {
@@ -258,8 +257,16 @@ void callback::deliver() {
             }
         }
         for (size_t i = 0; i < n_float_columns; ++i) {
-            if (float * to = u.column(i)) {
+            float * const to    = u.column(i);
+            const size_t  width = b.layout.width(float_columns[i]);
+            if (to != nullptr && b.columns[i].size() == n_rows * width) {
                 std::copy(b.columns[i].begin(), b.columns[i].end(), to);
+            } else if (to != nullptr) {
+                for (uint32_t r = 0; r < n_rows; ++r) {   // of all tokens; this block's rows were chosen later
+                    const bool   known = u.row_tokens()[r] >= 0 && b.columns[i].size() == size_t(n_tokens_) * width;
+                    const float * from = known ? b.columns[i].data() + size_t(out_ids_[r]) * width : nullptr;
+                    from ? std::copy_n(from, width, to + r * width) : std::fill_n(to + r * width, width, NAN);
+                }
             }
         }
     }

@@ -188,7 +188,7 @@ private:
         // inp_tokens exists in graphs of embedding batches too, with garbage in it: only a row lookup that is computed
         // makes it real.
         const bool computed = (t->flags & GGML_TENSOR_FLAG_COMPUTE) != 0;
-        if (t->op == GGML_OP_GET_ROWS && computed && std::strcmp(t->src[1]->name, "inp_tokens") == 0) {
+        if (computed && is_token_lookup(t)) {
             graph_.tokens   = t->src[1];
             graph_.n_tokens = t->src[1]->ne[0];
         }
@@ -219,6 +219,14 @@ bool is_expert_weight(const ggml_tensor * w) {
     return name.rfind("blk.", 0) == 0 && (ends_with(name, "_exps.weight") || ends_with(name, "_chexps.weight"));
 }
 
+bool is_token_lookup(const ggml_tensor * t) {
+    if (t->op != GGML_OP_GET_ROWS || t->src[1]->type != GGML_TYPE_I32) {
+        return false;
+    }
+    const std::string_view table = node_name(t->src[0]->name).base;
+    return node_name(t->src[1]->name).base == "inp_tokens" || table == "token_embd.weight" || ends_with(table, "nextn.embed_tokens.weight");
+}
+
 bool is_out_ids(std::string_view name) {
     return name == "out_ids" || name == "inp_out_ids";
 }
@@ -229,7 +237,7 @@ const ggml_tensor * router_product(const ggml_tensor * t) {
             return t;
         }
         const bool passes = t->op == GGML_OP_ADD || t->op == GGML_OP_SCALE || t->op == GGML_OP_RESHAPE ||
-                            t->op == GGML_OP_VIEW || t->op == GGML_OP_CONT;
+                            t->op == GGML_OP_VIEW || t->op == GGML_OP_CONT || t->op == GGML_OP_GET_ROWS;
         t = passes ? t->src[0] : nullptr;
     }
     return nullptr;

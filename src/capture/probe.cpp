@@ -277,7 +277,7 @@ void probe::fill_rows(const bound & b, ubatch_buffer & out) {
         // As many rows as outputs: rows of the tokens whose logits were asked for. Else it is not known.
         const bool outputs = out_ids_.size() == n_rows;
         for (uint32_t r = 0; r < n_rows; ++r) {
-            out.row_tokens()[r] = outputs ? out_ids_[r] : -1;
+            out.row_tokens()[r] = outputs && out_ids_[r] < graph_.n_tokens ? out_ids_[r] : -1;
         }
     }
     if (n_rows > 0) {
@@ -288,11 +288,20 @@ void probe::fill_rows(const bound & b, ubatch_buffer & out) {
         if (to == nullptr || n_rows == 0) {
             continue;
         }
-        if (!b.columns[i] || b.columns[i].rows() != static_cast<int64_t>(n_rows)) {
-            std::fill_n(to, size_t(n_rows) * b.layout.width(float_columns[i]), NAN);   // check reports it
+        const size_t width = b.layout.width(float_columns[i]);
+        if (b.columns[i] && b.columns[i].rows() == static_cast<int64_t>(n_rows)) {
+            b.columns[i].read_floats(to, scratch_);
+        } else if (b.columns[i] && b.columns[i].rows() == graph_.n_tokens && std::all_of(out.row_tokens(), out.row_tokens() + n_rows, [](int32_t t) { return t >= 0; })) {
+            // The router read all tokens before the rows that matter were chosen (SmallThinker's last layer).
+            all_rows_.resize(static_cast<size_t>(graph_.n_tokens) * width);
+            b.columns[i].read_floats(all_rows_.data(), scratch_);
+            for (uint32_t r = 0; r < n_rows; ++r) {
+                std::copy_n(all_rows_.data() + size_t(out.row_tokens()[r]) * width, width, to + r * width);
+            }
+        } else {
+            std::fill_n(to, size_t(n_rows) * width, NAN);   // check reports it
             continue;
         }
-        b.columns[i].read_floats(to, scratch_);
         if (float_columns[i] == capture::norms && b.squared_norms) {
             std::transform(to, to + size_t(n_rows) * b.layout.n_expert_used, to, [](float s) { return std::sqrt(s); });
         }

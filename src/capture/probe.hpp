@@ -102,6 +102,7 @@ private:
 
     std::vector<int32_t> tokens_, pos_, out_ids_;   // of the ubatch being computed
     std::vector<uint8_t> scratch_;
+    std::vector<float>   all_rows_;
     bool                 pending_ = false;
     bool                 tested_  = false;
     std::string          failure_;
