@@ -1,0 +1,157 @@
+// The C API: the eval callback, with ggml's functions linked rather than looked up.
+
+#include "moescope/moescope.h"
+
+#include <chrono>
+#include <cstring>
+#include <memory>
+#include <random>
+
+#include <unistd.h>
+
+#include "capture/callback.hpp"
+#include "capture/model_query.hpp"
+#include "capture/stream.hpp"
+#include "core/error.hpp"
+#include "trace/writer.hpp"
+
+namespace {
+
+using namespace moescope;
+
+uint64_t steady_ns() {
+    return static_cast<uint64_t>(std::chrono::steady_clock::now().time_since_epoch().count());
+}
+
+capturing::ggml_api linked_api() {
+    capturing::ggml_api api;
+#define X(name) api.name = ::name;
+    MOESCOPE_GGML_FUNCTIONS(X)
+    MOESCOPE_LLAMA_FUNCTIONS(X)
+#undef X
+    return api;
+}
+
+void put(char * to, size_t size, const std::string & text) {
+    if (to != nullptr && size > 0) {
+        const size_t n = std::min(size - 1, text.size());
+        std::memcpy(to, text.data(), n);
+        to[n] = '\0';
+    }
+}
+
+trace::trace_head make_head(capture_set captured) {
+    std::random_device random;
+    trace::trace_head  h;
+    h.program         = "embedded";
+    h.pid             = ::getpid();
+    h.started_unix_ns = static_cast<uint64_t>(std::chrono::system_clock::now().time_since_epoch().count());
+    h.trace_id        = uint64_t(random()) << 32 | random();
+    h.captured        = captured;
+    return h;
+}
+
+// Hands on to a writer that outlives the stream, so that it can be finished with the time the capture took.
+class borrowed_writer final : public routing_sink {
+public:
+    explicit borrowed_writer(trace::trace_writer & w) : to_(w) {}
+    void     model(const model_info & m) override { to_.model(m); }
+    void     piece(int32_t token, const std::string & text) override { to_.piece(token, text); }
+    uint32_t access(const access_list & list) override { return to_.access(list); }
+    void     ubatch(const routed_ubatch & u) override { to_.ubatch(u); }
+    void     note(const std::string & text) override { to_.note(text); }
+
+private:
+    trace::trace_writer & to_;
+};
+
+}  // namespace
+
+struct moescope_capture {
+    moescope_capture(const moescope_options & o, capturing::capture_options what)
+        : api(linked_api()),
+          writer(o.output, make_head(what.what), options(o)),
+          watch(api, what, [this](capturing::ubatch_buffer & u) { submit(u); }) {}
+
+    static trace::writer_options options(const moescope_options & o) {
+        trace::writer_options w;
+        w.existing = o.replace ? trace::existing_file::replace : trace::existing_file::refuse;
+        return w;
+    }
+
+    capturing::stream & stream_of(const llama_context * ctx) {
+        if (!stream) {
+            stream = std::make_unique<capturing::stream>(api, ctx, capturing::query_model(api, ctx), [this](const model_info &) {
+                return std::make_unique<borrowed_writer>(writer);
+            });
+        }
+        return *stream;
+    }
+
+    void submit(capturing::ubatch_buffer & u) {
+        u.time_ns = steady_ns() - started_ns;
+        stream_of(nullptr).submit(u, {});
+    }
+
+    const capturing::ggml_api          api;
+    trace::trace_writer                writer;
+    capturing::callback                watch;
+    std::unique_ptr<capturing::stream> stream;
+    std::string                        failure;
+    const uint64_t                     started_ns = steady_ns();
+    uint64_t                           spent_ns   = 0;
+};
+
+moescope_capture * moescope_create(const moescope_options * o, char * error, size_t error_size) {
+    try {
+        if (o == nullptr || o->output == nullptr || *o->output == '\0') {
+            throw moescope::usage_error("moescope_create needs an output");
+        }
+        capturing::capture_options what;
+        if (o->capture != nullptr && *o->capture != '\0') {
+            what.what = parse_capture_set(o->capture).without(capture::access);
+        }
+        if (o->layers != nullptr && *o->layers != '\0') {
+            what.layers = capturing::layer_filter(o->layers);
+        }
+        return new moescope_capture(*o, what);
+    } catch (const std::exception & e) {
+        put(error, error_size, e.what());
+        return nullptr;
+    }
+}
+
+bool moescope_eval(ggml_tensor * tensor, bool ask, void * user_data) {
+    auto *         m     = static_cast<moescope_capture *>(user_data);
+    const uint64_t begin = steady_ns();
+    const bool     wants = capturing::callback::eval(tensor, ask, &m->watch);
+    m->spent_ns += steady_ns() - begin;
+    return wants;
+}
+
+void moescope_batch(moescope_capture * m, llama_context * ctx, const llama_batch * batch) {
+    try {
+        m->watch.end(true);   // the batch before is complete
+        m->stream_of(ctx).begin_batch(batch, false);
+    } catch (const std::exception & e) {
+        m->failure = e.what();
+    }
+}
+
+int moescope_finish(moescope_capture * m, char * error, size_t error_size) {
+    const std::unique_ptr<moescope_capture> owned(m);
+    try {
+        m->watch.end(true);
+        if (m->stream) {
+            m->stream->close();
+            m->failure = m->failure.empty() ? m->stream->failure() : m->failure;
+        }
+        if (m->failure.empty()) {
+            m->writer.finish({"finished", steady_ns() - m->started_ns, m->spent_ns});
+        }
+    } catch (const std::exception & e) {
+        m->failure = e.what();
+    }
+    put(error, error_size, m->failure);
+    return m->failure.empty() ? 0 : 1;
+}

@@ -1,0 +1,46 @@
+// The C API, by the example program of the documentation: its trace against the closed form of a planted model.
+
+#include <gtest/gtest.h>
+
+#include "make-model/planted_model.hpp"
+#include "support/model_runner.hpp"
+#include "support/process.hpp"
+#include "trace/reader.hpp"
+
+namespace {
+
+using namespace moescope;
+using namespace moescope::test;
+
+TEST(Embed, TheExampleRecordsWhatTheModelRouted) {
+    const scratch_folder           folder;
+    const make_model::planted_truth truth(make_model::planted_options{});
+    make_model::write_planted_model(folder / "m.gguf", truth);
+    const std::vector<std::string> command = {env_or_die("EMBED_EXAMPLE_BIN"), folder / "m.gguf", folder / "t.moetrace"};
+    ASSERT_EQ(run(command, folder / "out", folder / "err"), 0) << read_file(folder / "err");
+
+    trace::trace_reader  reader(folder / "t.moetrace");
+    std::vector<int32_t> tokens, positions;
+    size_t               decoded = 0;
+    for (routed_ubatch u; reader.next(u);) {
+        tokens.insert(tokens.end(), u.token.begin(), u.token.end());
+        positions.insert(positions.end(), u.pos.begin(), u.pos.end());
+        for (const row & r : rows_of(u)) {
+            const auto il = static_cast<uint32_t>(r.layer);
+            EXPECT_EQ(std::vector<int>(r.ids.begin(), r.ids.end()), truth.ids(il, r.token));
+            EXPECT_EQ(r.seq, 0);
+            decoded += r.decode && r.layer == 0;
+        }
+    }
+    EXPECT_EQ(tokens, (std::vector<int32_t>{72, 101, 108, 108, 111, 72, 101, 108}));
+    EXPECT_EQ(positions, (std::vector<int32_t>{0, 1, 2, 3, 4, 5, 6, 7}));
+    EXPECT_EQ(decoded, 3u);
+    EXPECT_TRUE(reader.info().ended);
+    EXPECT_EQ(*reader.piece(72), "H");
+
+    // A name that is taken is refused, in one line.
+    EXPECT_EQ(run(command, folder / "out", folder / "err"), 1);
+    EXPECT_NE(read_file(folder / "err").find("the file exists"), std::string::npos);
+}
+
+}  // namespace
