@@ -13,7 +13,8 @@ namespace moescope {
 // Reads a file front to back through a small window, and refuses to pass its end.
 class byte_cursor {
 public:
-    explicit byte_cursor(const input_file & file) : file_(file), window_(window_size) {}
+    explicit byte_cursor(const input_file & file)
+        : file_(file), window_(static_cast<size_t>(std::min<uint64_t>(window_size, file.size()))) {}
 
     uint64_t position() const { return begin_ + at_; }
     uint64_t remaining() const { return file_.size() - position(); }

@@ -26,7 +26,7 @@ std::vector<char> small_header(const input_file & file, const gguf_header & head
         out.resize(at + (end - begin));
         file.read_at(begin, out.data() + at, end - begin);
     };
-    out.insert(out.end(), GGUF_MAGIC, GGUF_MAGIC + 4);
+    out.assign(GGUF_MAGIC, &GGUF_MAGIC[4]);
     append_value(header.version);
     append_value(static_cast<uint64_t>(header.tensors.size()));
     const size_t count_at = out.size();
