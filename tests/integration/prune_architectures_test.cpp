@@ -15,6 +15,7 @@
 #include "make-model/architecture.hpp"
 #include "make-model/child_process.hpp"
 #include "make-model/random_model.hpp"
+#include "make-model/variants.hpp"
 
 #include <gtest/gtest.h>
 
@@ -304,7 +305,9 @@ private:
             worst   = std::max(worst, std::abs(double(before_.outputs[i]) - double(after.outputs[i])));
             largest = std::max(largest, std::abs(double(before_.outputs[i])));
         }
-        require(worst <= 1e-4 * largest, "logits differ by " + std::to_string(worst));
+        // ggml's CPU code looks GELU up in a table of F16: the last bit of its argument may become 2^-11 of its value.
+        const double tolerance = arch_ == "gemma4" || arch_ == "grok" ? 2e-3 : 1e-4;
+        require(worst <= tolerance * largest, "logits differ by " + std::to_string(worst));
         return worst;
     }
 
@@ -391,12 +394,6 @@ std::string error_of(const prune_case & c, std::string & how) {
     return result.error;
 }
 
-void expect_prunes(const prune_case & c) {
-    std::string how;
-    EXPECT_EQ(error_of(c, how), "") << c.name;
-    std::printf("  %-18s %s\n", c.name.c_str(), how.c_str());
-}
-
 TEST(prune, every_architecture) {
     int n_pruned = 0;
     for (const std::string & arch : make_model::moe_architectures()) {
@@ -410,44 +407,15 @@ TEST(prune, every_architecture) {
     EXPECT_GE(n_pruned, 40);
 }
 
-TEST(prune, groups) {
-    prune_case c{"groups", options_for("deepseek2"), 2};
-    c.options.shape.n_expert             = 32;
-    c.options.shape.n_expert_groups      = 4;
-    c.options.shape.n_expert_groups_used = 2;
-    expect_prunes(c);
-}
-
-TEST(prune, chunks) {
-    prune_case c{"chunks", options_for("grovemoe"), 3};
-    c.options.shape.n_expert            = 32;
-    c.options.shape.n_experts_per_group = 2;
-    expect_prunes(c);
-}
-
-TEST(prune, biases) {
-    prune_case c{"biases", options_for("gpt-oss")};
-    c.options.layout.biases = true;
-    expect_prunes(c);
-}
-
-TEST(prune, scales) {
-    prune_case c{"scales", options_for("qwen3moe")};
-    c.options.layout.scales = true;
-    expect_prunes(c);
-}
-
-TEST(prune, fused_gate_and_up) {
-    prune_case c{"fused gate and up", options_for("qwen3next")};
-    c.options.layout.fused_gate_up = true;
-    expect_prunes(c);
-}
-
-TEST(prune, quantised) {
-    for (const ggml_type type : {GGML_TYPE_Q4_0, GGML_TYPE_Q8_0, GGML_TYPE_Q6_K, GGML_TYPE_MXFP4}) {
-        prune_case c{std::string("quantised ") + ggml_type_name(type), options_for("qwen3moe")};
-        c.options.type = type;
-        expect_prunes(c);
+// Groups, chunks, hash tables, fused gate and up, biases, scales, MTP blocks, top-k by layer, quantised types.
+// With 32 experts where a variant has fewer, so that a short prompt leaves some of them unused.
+TEST(prune, every_variant) {
+    for (make_model::variant v : make_model::variants()) {
+        v.options.shape.n_expert = std::max(v.options.shape.n_expert, 32u);
+        std::string       how;
+        const std::string what = error_of({v.name, v.options, 2}, how);
+        EXPECT_EQ(what, "") << v.name;
+        std::printf("  %-26s %s\n", v.name.c_str(), what.empty() ? how.c_str() : what.c_str());
     }
 }
 
