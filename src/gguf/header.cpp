@@ -15,6 +15,9 @@ namespace {
 // must not turn into hours.
 constexpr uint64_t max_entries = 65536;
 
+// Pages are smaller everywhere; a header that asks for gigabytes of padding is forged.
+constexpr uint32_t max_alignment = 1u << 20;
+
 void read_magic_and_version(byte_cursor & in, gguf_header & header) {
     const auto magic = in.get<std::array<char, 4>>("the magic number");
     if (std::memcmp(magic.data(), GGUF_MAGIC, 4) != 0) {
@@ -105,8 +108,9 @@ void read_alignment(const input_file & file, gguf_header & header) {
         throw error("general.alignment is not a u32").in(file.path(), at);
     }
     file.read_at(entry->end - sizeof(uint32_t), &header.alignment, sizeof(uint32_t));
-    if (header.alignment == 0 || (header.alignment & (header.alignment - 1)) != 0) {
-        throw error(fmt::format("general.alignment is {}, not a power of two", header.alignment)).in(file.path(), at);
+    if (header.alignment == 0 || (header.alignment & (header.alignment - 1)) != 0 || header.alignment > max_alignment) {
+        throw error(fmt::format("general.alignment is {}, not a power of two up to {}", header.alignment, max_alignment))
+            .in(file.path(), at);
     }
 }
 

@@ -139,6 +139,9 @@ TEST(GgufHeader, types_that_ggml_would_abort_on) {
     b = two_tensors();
     b.add_u32("general.alignment", 24);
     EXPECT_SAYS(refusal(b), "power of two");
+    b = two_tensors();
+    b.add_u32("general.alignment", 1u << 31);   // 2 GB of padding
+    EXPECT_SAYS(refusal(b), "power of two");
 }
 
 TEST(GgufHeader, shapes_that_overflow) {
