@@ -100,8 +100,10 @@ void fan_out::note(const std::string & text) {
     for_each([&](routing_sink & s) { s.note(text); });
 }
 
-trace_output::trace_output(const settings & s, uint32_t stream, std::function<uint64_t()> capture_ns)
-    : writer_(numbered(s.trace_path, stream), make_head(s, stream), make_options(s)), capture_ns_(std::move(capture_ns)) {}
+trace_output::trace_output(const settings & s, uint32_t stream, std::function<uint64_t()> capture_ns, told on_failure)
+    : writer_(numbered(s.trace_path, stream), make_head(s, stream), make_options(s)),
+      capture_ns_(std::move(capture_ns)),
+      on_failure_(std::move(on_failure)) {}
 
 trace_output::~trace_output() {
     if (failed_) {
@@ -114,7 +116,7 @@ trace_output::~trace_output() {
         end.capture_ns = capture_ns_();
         writer_.finish(end);
     } catch (const std::exception & e) {
-        print_stderr(std::string("moescope: ") + e.what() + "\n");
+        on_failure_(e.what());
     }
 }
 

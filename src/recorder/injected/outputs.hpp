@@ -40,7 +40,8 @@ private:
 // The trace; finished, with the time spent on it, when it is destroyed.
 class trace_output final : public routing_sink {
 public:
-    trace_output(const settings & s, uint32_t stream, std::function<uint64_t()> capture_ns);
+    using told = std::function<void(const std::string & why)>;
+    trace_output(const settings & s, uint32_t stream, std::function<uint64_t()> capture_ns, told on_failure);
     ~trace_output() override;
 
     void     model(const model_info & m) override { writer_.model(m); }
@@ -54,6 +55,7 @@ public:
 private:
     trace::trace_writer       writer_;
     std::function<uint64_t()> capture_ns_;
+    told                      on_failure_;
     uint64_t                  last_ns_ = 0;
     bool                      failed_  = false;
 };

@@ -58,7 +58,8 @@ private:
         };
         if (!settings_.trace_path.empty()) {
             add([&] {
-                auto t = std::make_unique<trace_output>(settings_, stream, [this] { return tap_->capture_ns(); });
+                auto t = std::make_unique<trace_output>(settings_, stream, [this] { return tap_->capture_ns(); },
+                                                        [this](const std::string & why) { stopped(why); });
                 status(environment::status_trace, t->path());
                 return t;
             });

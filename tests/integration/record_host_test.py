@@ -1,0 +1,251 @@
+"""The recorder never harms its host: whatever happens to the program, to the disk or to the file, the program ends as it
+would have ended, and what was recorded reads."""
+
+import json
+import os
+import resource
+import shutil
+import signal
+import subprocess
+import tempfile
+import time
+import unittest
+
+MOESCOPE = os.environ["MOESCOPE_BIN"]
+MAKE_MODEL = os.environ["MAKE_MODEL_BIN"]
+HOST = os.environ["TEST_HOST_BIN"]
+RECORDER = os.environ["RECORDER_LIB"]
+
+
+def contents(path):
+    with open(path, encoding="utf-8") as file:
+        return file.read()
+
+
+class RecordHost(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        cls.folder = tempfile.mkdtemp(prefix="moescope-test.")
+        cls.model = os.path.join(cls.folder, "model.gguf")
+        subprocess.run([MAKE_MODEL, "random", "--arch", "qwen3moe", "-o", cls.model], check=True, capture_output=True)
+        cls.dense = os.path.join(cls.folder, "dense.gguf")
+        subprocess.run([MAKE_MODEL, "random", "--arch", "llama", "--experts", "0", "-o", cls.dense], check=True, capture_output=True)
+
+    @classmethod
+    def tearDownClass(cls):
+        shutil.rmtree(cls.folder)
+
+    def setUp(self):
+        self.trace = os.path.join(self.folder, self._testMethodName + ".moetrace")
+
+    def host(self, mode, model=None, **options):
+        return subprocess.run([HOST, mode, model or self.model], capture_output=True, text=True, timeout=120, **options)
+
+    def recorded(self, mode, *arguments, model=None, **options):
+        return subprocess.run([MOESCOPE, "record", "-o", self.trace, *arguments, "--", HOST, mode, model or self.model],
+                              capture_output=True, text=True, timeout=120, **options)
+
+    def preloaded(self, mode, variables, also=(), **options):
+        env = dict(os.environ, LD_PRELOAD=":".join([RECORDER, *also]), **variables)
+        return subprocess.run([HOST, mode, self.model], capture_output=True, text=True, timeout=120, env=env, **options)
+
+    def rows(self, trace=None):
+        """Tokens by ubatch, as exported: also shows that the trace reads."""
+        out = subprocess.run([MOESCOPE, "export", trace or self.trace, "-f", "jsonl"], capture_output=True, text=True, timeout=60)
+        self.assertEqual(out.returncode, 0, out.stderr)
+        return [json.loads(line) for line in out.stdout.splitlines()]
+
+    def tokens(self, trace=None):
+        rows = self.rows(trace)
+        first = min(r["layer"] for r in rows)
+        return [r["position"] for r in rows if r["layer"] == first]
+
+    def check(self, trace=None):
+        out = subprocess.run([MOESCOPE, "check", trace or self.trace], capture_output=True, text=True, timeout=60)
+        self.assertEqual(out.returncode, 0, out.stdout + out.stderr)
+
+    def test_plain(self):
+        result = self.recorded("plain")
+        self.assertEqual(result.returncode, 0, result.stderr)
+        self.assertEqual(result.stdout, self.host("plain").stdout)
+        self.assertEqual(self.tokens(), list(range(101)))
+        self.check()
+
+    def test_off_is_off(self):
+        result = self.preloaded("plain", {})
+        self.assertEqual((result.returncode, result.stdout, result.stderr), (0, self.host("plain").stdout, ""))
+        zero = self.preloaded("plain", {"LLAMA_EXPERT_TRACE_STATS": "0", "MOESCOPE_OUTPUT": ""})
+        self.assertEqual((zero.returncode, zero.stderr), (0, ""))
+
+    def test_exit_code_and_signals(self):
+        self.assertEqual(self.recorded("exit-in-thread").returncode, 7)
+        self.assertEqual(self.tokens(), list(range(101)))
+        os.remove(self.trace)
+        self.assertEqual(self.recorded("abort").returncode, 128 + signal.SIGABRT)
+
+    def long_run(self, sig, to_host=False):
+        run = subprocess.Popen([MOESCOPE, "record", "-o", self.trace, "--capture", "all", "--", HOST, "long", self.model],
+                               stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+        deadline = time.time() + 60
+        while time.time() < deadline and (not os.path.exists(self.trace) or os.path.getsize(self.trace) < 2_000_000):
+            time.sleep(0.05)
+        target = run.pid
+        if to_host:
+            target = int(subprocess.run(["pgrep", "-P", str(run.pid)], capture_output=True, text=True).stdout.split()[0])
+        os.kill(target, sig)
+        run.communicate(timeout=60)
+        return run.returncode
+
+    def test_sigterm_is_passed_on(self):
+        self.assertEqual(self.long_run(signal.SIGTERM), 128 + signal.SIGTERM)
+        self.assertGreater(len(self.tokens()), 1000)
+
+    def test_sigint_is_passed_on(self):
+        self.assertEqual(self.long_run(signal.SIGINT), 128 + signal.SIGINT)
+        self.assertGreater(len(self.tokens()), 1000)
+
+    def test_sigkill_leaves_whole_chunks(self):
+        self.assertEqual(self.long_run(signal.SIGKILL, to_host=True), 128 + signal.SIGKILL)
+        self.assertGreater(len(self.tokens()), 1000)
+
+    def test_fork(self):
+        result = self.recorded("fork")
+        self.assertEqual(result.returncode, 0, result.stderr)
+        self.assertEqual(self.tokens(), list(range(102)))   # the child's token is not in it
+        self.check()
+
+    def test_children_are_followed_only_on_request(self):
+        self.assertEqual(self.recorded("fork-exec").returncode, 0)
+        self.assertEqual(self.tokens(), list(range(102)))
+        self.check()
+
+    def test_models_come_and_go(self):
+        result = self.recorded("twice")
+        self.assertEqual(result.returncode, 0, result.stderr)
+        for number in (1, 2, 3, 4):
+            trace = self.trace if number == 1 else self.trace.replace(".moetrace", f".{number}.moetrace")
+            self.assertEqual(self.tokens(trace), list(range(21)))
+            self.check(trace)
+
+    def test_dense_model(self):
+        result = self.recorded("plain", model=self.dense)
+        self.assertEqual(result.returncode, 0)
+        self.assertIn("no MoE layers", result.stderr)
+        self.assertFalse(os.path.exists(self.trace))
+
+    def test_output_that_cannot_be_written(self):
+        for target in ("/nonexistent/x.moetrace", "/dev/full"):
+            result = self.preloaded("plain", {"MOESCOPE_OUTPUT": target})
+            self.assertEqual((result.returncode, result.stdout), (0, self.host("plain").stdout), target)
+            self.assertEqual(result.stderr.count("\n"), 1, result.stderr)
+            self.assertIn(target, result.stderr)
+
+    def test_one_output_fails_the_others_go_on(self):
+        good = os.path.join(self.folder, "good.json")
+        result = self.preloaded("plain", {"MOESCOPE_OUTPUT": "/dev/full", "LLAMA_EXPERT_TRACE_OUTPUT": good})
+        self.assertEqual(result.returncode, 0)
+        self.assertEqual(json.loads(contents(good))["total_tokens"], 101)
+
+    def test_file_size_limit(self):
+        limit = lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (60_000, 60_000))
+        result = self.preloaded("plain", {"MOESCOPE_OUTPUT": self.trace, "MOESCOPE_CAPTURE": "all"}, preexec_fn=limit)
+        self.assertEqual((result.returncode, result.stdout), (0, self.host("plain").stdout))
+        self.assertIn("recording stopped", result.stderr)
+        self.assertLessEqual(os.path.getsize(self.trace), 60_000)
+        subprocess.run([MOESCOPE, "stats", self.trace], check=True, capture_output=True)
+
+    @unittest.skipUnless(os.geteuid() == 0, "mounting a small disk needs root")
+    def test_full_disk(self):
+        disk = tempfile.mkdtemp(dir=self.folder)
+        if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=100k", "tmpfs", disk], capture_output=True).returncode != 0:
+            self.skipTest("no tmpfs here")
+        try:
+            trace = os.path.join(disk, "t.moetrace")
+            result = self.preloaded("plain", {"MOESCOPE_OUTPUT": trace, "MOESCOPE_CAPTURE": "all"})
+            self.assertEqual((result.returncode, result.stdout), (0, self.host("plain").stdout))
+            self.assertIn("recording stopped", result.stderr)
+            subprocess.run([MOESCOPE, "stats", trace], check=True, capture_output=True)
+        finally:
+            subprocess.run(["umount", disk], check=True)
+
+    def test_tampered_layout_stops_the_recording_not_the_host(self):
+        result = self.preloaded("plain", {"MOESCOPE_OUTPUT": self.trace}, also=[os.environ["OTHER_LAYOUT_LIB"]])
+        self.assertEqual((result.returncode, result.stdout), (0, self.host("plain").stdout))
+        self.assertIn("lays out its tensors differently", result.stderr)
+        self.assertFalse(os.path.exists(self.trace))
+
+    def test_unknown_version_records_with_one_warning(self):
+        result = self.preloaded("plain", {"MOESCOPE_OUTPUT": self.trace}, also=[os.environ["OTHER_VERSION_LIB"]])
+        self.assertEqual(result.returncode, 0)
+        self.assertEqual(result.stderr.count("9.9.9"), 1, result.stderr)
+        self.assertEqual(self.tokens(), list(range(101)))
+
+    def test_counts_only_equals_the_rows_counted(self):
+        self.recorded("plain")
+        counted = self.trace.replace(".moetrace", ".counts.moetrace")
+        subprocess.run([MOESCOPE, "record", "-o", counted, "--counts-only", "--", HOST, "plain", self.model], check=True, capture_output=True)
+        tables = []
+        for trace in (self.trace, counted):
+            out = subprocess.run([MOESCOPE, "analyze", "frequency", trace, "--json"], check=True, capture_output=True, text=True).stdout
+            tables.append(json.loads(out)["experts"])
+        self.assertEqual([(e["layer"], e["expert"], e["count"]) for e in tables[0]], [(e["layer"], e["expert"], e["count"]) for e in tables[1]])
+
+    def test_max_size_rolls_over_and_reads_as_one(self):
+        result = self.recorded("plain", "--capture", "all", "--max-size", "100K")
+        self.assertEqual(result.returncode, 0, result.stderr)
+        self.assertTrue(os.path.exists(self.trace.replace(".moetrace", ".part2.moetrace")))
+        self.assertEqual(self.tokens(), list(range(101)))
+        self.check()
+
+    def test_environment_outputs(self):
+        names = {k: os.path.join(self.folder, v) for k, v in (("LLAMA_EXPERT_TRACE_OUTPUT", "c.json"), ("LLAMA_MOE_LOG", "l.csv"))}
+        result = self.preloaded("plain", {**names, "LLAMA_EXPERT_TRACE_PER_LAYER": "1", "LLAMA_EXPERT_TRACE_NAMES": "1"})
+        counts = json.loads(contents(names["LLAMA_EXPERT_TRACE_OUTPUT"]))
+        lines = contents(names["LLAMA_MOE_LOG"]).splitlines()
+        self.assertEqual(lines[0], "Layer,Token,ExpertIDs,ExpertWeights")
+        by_expert, by_layer = {}, {}
+        for line in lines[1:]:
+            layer, _, rest = line.split(",", 2)
+            for expert in rest.split('"')[1].strip("[]").split():
+                by_expert[expert] = by_expert.get(expert, 0) + 1
+                by_layer.setdefault(layer, {}).setdefault(expert, 0)
+                by_layer[layer][expert] += 1
+        used = lambda table: {k: v for k, v in table.items() if v}
+        self.assertEqual(counts["total_tokens"], 101)
+        self.assertEqual(used(counts["expert_activations"]), by_expert)
+        self.assertEqual({k: used(v) for k, v in counts["per_layer"].items()}, by_layer)
+        # One line per selection and matrix: gate, up and down.
+        named = [line for line in result.stderr.splitlines() if line.startswith("[EXPERT-TRACE] ")]
+        self.assertEqual(len(named), 3 * sum(by_expert.values()))
+        self.assertRegex(named[0], r"^\[EXPERT-TRACE\] Layer \d+, Expert (\d+): blk\.\d+\.ffn_\w+_exps\.weight\[\1\]$")
+        self.assertIn(f"Total activations: {sum(by_expert.values())}", result.stderr)
+
+    def test_programs_that_cannot_be_recorded(self):
+        def complaint(*command):
+            out = subprocess.run([MOESCOPE, "record", "-o", self.trace, "--", *command], capture_output=True, text=True)
+            self.assertEqual(out.returncode, 1)
+            return out.stderr
+        self.assertIn("no such program", complaint("no-such-program-here"))
+        self.assertIn("not an executable", complaint(self.model))
+        self.assertIn("llama.cpp linked into it", complaint(MOESCOPE, "run"))
+        script = os.path.join(self.folder, "script")
+        with open(script, "w") as f:
+            f.write("#!/bin/sh\nexit 3\n")
+        os.chmod(script, 0o755)
+        out = subprocess.run([MOESCOPE, "record", "-o", self.trace, "--", script], capture_output=True, text=True)
+        self.assertEqual(out.returncode, 3)
+        self.assertIn("nothing was recorded", out.stderr)
+
+    def test_the_library_needs_libc_alone_and_shows_only_hooks(self):
+        needed = subprocess.run(["readelf", "-d", RECORDER], capture_output=True, text=True).stdout
+        libraries = [line.split("[")[1].rstrip("]") for line in needed.splitlines() if "NEEDED" in line]
+        allowed = ("libc.so.", "libm.so.", "ld-linux", "libdl.so.", "libpthread.so.")
+        self.assertEqual([l for l in libraries if not l.startswith(allowed)], [])
+        symbols = subprocess.run(["nm", "-D", "--defined-only", RECORDER], capture_output=True, text=True).stdout
+        shown = [line.split()[-1] for line in symbols.splitlines()]
+        self.assertTrue(shown)
+        self.assertEqual([s for s in shown if not s.startswith(("ggml_backend_sched_", "llama_"))], [])
+
+
+if __name__ == "__main__":
+    unittest.main(verbosity=2)
