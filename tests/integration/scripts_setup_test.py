@@ -37,8 +37,8 @@ class Setup(unittest.TestCase):
         open(os.path.join(source, "ggml", "CMakeLists.txt"), "w").close()
         return source
 
-    def run_setup(self, *args):
-        env = {"PATH": self.bin, "HOME": self.dir, "MOESCOPE_CACHE": self.cache}
+    def run_setup(self, *args, **more):
+        env = {"PATH": self.bin, "HOME": self.dir, "MOESCOPE_CACHE": self.cache, **more}
         return subprocess.run([SETUP, "--no-packages", *args], env=env, stdin=subprocess.DEVNULL, text=True,
                               stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=60)
 
@@ -107,6 +107,25 @@ class Setup(unittest.TestCase):
         self.assertEqual(result.returncode, 0, result.stderr)
         self.assertIn("no NVIDIA GPU is visible", result.stderr)
         self.assertIn("CMAKE_CUDA_ARCHITECTURES all-major", self.choice())
+
+    def test_vulkan_with_headers_too_old_for_ggml(self):
+        self.unpacked()
+        self.program("glslc", "exit 0")
+        self.assert_fails_saying(self.vulkan("VK_KHR_swapchain"), "no Vulkan SDK", "LunarG")
+        self.assertFalse(os.path.exists(os.path.join(self.cache, "backend.cmake")))
+
+    def test_vulkan_with_a_newer_sdk(self):
+        self.unpacked()
+        self.program("glslc", "exit 0")
+        self.assertEqual(self.vulkan("VK_EXT_layer_settings").returncode, 0)
+        self.assertIn("GGML_VULKAN ON", self.choice())
+
+    def vulkan(self, extension):
+        headers = os.path.join(self.dir, "sdk", "include", "vulkan")
+        os.makedirs(headers)
+        with open(os.path.join(headers, "vulkan_core.h"), "w") as f:
+            f.write(f"#define {extension} 1\n")
+        return self.run_setup("--vulkan", VULKAN_SDK=os.path.join(self.dir, "sdk"))
 
     def test_cpu_takes_the_choice_back(self):
         self.unpacked()

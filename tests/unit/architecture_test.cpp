@@ -98,9 +98,6 @@ std::set<std::string> used_by_cmake(const std::string & text) {
     const std::vector<std::string> names = all_matches(text, library);
     std::set<std::string>          owners(names.begin(), names.end());
     owners.erase("library");
-    if (owners.erase("hooks") > 0) {   // moescope_hooks is capture's: objects, so that a program has them for certain
-        owners.insert("capture");
-    }
     return owners;
 }
 
