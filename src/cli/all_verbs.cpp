@@ -11,6 +11,8 @@ std::vector<add_verb> all_verbs() {
         add_export,
         add_map,
         add_prune,
+        add_report,
+        add_serve,
     };
 }
 

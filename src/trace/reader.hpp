@@ -39,6 +39,18 @@ public:
     bool next(routed_ubatch & u) override;
     void rewind() override;
 
+    // Where next() goes on, for a later seek(): also of another reader of the same trace, also when it has grown since.
+    struct position {
+        size_t   part  = 0;
+        size_t   chunk = 0;
+        uint64_t byte  = 0;        // inside the chunk's payload
+        bool     checked  = false; // the chunk's hash fits
+        uint64_t released = 0;     // bytes of the part that need not stay in memory
+    };
+    position tell() const { return at_; }
+    // `to` must come from tell(), and the reader must have refreshed as far as the one that gave it.
+    void seek(const position & to) { at_ = {to.part, to.chunk, to.byte, false, 0}; }
+
     // For a trace that is still being written: looks for more and returns whether next() has something new.
     bool refresh();
 
@@ -58,13 +70,6 @@ private:
         std::vector<uint32_t> access_number;     // of this part -> 1 + index into access_lists_
         std::vector<uint32_t> layouts_known;     // chunk index -> how many layouts came before (rows chunks)
         std::string           next;              // the name of the part in which the trace goes on
-    };
-    struct position {
-        size_t   part  = 0;
-        size_t   chunk = 0;
-        uint64_t byte  = 0;        // inside the chunk's payload
-        bool     checked  = false; // the chunk's hash fits
-        uint64_t released = 0;     // bytes of the part that need not stay in memory
     };
 
     void open_parts();

@@ -1,0 +1,108 @@
+#include "report/report.hpp"
+
+#include <algorithm>
+#include <memory>
+
+#include <fmt/format.h>
+
+#include "core/error.hpp"
+#include "core/version.hpp"
+#include "report/collector.hpp"
+#include "report/memory.hpp"
+#include "report/tiles.hpp"
+#include "trace/source.hpp"
+
+namespace moescope::report {
+
+namespace {
+
+constexpr uint64_t progress_every = 1u << 14;   // tokens
+
+std::string label_of(const std::string & path) {
+    const size_t slash = path.find_last_of('/');
+    std::string  name  = slash == std::string::npos ? path : path.substr(slash + 1);
+    const size_t dot   = name.rfind(".moetrace");
+    return dot == std::string::npos || dot == 0 ? name : name.substr(0, dot);
+}
+
+std::vector<page_block> empty_blocks(const graph_layout & layout) {
+    std::vector<page_block> blocks;
+    for (const block_layout & l : layout) {
+        blocks.emplace_back();
+        blocks.back().layout = l;
+    }
+    return blocks;
+}
+
+page_run read_run(trace::trace_source & source, const report_options & o, const std::string & label,
+                  const report_progress & progress) {
+    const std::vector<page_block> blocks = empty_blocks(source.blocks());
+    run_collector                 sums(o.max_pair_cells);
+    tile_builder                  tile(0, tokens_that_fit(blocks, o.max_tile_bytes / o.traces.size()), blocks);
+    uint64_t                      shown = 0;
+    for (routed_ubatch u; source.next(u);) {
+        tile.add(u, sums.tokens());
+        sums.add(u);
+        if (progress && sums.tokens() - shown >= progress_every) {
+            shown = sums.tokens();
+            progress(label, shown);
+        }
+    }
+    if (const trace::expert_counts * counts = source.stored_counts()) {
+        sums.set_counts(*counts);
+    }
+    page_run run = sums.result();
+    run.label    = label;
+    run.source   = source.info();
+    run.model    = source.model();
+    run.text     = o.text;
+    if (run.blocks.size() == blocks.size()) {
+        run.tile = tile.finish(o.text ? &source : nullptr);
+    }
+    if (run.blocks.empty()) {
+        throw error("no routed rows").in(run.source.path).fix("'moescope info' says what was recorded");
+    }
+    return run;
+}
+
+void note_what_is_missing(page & p, const page_run & run) {
+    const auto say = [&](const std::string & text) { p.notes.push_back(run.label + ": " + text); };
+    if (run.tile.size() < run.tokens && !run.source.counts_only) {
+        say(fmt::format("the token view holds the first {} of {} tokens; 'moescope serve' shows all. Counts are of the whole trace.",
+                        run.tile.size(), run.tokens));
+    }
+    if (run.source.counts_only) {
+        say("the trace holds counts only: no tokens, pairs or weights.");
+    }
+    if (!run.pairs.complete) {
+        say("pairs of experts are too many for one page; 'moescope serve' shows them layer by layer.");
+    }
+    if (run.source.lost_bytes > 0) {
+        say(fmt::format("the file was cut: {} bytes at its end are not part of this.", run.source.lost_bytes));
+    }
+    for (const std::string & n : run.source.notes) {
+        say(n);
+    }
+}
+
+}  // namespace
+
+page build_page(const report_options & o, const report_progress & progress) {
+    page p;
+    p.generator = std::string("moescope ") + version;
+    if (!o.model.empty()) {
+        p.memory = read_memory(o.model);
+    }
+    for (size_t i = 0; i < o.traces.size(); ++i) {
+        const auto source = trace::open_source(o.traces[i]);
+        p.runs.push_back(read_run(*source, o, i < o.labels.size() ? o.labels[i] : label_of(o.traces[i]), progress));
+        if (!p.memory.empty()) {
+            add_accesses(p.memory, p.runs.back(), source->access_lists());
+        }
+        p.runs.back().number = static_cast<uint32_t>(i);
+        note_what_is_missing(p, p.runs.back());
+    }
+    return p;
+}
+
+}  // namespace moescope::report

@@ -1,0 +1,27 @@
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "report/page_data.hpp"
+
+namespace moescope::report {
+
+struct report_options {
+    std::vector<std::string> traces;              // or foreign logs
+    std::vector<std::string> labels;              // parallel to traces; missing ones are named after their file
+    std::string              model;               // path of the GGUF for the memory view; empty: none
+    bool                     text = true;         // with the texts of the tokens
+    uint64_t                 max_tile_bytes  = 6u << 20;   // of tokens, before compression, over all runs
+    uint64_t                 max_pair_cells  = 2'000'000;  // per run
+};
+
+// Tells how far reading is: tokens read so far, of this trace.
+using report_progress = std::function<void(const std::string & label, uint64_t tokens)>;
+
+// Reads every trace once and gathers what the page shows. What was left out is in page::notes.
+page build_page(const report_options & o, const report_progress & progress);
+
+}  // namespace moescope::report

@@ -1,0 +1,124 @@
+#include "report/served_run.hpp"
+
+#include <algorithm>
+#include <chrono>
+
+#include "report/tiles.hpp"
+
+namespace moescope::report {
+
+namespace {
+
+constexpr uint64_t tokens_per_bookmark = 4096;
+constexpr int      ubatches_per_look   = 64;   // between two looks at the clock
+
+}  // namespace
+
+served_run::served_run(std::string path, std::string label, uint64_t max_pair_cells)
+    : path_(std::move(path)), label_(std::move(label)), source_(trace::open_source(path_)), sums_(max_pair_cells) {
+    growing_ = dynamic_cast<trace::trace_reader *>(source_.get());
+}
+
+bool served_run::read_on(bool live, int budget_ms) {
+    using clock = std::chrono::steady_clock;
+    const std::lock_guard lock(mutex_);
+    const auto            until = clock::now() + std::chrono::milliseconds(budget_ms);
+    if (live && growing_ != nullptr) {
+        growing_->refresh();
+    }
+    if (const trace::expert_counts * counts = source_->stored_counts()) {
+        const bool fresh = !counts_taken_ || counts->ubatches != sums_.ubatches();
+        sums_.set_counts(*counts);
+        counts_taken_ = true;
+        return fresh;
+    }
+    bool any = false;
+    for (int n = 1;; ++n) {
+        if (growing_ != nullptr && (bookmarks_.empty() || sums_.tokens() >= bookmarks_.back().tokens + tokens_per_bookmark)) {
+            bookmarks_.push_back({sums_.tokens(), growing_->tell()});
+        }
+        routed_ubatch u;
+        if (!source_->next(u)) {
+            return any;
+        }
+        sums_.add(u);
+        any = true;
+        if (n % ubatches_per_look == 0 && clock::now() >= until) {
+            return true;
+        }
+    }
+}
+
+uint64_t served_run::tokens() const {
+    const std::lock_guard lock(mutex_);
+    return sums_.tokens();
+}
+
+uint64_t served_run::ubatches() const {
+    const std::lock_guard lock(mutex_);
+    return sums_.ubatches();
+}
+
+page_run served_run::summary(bool with_pairs) const {
+    const std::lock_guard lock(mutex_);
+    page_run              run = sums_.result();
+    run.label  = label_;
+    run.source = source_->info();
+    run.model  = source_->model();
+    if (!with_pairs) {
+        for (auto & p : run.pairs.count) {
+            p = {};
+        }
+    }
+    return run;
+}
+
+std::vector<access_list> served_run::access_lists() const {
+    const std::lock_guard lock(mutex_);
+    return source_->access_lists();
+}
+
+std::vector<page_block> served_run::blocks() const {
+    const std::lock_guard lock(mutex_);
+    return sums_.result().blocks;
+}
+
+token_tile served_run::tile(uint64_t first, uint64_t count, bool text) {
+    const std::vector<page_block> known = blocks();
+    bookmark                      from  = {0, {}};
+    uint64_t                      end   = 0;
+    {
+        const std::lock_guard lock(mutex_);
+        end           = sums_.tokens();
+        const auto at = std::upper_bound(bookmarks_.begin(), bookmarks_.end(), first,
+                                         [](uint64_t t, const bookmark & b) { return t < b.tokens; });
+        if (at != bookmarks_.begin()) {
+            from = *std::prev(at);
+        }
+    }
+    first = std::min(first, end);
+    tile_builder          builder(first, std::min(count, end - first), known);
+    const std::lock_guard lock(tile_mutex_);
+    if (!tile_source_) {
+        tile_source_ = trace::open_source(path_);
+    }
+    if (auto * reader = dynamic_cast<trace::trace_reader *>(tile_source_.get())) {
+        reader->refresh();
+        reader->seek(from.at);
+    } else {
+        tile_source_->rewind();
+    }
+    uint64_t before = from.tokens;
+    for (routed_ubatch u; !builder.full() && before < end && tile_source_->next(u); before += u.n_tokens()) {
+        builder.add(u, before);
+    }
+    return builder.finish(text ? tile_source_.get() : nullptr);
+}
+
+std::vector<uint64_t> served_run::pairs(uint32_t block) const {
+    const std::lock_guard lock(mutex_);
+    const auto            blocks = sums_.result().blocks;
+    return block < blocks.size() ? sums_.pairs_of(blocks[block].layout.layer, blocks[block].layout.block) : std::vector<uint64_t>{};
+}
+
+}  // namespace moescope::report

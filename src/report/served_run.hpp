@@ -1,0 +1,55 @@
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <vector>
+
+#include "report/collector.hpp"
+#include "report/page_data.hpp"
+#include "trace/reader.hpp"
+#include "trace/source.hpp"
+
+namespace moescope::report {
+
+// One trace behind the server: its sums so far, and a way to any of its tokens. Holds nothing that grows with the
+// tokens but a bookmark for every few thousand of them. All methods may be called from any thread.
+class served_run {
+public:
+    // Opens the trace or foreign log; reads nothing yet. Throws error.
+    served_run(std::string path, std::string label, uint64_t max_pair_cells);
+
+    // Reads on for at most about `budget_ms`, looking first for what was appended where `live`. Returns whether there
+    // was anything to read. Throws error where the trace is damaged; what was read stays.
+    bool read_on(bool live, int budget_ms);
+
+    uint64_t tokens() const;
+    uint64_t ubatches() const;
+    // Without a tile.
+    page_run           summary(bool with_pairs) const;
+    std::vector<access_list> access_lists() const;
+    // Tokens [first, first + count) as far as they exist.
+    token_tile         tile(uint64_t first, uint64_t count, bool text);
+    std::vector<page_block> blocks() const;
+    std::vector<uint64_t> pairs(uint32_t block) const;   // empty: not kept, or no such block
+
+private:
+    struct bookmark {
+        uint64_t                       tokens;   // before it
+        trace::trace_reader::position  at;
+    };
+
+    std::string                          path_, label_;
+    mutable std::mutex                   mutex_;        // guards what reading changes
+    std::unique_ptr<trace::trace_source> source_;
+    trace::trace_reader *                growing_ = nullptr;   // source_, where it can grow
+    run_collector                        sums_;
+    std::vector<bookmark>                bookmarks_;
+    bool                                 counts_taken_ = false;
+
+    std::mutex                           tile_mutex_;   // guards the second reader
+    std::unique_ptr<trace::trace_source> tile_source_;
+};
+
+}  // namespace moescope::report

@@ -1,0 +1,67 @@
+// What src/report/page_data.hpp declares, as the page receives it. Change the two together.
+
+import type { Numbers } from './bundle';
+
+export interface Block {
+  layer: number; block: number; n_expert: number; n_expert_used: number;
+  mtp: boolean; given_ids: boolean; norms_gated: boolean; captured: string;
+  first_cell: number; rows: number; rows_decoded: number;
+  entropy: number | null; gini: number | null; max_vio: number | null; dead: number; coverage: [number, number, number, number];
+}
+
+export interface Cells {
+  count: Numbers;
+  count_decoded: Numbers | null;
+  accesses: Numbers | null;
+  weight_mean: Float32Array | null;
+  ean: Float32Array | null;
+  reap: Float32Array | null;
+}
+
+export interface Quantised { least: number; step: number; value: Uint16Array }   // 65535: not a finite number
+
+export interface TileRows { present: Uint8Array | null; ids: Numbers; weights: Quantised | null }
+
+export interface Tile {
+  first: number; n: number;
+  token: Int32Array; pos: Int32Array; seq: Int32Array; phase: Uint8Array; ubatch: Uint32Array; time_s: Float64Array;
+  rows: TileRows[];
+  pieces: { token: Int32Array; end: Uint32Array; bytes: Uint8Array };
+}
+
+export interface Cache {
+  policies: string[]; slots: number[]; cold: number;
+  hit_rate: Float32Array; bytes_per_token: Float32Array | null;   // [scope][policy][slot], scope 0: per layer, 1: one pool
+}
+
+export interface Run {
+  label: string; number: number; text: boolean; tokens: number; decoded: number; ubatches: number;
+  source: {
+    file: string; format: string; program: string; writer_version: string; stream: number; started_unix_ms: number;
+    captured: string; counts_only: boolean; parts: number; bytes: number; ended: boolean; end_reason: string;
+    run_s: number; lost_bytes: number; notes: string[];
+  };
+  model: {
+    architecture: string; name: string; file: string; file_size: number; n_layer: number; n_expert: number;
+    n_expert_used: number; n_embd: number; n_vocab: number;
+  };
+  blocks: Block[];
+  cells: Cells;
+  pairs: { complete: boolean; count: (Numbers | null)[] };
+  cache: Cache | null;
+  tile: Tile;
+}
+
+export interface Memory {
+  files: { name: string; size: number }[];
+  tensors: string[]; types: string[]; components: string[];
+  tensor: Uint32Array; expert: Int32Array; part: Uint32Array; offset: Float64Array; size: Float64Array; layer: Int32Array;
+  component: Uint32Array;
+  accesses: Float64Array[];   // [run][entry], -1: not recorded
+  bytes_per_token: number;
+}
+
+export interface Page {
+  version: number; generator: string; served: boolean; live: boolean; progress: number; notes: string[];
+  runs: Run[]; memory: Memory | null;
+}

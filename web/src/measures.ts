@@ -1,0 +1,40 @@
+// Measures between two runs or domains (docs/analysis.md has the definitions).
+
+// Jensen-Shannon distance (square root of the divergence, base 2) of two lists of counts; 0 … 1.
+export function jensenShannon(a: ArrayLike<number>, b: ArrayLike<number>): number {
+  let sumA = 0, sumB = 0;
+  for (let i = 0; i < a.length; i++) { sumA += a[i]!; sumB += b[i]!; }
+  if (sumA === 0 || sumB === 0) return NaN;
+  let divergence = 0;
+  for (let i = 0; i < a.length; i++) {
+    const p = a[i]! / sumA, q = b[i]! / sumB, m = (p + q) / 2;
+    if (p > 0) divergence += (p * Math.log2(p / m)) / 2;
+    if (q > 0) divergence += (q * Math.log2(q / m)) / 2;
+  }
+  return Math.sqrt(Math.max(0, divergence));
+}
+
+// Ranks from 1, ties sharing their mean rank.
+function ranks(v: ArrayLike<number>): Float64Array {
+  const order = Array.from({ length: v.length }, (_, i) => i).sort((x, y) => v[x]! - v[y]!);
+  const out = new Float64Array(v.length);
+  for (let i = 0; i < order.length;) {
+    let j = i;
+    while (j < order.length && v[order[j]!] === v[order[i]!]) j++;
+    for (let t = i; t < j; t++) out[order[t]!] = (i + 1 + j) / 2;
+    i = j;
+  }
+  return out;
+}
+
+// Spearman's rank correlation; NaN where one side is constant.
+export function spearman(a: ArrayLike<number>, b: ArrayLike<number>): number {
+  const x = ranks(a), y = ranks(b), mean = (a.length + 1) / 2;
+  let xy = 0, xx = 0, yy = 0;
+  for (let i = 0; i < x.length; i++) {
+    xy += (x[i]! - mean) * (y[i]! - mean);
+    xx += (x[i]! - mean) ** 2;
+    yy += (y[i]! - mean) ** 2;
+  }
+  return xx > 0 && yy > 0 ? xy / Math.sqrt(xx * yy) : NaN;
+}

@@ -1,0 +1,51 @@
+// The memory map beside the routing: which entries belong to which expert.
+
+import type { Memory, Run } from './contract';
+
+export function isSlice(m: Memory, entry: number): boolean {
+  return m.expert[entry]! >= 0;
+}
+
+// The block whose ids choose this slice: of the entry's layer, with as many experts as the tensor has slices.
+export class SliceIndex {
+  readonly blockOf: Int32Array;                    // [entry] index into the run's blocks, -1: none
+  private entries = new Map<number, number[]>();   // cell -> its slices
+
+  constructor(m: Memory, run: Run) {
+    const slices = new Map<number, number>();
+    m.expert.forEach((e, i) => { if (e >= 0) slices.set(m.tensor[i]!, Math.max(slices.get(m.tensor[i]!) ?? 0, e + 1)); });
+    this.blockOf = new Int32Array(m.expert.length).fill(-1);
+    for (let i = 0; i < m.expert.length; i++) {
+      if (m.expert[i]! < 0) continue;
+      const block = run.blocks.findIndex((b) => b.layer === m.layer[i] && b.n_expert === slices.get(m.tensor[i]!));
+      this.blockOf[i] = block;
+      if (block < 0) continue;
+      const cell = run.blocks[block]!.first_cell + m.expert[i]!;
+      const list = this.entries.get(cell);
+      if (list) list.push(i);
+      else this.entries.set(cell, [i]);
+    }
+  }
+  slicesOf(cell: number): readonly number[] {
+    return this.entries.get(cell) ?? [];
+  }
+}
+
+const known = new WeakMap<Run, SliceIndex>();
+export function sliceIndex(m: Memory, run: Run): SliceIndex {
+  let index = known.get(run);
+  if (!index) known.set(run, (index = new SliceIndex(m, run)));
+  return index;
+}
+
+// Bytes of each cell's matrices; null without a model.
+export function sliceBytes(m: Memory | null, run: Run): Float64Array | null {
+  if (!m) return null;
+  const index = sliceIndex(m, run);
+  return Float64Array.from({ length: run.cells.count.length }, (_, cell) => index.slicesOf(cell).reduce((sum, i) => sum + m.size[i]!, 0));
+}
+
+export function entryName(m: Memory, entry: number): string {
+  const e = m.expert[entry]!;
+  return m.tensors[m.tensor[entry]!]! + (e >= 0 ? `[${e}]` : '');
+}
