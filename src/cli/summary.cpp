@@ -153,7 +153,9 @@ std::string summary_text(trace::trace_source & source, const summary_options & o
     }
     std::string out = summary_text(source.info(), source.model(), r, o);
     for (const std::string & note : source_notes(source)) {
-        out += "note       " + note + '\n';
+        if (note.rfind('{', 0) != 0) {   // a mark for analyses, one per prompt of `run --label-key`
+            out += "note       " + note + '\n';
+        }
     }
     return out;
 }
