@@ -77,20 +77,20 @@ bool callback::begins_new_graph(const ggml_tensor * t) const {
     }
     const node_name name(t->name);
     const bool      earlier = name.is("ffn_moe_topk") && name.il < blocks_.back().layout.layer;
-    return earlier || (is_token_lookup(t) && node_name(t->src[0]->name).base == "token_embd.weight");
+    return earlier || (is_token_lookup(api_, t) && node_name(t->src[0]->name).base == "token_embd.weight");
 }
 
 // Inputs are set before the graph runs and may be overwritten while it does.
 void callback::read_inputs(ggml_tensor * t) {
-    if ((t->flags & GGML_TENSOR_FLAG_COMPUTE) == 0) {
+    if (!api_.computes(t)) {
         return;
     }
-    if (tokens_.empty() && is_token_lookup(t)) {
+    if (tokens_.empty() && is_token_lookup(api_, t)) {
         tokens_   = integers(t->src[1]);
         n_tokens_ = t->src[1]->ne[0];
-    } else if (t->op == GGML_OP_GET_ROWS && is_out_ids(node_name(t->src[1]->name).base) && out_ids_.empty()) {
+    } else if (api_.is(t, GGML_OP_GET_ROWS) && is_out_ids(node_name(t->src[1]->name).base) && out_ids_.empty()) {
         out_ids_ = integers(t->src[1]);
-    } else if (t->op == GGML_OP_ROPE && original_is(t->src[1], "inp_pos") && pos_.empty()) {
+    } else if (api_.is(t, GGML_OP_ROPE) && original_is(t->src[1], "inp_pos") && pos_.empty()) {
         pos_ = integers(t->src[1]);
     }
     for (const ggml_tensor * s : t->src) {
@@ -102,7 +102,7 @@ void callback::read_inputs(ggml_tensor * t) {
 
 bool callback::wanted(const ggml_tensor * t) {
     const capture_set what = options_.what;
-    if (t->op == GGML_OP_MUL_MAT_ID && t->src[0] != nullptr && is_expert_weight(t->src[0])) {
+    if (api_.is(t, GGML_OP_MUL_MAT_ID) && t->src[0] != nullptr && is_expert_weight(t->src[0])) {
         const bool fits = in_block_ && blocks_.back().layout.layer == layer_of_weight(t->src[0]);
         if (fits) {
             blocks_.back().layout.n_expert = static_cast<uint32_t>(t->src[0]->ne[2]);
@@ -111,7 +111,7 @@ bool callback::wanted(const ggml_tensor * t) {
         const bool norms_here      = what.has(capture::norms) && node_name(t->name).is("ffn_moe_down");
         return executes_others || (norms_here && fits);
     }
-    if (const ggml_tensor * product = router_product(t)) {
+    if (const ggml_tensor * product = router_product(api_, t)) {
         return options_.layers.has(layer_of_weight(product->src[0])) &&
                (what.has(capture::logits) || what.has(capture::gate_input) || what.has(capture::probs));
     }
@@ -127,7 +127,7 @@ bool callback::wanted(const ggml_tensor * t) {
 }
 
 void callback::observed(ggml_tensor * t) {
-    if (const ggml_tensor * product = router_product(t)) {
+    if (const ggml_tensor * product = router_product(api_, t)) {
         const int32_t il = layer_of_weight(product->src[0]);
         scores &      s  = scores_of(il);
         s.logits         = floats(t);
@@ -193,7 +193,7 @@ void callback::open_block(ggml_tensor * topk, int32_t il) {
 
 void callback::observe_in_block(ggml_tensor * t, std::string_view base) {
     seen_block & b = blocks_.back();
-    if (t->op == GGML_OP_MUL_MAT_ID && t->src[2] != nullptr && !node_name(t->src[2]->name).is("ffn_moe_topk")) {
+    if (api_.is(t, GGML_OP_MUL_MAT_ID) && t->src[2] != nullptr && !node_name(t->src[2]->name).is("ffn_moe_topk")) {
         b.ids = integers(t->src[2]);   // GroveMoE's second block
         b.layout.flags |= block_layout::ids_repeat;
     }
@@ -211,7 +211,7 @@ void callback::observe_in_block(ggml_tensor * t, std::string_view base) {
     } else if (one_of(base, {"down", "down_scaled", "down_biased"})) {
         column(b.columns, capture::norms) = norms(t);
     } else if (base == "weighted") {
-        const bool input_gated = t->src[0]->op == GGML_OP_REPEAT;
+        const bool input_gated = api_.is(t->src[0], GGML_OP_REPEAT);
         b.layout.flags |= input_gated ? block_layout::norms_gated : 0u;
         in_block_ = input_gated;   // there the expert outputs are still to come
     }

@@ -19,14 +19,12 @@ namespace moescope::capturing {
     X(ggml_backend_tensor_get) X(ggml_backend_buffer_is_host) X(ggml_backend_buffer_get_usage)                          \
     X(ggml_backend_buffer_get_type) X(ggml_backend_supports_buft) X(ggml_backend_get_device) X(ggml_backend_dev_type)   \
     X(ggml_backend_sched_get_n_backends) X(ggml_backend_sched_get_backend) X(ggml_backend_sched_set_tensor_backend)     \
-    X(ggml_backend_sched_reserve) X(ggml_backend_sched_reserve_size) X(ggml_backend_sched_alloc_graph)                  \
-    X(ggml_backend_sched_graph_compute_async) X(ggml_backend_sched_synchronize) X(ggml_backend_sched_reset)             \
-    X(ggml_backend_sched_free)
+    X(ggml_backend_sched_synchronize)
 
 // Absent in some versions, or where only ggml is used: what depends on one of these is then unknown.
 #define MOESCOPE_LLAMA_FUNCTIONS(X)                                                                                     \
     X(llama_decode) X(llama_encode) X(llama_free) X(llama_perf_context_reset) X(llama_set_warmup)                       \
-    X(llama_get_model) X(llama_get_memory) X(llama_memory_clear) X(llama_memory_seq_pos_max) X(llama_model_get_vocab)                         \
+    X(llama_get_model) X(ggml_build_forward_select) X(llama_get_memory) X(llama_memory_clear) X(llama_memory_seq_pos_max) X(llama_model_get_vocab)                         \
     X(llama_model_meta_count) X(llama_model_meta_key_by_index) X(llama_model_meta_val_str_by_index)                     \
     X(llama_model_meta_val_str) X(llama_vocab_n_tokens) X(llama_token_to_piece)
 
@@ -39,6 +37,25 @@ struct ggml_api {
     // Looks everything up behind our own definitions (RTLD_NEXT), else in the library that `caller` lies in and what
     // False, with the first missing ggml function in `missing`, when capture is impossible.
     bool resolve(void * caller, std::string & missing);
+
+    // Whether t is the result of an operation of this header's enumeration. Versions number their operations differently;
+    // their names tell which is which.
+    bool is(const ggml_tensor * t, ggml_op op) const { return t != nullptr && static_cast<int>(t->op) == op_code[op]; }
+    // Whether the node takes part in the computation. Versions without ggml_build_forward_select compute every node.
+    bool computes(const ggml_tensor * t) const {
+        return ggml_build_forward_select == nullptr || (t->flags & GGML_TENSOR_FLAG_COMPUTE) != 0;
+    }
+
+    ggml_api() {
+        for (int op = 0; op < GGML_OP_COUNT; ++op) {
+            op_code[op] = op;
+        }
+    }
+
+private:
+    bool number_operations(std::string & missing);
+
+    int op_code[GGML_OP_COUNT];   // the running library's number of each operation that capture looks for
 };
 
 // One function, looked up the same way; null when there is none.

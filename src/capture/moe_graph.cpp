@@ -17,13 +17,14 @@ bool ends_with(std::string_view s, std::string_view tail) {
 
 // What the activation of the router read: logits in front of softmax, sigmoid, sqrt(softplus); where there is no
 // activation before the selection (softmax over the chosen k), the scores are the logits, whatever they are named.
-ggml_tensor * logits_behind(ggml_tensor * probs) {
-    switch (probs->op) {
-        case GGML_OP_SOFT_MAX: return probs->src[0];
-        case GGML_OP_UNARY: return probs->src[0];
-        case GGML_OP_SQRT: return probs->src[0]->op == GGML_OP_UNARY ? probs->src[0]->src[0] : probs->src[0];
-        default: return probs;
+ggml_tensor * logits_behind(const ggml_api & api, ggml_tensor * probs) {
+    if (api.is(probs, GGML_OP_SOFT_MAX) || api.is(probs, GGML_OP_UNARY)) {
+        return probs->src[0];
     }
+    if (api.is(probs, GGML_OP_SQRT)) {
+        return api.is(probs->src[0], GGML_OP_UNARY) ? probs->src[0]->src[0] : probs->src[0];
+    }
+    return probs;
 }
 
 float scale_factor(const ggml_tensor * scale) {
@@ -36,12 +37,14 @@ float scale_factor(const ggml_tensor * scale) {
 // its product of outputs and gates.
 class finder {
 public:
+    explicit finder(const ggml_api & api) : api_(api) {}
+
     void visit(ggml_tensor * t) {
         index_.push_back(t);
         take_inputs(t);
         const node_name name(t->name);
         if (name.il < 0 || name.base.rfind("ffn_moe_", 0) != 0) {
-            if (current_ && t->op == GGML_OP_MUL_MAT_ID) {
+            if (current_ && api_.is(t, GGML_OP_MUL_MAT_ID)) {
                 take_expert_product(t);
             }
             return;
@@ -68,7 +71,7 @@ private:
             return;
         }
         moe_block & b = graph_.blocks.back();
-        if (t->op == GGML_OP_MUL_MAT_ID) {
+        if (api_.is(t, GGML_OP_MUL_MAT_ID)) {
             take_expert_product(t);
         }
         if (what == "weights") {
@@ -110,15 +113,13 @@ private:
         b.block = !graph_.blocks.empty() && graph_.blocks.back().layer == il ? graph_.blocks.back().block + 1 : 0;
         b.topk  = topk;
         const ggml_tensor * sort = topk->view_src;
-        if (sort != nullptr && sort->op == GGML_OP_ARGSORT) {
+        if (api_.is(sort, GGML_OP_ARGSORT)) {
             b.selection = sort->src[0];
-        } else if (topk->op == GGML_OP_TOP_K) {
-            b.selection = topk->src[0];
         }
         scores & s = pending(il);
         b.probs    = s.probs;
-        b.logits   = s.probs != nullptr ? logits_behind(s.probs) : s.logits;
-        if (const ggml_tensor * product = b.logits ? router_product(b.logits) : nullptr) {
+        b.logits   = s.probs != nullptr ? logits_behind(api_, s.probs) : s.logits;
+        if (const ggml_tensor * product = b.logits ? router_product(api_, b.logits) : nullptr) {
             b.router     = product->src[0];
             b.gate_input = product->src[1];
         }
@@ -137,11 +138,11 @@ private:
 
     void take_weighted(ggml_tensor * t) {
         moe_block & b = graph_.blocks.back();
-        if (t->op != GGML_OP_MUL) {
+        if (!api_.is(t, GGML_OP_MUL)) {
             return;
         }
         b.weights      = t->src[1];
-        b.gated_output = t->src[0]->op == GGML_OP_REPEAT;
+        b.gated_output = api_.is(t->src[0], GGML_OP_REPEAT);
         if (!b.gated_output) {
             b.expert_output = t->src[0];
         }
@@ -187,8 +188,8 @@ private:
         }
         // inp_tokens exists in graphs of embedding batches too, with garbage in it: only a row lookup that is computed
         // makes it real.
-        const bool computed = (t->flags & GGML_TENSOR_FLAG_COMPUTE) != 0;
-        if (computed && is_token_lookup(t)) {
+        const bool computed = api_.computes(t);
+        if (computed && is_token_lookup(api_, t)) {
             graph_.tokens   = t->src[1];
             graph_.n_tokens = t->src[1]->ne[0];
         }
@@ -202,6 +203,7 @@ private:
         }
     }
 
+    const ggml_api &                    api_;
     moe_graph                           graph_;
     std::vector<ggml_tensor *>          index_;
     std::unordered_set<ggml_tensor *>   inputs_seen_;
@@ -219,8 +221,8 @@ bool is_expert_weight(const ggml_tensor * w) {
     return name.rfind("blk.", 0) == 0 && (ends_with(name, "_exps.weight") || ends_with(name, "_chexps.weight"));
 }
 
-bool is_token_lookup(const ggml_tensor * t) {
-    if (t->op != GGML_OP_GET_ROWS || t->src[1]->type != GGML_TYPE_I32) {
+bool is_token_lookup(const ggml_api & api, const ggml_tensor * t) {
+    if (!api.is(t, GGML_OP_GET_ROWS) || t->src[1]->type != GGML_TYPE_I32) {
         return false;
     }
     const std::string_view table = node_name(t->src[0]->name).base;
@@ -231,13 +233,15 @@ bool is_out_ids(std::string_view name) {
     return name == "out_ids" || name == "inp_out_ids";
 }
 
-const ggml_tensor * router_product(const ggml_tensor * t) {
+const ggml_tensor * router_product(const ggml_api & api, const ggml_tensor * t) {
     for (int steps = 0; t != nullptr && steps < 8; ++steps) {
-        if (t->op == GGML_OP_MUL_MAT && t->src[0] != nullptr && ends_with(t->src[0]->name, "ffn_gate_inp.weight")) {
+        if (api.is(t, GGML_OP_MUL_MAT) && t->src[0] != nullptr && ends_with(t->src[0]->name, "ffn_gate_inp.weight")) {
             return t;
         }
-        const bool passes = t->op == GGML_OP_ADD || t->op == GGML_OP_SCALE || t->op == GGML_OP_RESHAPE ||
-                            t->op == GGML_OP_VIEW || t->op == GGML_OP_CONT || t->op == GGML_OP_GET_ROWS;
+        bool passes = false;
+        for (const ggml_op op : {GGML_OP_ADD, GGML_OP_SCALE, GGML_OP_RESHAPE, GGML_OP_VIEW, GGML_OP_CONT, GGML_OP_GET_ROWS}) {
+            passes = passes || api.is(t, op);
+        }
         t = passes ? t->src[0] : nullptr;
     }
     return nullptr;
@@ -274,8 +278,8 @@ block_layout moe_block::layout(capture_set wanted, uint32_t n_layer) const {
     return l;
 }
 
-moe_graph find_moe(ggml_tensor ** nodes, int n_nodes) {
-    finder f;
+moe_graph find_moe(const ggml_api & api, ggml_tensor ** nodes, int n_nodes) {
+    finder f(api);
     for (int i = 0; i < n_nodes; ++i) {
         f.visit(nodes[i]);
     }
@@ -287,7 +291,7 @@ access_list find_weight_reads(const ggml_api & api, ggml_tensor ** nodes, int n_
     for (int i = 0; i < n_nodes; ++i) {
         const ggml_tensor * t  = nodes[i];
         const char *        op = api.ggml_op_name(t->op);
-        if ((t->flags & GGML_TENSOR_FLAG_COMPUTE) == 0 ||
+        if (!api.computes(t) ||
             std::any_of(std::begin(view_ops), std::end(view_ops), [&](const char * v) { return std::strcmp(op, v) == 0; })) {
             continue;
         }

@@ -56,17 +56,17 @@ bool is_expert_weight(const ggml_tensor * w);
 
 // Whether t looks the ubatch's tokens up in an embedding table (they are its src[1]). Most graphs name that input
 // inp_tokens; MTP graphs do not name it.
-bool is_token_lookup(const ggml_tensor * t);
+bool is_token_lookup(const ggml_api & api, const ggml_tensor * t);
 
 // The input that lists the tokens whose logits are asked for; its name depends on the version.
 bool is_out_ids(std::string_view name);
 
 // From a router's scores back to its matrix product, over the bias, LoRA's sums and a choice of rows (trap 10);
 // null where t is no router's.
-const ggml_tensor * router_product(const ggml_tensor * t);
+const ggml_tensor * router_product(const ggml_api & api, const ggml_tensor * t);
 
 // nodes: the graph's nodes in execution order, before the scheduler has split it.
-moe_graph find_moe(ggml_tensor ** nodes, int n_nodes);
+moe_graph find_moe(const ggml_api & api, ggml_tensor ** nodes, int n_nodes);
 
 // The nodes that read weights, in order; `block` refers to g.blocks.
 access_list find_weight_reads(const ggml_api & api, ggml_tensor ** nodes, int n_nodes, const moe_graph & g);

@@ -63,7 +63,7 @@ void probe::plan(ggml_cgraph * graph) {
     }
     ggml_tensor ** nodes   = api_.ggml_graph_nodes(graph);
     const int      n_nodes = api_.ggml_graph_n_nodes(graph);
-    graph_                 = find_moe(nodes, n_nodes);
+    graph_                 = find_moe(api_, nodes, n_nodes);
     if (graph_.blocks.empty()) {
         return;
     }

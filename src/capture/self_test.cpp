@@ -53,7 +53,7 @@ std::string test_tensor_layout(const ggml_api & api, ggml_tensor ** nodes, int n
         if (b.expert_output != nullptr && b.expert_output->type != GGML_TYPE_F32) {
             return "expert outputs are not 32-bit floats";
         }
-        if (b.topk->op == GGML_OP_VIEW && b.topk->view_src != b.topk->src[0]) {
+        if (api.is(b.topk, GGML_OP_VIEW) && b.topk->view_src != b.topk->src[0]) {
             return "views lie elsewhere";
         }
     }

@@ -6,6 +6,8 @@
 #include "make-model/planted_model.hpp"
 #include "make-model/variants.hpp"
 
+#include <fstream>
+#include <nlohmann/json.hpp>
 #include <CLI/CLI.hpp>
 
 #include <cstdio>
@@ -19,6 +21,7 @@ struct arguments {
     std::string     output, type = "f32";
     random_options  random;
     planted_options planted;
+    std::string     truth;
     std::string     variant, base;
     lora_options    lora;
 };
@@ -53,6 +56,16 @@ void add_random(CLI::App & app, arguments & a) {
     });
 }
 
+void write_truth(const std::string & path, const planted_truth & truth) {
+    nlohmann::json layers;
+    for (uint32_t il = 0; il < truth.options().n_layer; il++) {
+        for (int32_t t = 0; t < static_cast<int32_t>(truth.options().n_vocab); t++) {
+            layers[il][static_cast<size_t>(t)] = {{"ids", truth.ids(il, t)}, {"weights", truth.weights(il, t)}, {"norms", truth.norms(il, t)}};
+        }
+    }
+    std::ofstream(path) << nlohmann::json{{"layers", layers}};
+}
+
 void add_planted(CLI::App & app, arguments & a) {
     CLI::App * cmd = app.add_subcommand("planted", "routing, gate weights and expert norms known in closed form");
     planted_options & o   = a.planted;
@@ -67,7 +80,14 @@ void add_planted(CLI::App & app, arguments & a) {
     cmd->add_option("--vocab", o.n_vocab, "tokens")->capture_default_str();
     cmd->add_option("--seed", o.seed, "seed of the planting")->capture_default_str();
     cmd->add_option("-o,--output", a.output, "file to write")->required();
-    cmd->callback([&a] { write_planted_model(a.output, planted_truth(a.planted)); });
+    cmd->add_option("--truth", a.truth, "also write the closed form as JSON: layers[layer][token] = ids, weights, norms");
+    cmd->callback([&a] {
+        const planted_truth truth(a.planted);
+        write_planted_model(a.output, truth);
+        if (!a.truth.empty()) {
+            write_truth(a.truth, truth);
+        }
+    });
 }
 
 void add_variant(CLI::App & app, arguments & a) {

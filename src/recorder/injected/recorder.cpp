@@ -22,6 +22,19 @@ namespace moescope::recorder {
 
 namespace {
 
+// Tells moescope record, where it is there to listen.
+void write_status(const std::string & path, const char * word, const std::string & rest) {
+    const int fd = path.empty() ? -1 : ::open(path.c_str(), O_WRONLY | O_APPEND | O_CLOEXEC);
+    if (fd < 0) {
+        return;
+    }
+    const std::string line = std::string(word) + " " + rest + "\n";
+    if (::write(fd, line.data(), line.size()) < 0) {
+        // Only a convenience for moescope record.
+    }
+    ::close(fd);
+}
+
 class recorder {
 public:
     recorder(settings s, capturing::ggml_api api) : settings_(std::move(s)) {
@@ -89,17 +102,7 @@ private:
         status(environment::status_stopped, why);
     }
 
-    void status(const char * word, const std::string & rest) const {
-        const int fd = settings_.status_path.empty() ? -1 : ::open(settings_.status_path.c_str(), O_WRONLY | O_APPEND | O_CLOEXEC);
-        if (fd < 0) {
-            return;
-        }
-        const std::string line = std::string(word) + " " + rest + "\n";
-        if (::write(fd, line.data(), line.size()) < 0) {
-            // Only a convenience for moescope record.
-        }
-        ::close(fd);
-    }
+    void status(const char * word, const std::string & rest) const { write_status(settings_.status_path, word, rest); }
 
     settings                        settings_;
     std::unique_ptr<capturing::tap> tap_;
@@ -129,7 +132,9 @@ void set_up(void * caller) noexcept {
         capturing::ggml_api api;
         std::string         missing;
         if (!api.resolve(caller, missing)) {
-            print_stderr("moescope: not recording: this program's llama.cpp has no function " + missing + "\n");
+            const std::string why = "this program's llama.cpp has no function " + missing;
+            print_stderr("moescope: not recording: " + why + "\n");
+            write_status(s.status_path, environment::status_stopped, why);
             return;
         }
         owner        = ::getpid();
