@@ -6,6 +6,7 @@ std::vector<add_verb> all_verbs() {
     return {
         add_record,
         add_stats,
+        add_info,
         add_check,
         add_analyze,
         add_export,

@@ -1,4 +1,10 @@
+#include <cerrno>
+#include <cstdlib>
+#include <cstring>
+#include <filesystem>
 #include <memory>
+
+#include <sys/stat.h>
 
 #include <fmt/format.h>
 
@@ -33,6 +39,56 @@ void say(const std::vector<std::string> & notes) {
     }
 }
 
+// A folder that is written whole or not at all: under a temporary name beside the result, renamed at the end.
+class output_folder {
+public:
+    output_folder(const std::string & target, bool force) : target_(target) {
+        while (target_.size() > 1 && target_.back() == '/') {
+            target_.pop_back();
+        }
+        if (target_ == "-") {
+            throw usage_error("this format is a folder: give its name with -o");
+        }
+        std::error_code ec;
+        const bool      ours = std::filesystem::exists(target_ + "/schema.json", ec) || std::filesystem::is_empty(target_, ec);
+        if (std::filesystem::exists(target_, ec) && !force) {
+            throw error("the folder exists").in(target_).fix("choose another name or give --force");
+        }
+        if (std::filesystem::exists(target_, ec) && !ours) {
+            throw error("--force replaces only folders that an export wrote").in(target_).fix("choose another name");
+        }
+        name_ = target_ + ".XXXXXX";
+        if (::mkdtemp(name_.data()) == nullptr) {
+            throw error(std::string("cannot create: ") + std::strerror(errno)).in(target_).fix("choose another place with -o");
+        }
+        const mode_t mask = ::umask(0);
+        ::umask(mask);
+        ::chmod(name_.c_str(), 0777 & ~mask);
+    }
+    ~output_folder() {
+        std::error_code ec;
+        if (!name_.empty()) {
+            std::filesystem::remove_all(name_, ec);
+        }
+    }
+    output_folder(const output_folder &)             = delete;
+    output_folder & operator=(const output_folder &) = delete;
+
+    const std::string & name() const { return name_; }
+    void                rename_into_place() {
+        std::error_code ec;
+        std::filesystem::remove_all(target_, ec);
+        std::filesystem::rename(name_, target_, ec);
+        if (ec) {
+            throw error("cannot rename into place: " + ec.message()).in(target_);
+        }
+        name_.clear();
+    }
+
+private:
+    std::string target_, name_;
+};
+
 void run_export(const options & o) {
     const exports::format & format = *exports::find_format(o.format);
     const auto              source = trace::open_source(o.trace);
@@ -45,10 +101,15 @@ void run_export(const options & o) {
     progress                 bar("export", 0, "ubatches");
     const auto               tick = [&](uint64_t n) { bar.update(n); };
     std::vector<std::string> notes;
-    write_output(o.output, [&](std::FILE * out) {
-        const auto to = format.to_file(out, o.how);
-        notes         = exports::write_all(*source, *to, tick);
-    });
+    if (format.to_folder != nullptr) {
+        output_folder folder(o.output.path, o.output.force);
+        notes = exports::write_all(*source, *format.to_folder(folder.name(), o.how), tick);
+        folder.rename_into_place();
+    } else {
+        write_output(o.output, [&](std::FILE * out) {
+            notes = exports::write_all(*source, *format.to_file(out, o.how), tick);
+        });
+    }
     say(notes);
 }
 

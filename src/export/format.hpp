@@ -52,5 +52,7 @@ std::unique_ptr<exporter> make_csv(std::FILE * out, const export_options & optio
 std::unique_ptr<exporter> make_selection_csv(std::FILE * out, const export_options & options);
 std::unique_ptr<exporter> make_gate_csv(std::FILE * out, const export_options & options);
 std::unique_ptr<exporter> make_jsonl(std::FILE * out, const export_options & options);
+std::unique_ptr<exporter> make_json(std::FILE * out, const export_options & options);
+std::unique_ptr<exporter> make_npy(const std::string & folder, const export_options & options);
 
 }  // namespace moescope::exports

@@ -11,6 +11,8 @@ const std::vector<format> & all_formats() {
         {"selection-csv", "layer_id,expert_ids", make_selection_csv, nullptr},
         {"gate-csv", "gate_input,layer_id,token_id,values", make_gate_csv, nullptr},
         {"jsonl", "one object per row and layer, with everything that was captured", make_jsonl, nullptr},
+        {"json", "the same rows in one document, with what the trace says about itself", make_json, nullptr},
+        {"npy", "plain arrays that numpy can memory-map, with schema.json", nullptr, make_npy},
     };
     return list;
 }
