@@ -50,7 +50,8 @@ public:
             throw usage_error("this format is a folder: give its name with -o");
         }
         std::error_code ec;
-        const bool      ours = std::filesystem::exists(target_ + "/schema.json", ec) || std::filesystem::is_empty(target_, ec);
+        const bool      ours = std::filesystem::exists(target_ + "/schema.json", ec) ||
+                               std::filesystem::exists(target_ + "/traces", ec) || std::filesystem::is_empty(target_, ec);
         if (std::filesystem::exists(target_, ec) && !force) {
             throw error("the folder exists").in(target_).fix("choose another name or give --force");
         }
@@ -126,6 +127,7 @@ void add_export(CLI::App & app) {
     }
     verb.add_option("-f,--format", o->format, format_help())->required()->type_name("FORMAT")->check(CLI::IsMember(names));
     verb.add_option("--max-columns", o->how.max_columns, "log: show at most N values of each list")->type_name("N");
+    verb.add_option("--model", o->how.model, "access-json: the GGUF file (default: the one that the trace names)")->type_name("FILE");
     add_output_options(verb, o->output, "where to write (default: stdout; a folder where the format is one)");
     verb.callback([o] { run_export(*o); });
 }

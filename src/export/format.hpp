@@ -14,7 +14,8 @@
 namespace moescope::exports {
 
 struct export_options {
-    size_t max_columns = 0;   // log: values shown of each list; 0: all
+    size_t      max_columns = 0;   // log: values shown of each list; 0: all
+    std::string model;             // access-json: the GGUF file; empty: the one that the trace names
 };
 
 // Writes one trace in one format. Calls come in the order begin, ubatch*, end.
@@ -53,6 +54,7 @@ std::unique_ptr<exporter> make_selection_csv(std::FILE * out, const export_optio
 std::unique_ptr<exporter> make_gate_csv(std::FILE * out, const export_options & options);
 std::unique_ptr<exporter> make_jsonl(std::FILE * out, const export_options & options);
 std::unique_ptr<exporter> make_json(std::FILE * out, const export_options & options);
+std::unique_ptr<exporter> make_access_json(const std::string & folder, const export_options & options);
 std::unique_ptr<exporter> make_npy(const std::string & folder, const export_options & options);
 
 }  // namespace moescope::exports

@@ -13,6 +13,7 @@ const std::vector<format> & all_formats() {
         {"jsonl", "one object per row and layer, with everything that was captured", make_jsonl, nullptr},
         {"json", "the same rows in one document, with what the trace says about itself", make_json, nullptr},
         {"npy", "plain arrays that numpy can memory-map, with schema.json", nullptr, make_npy},
+        {"access-json", "memory-map.json and what each step read", nullptr, make_access_json},
     };
     return list;
 }

@@ -71,6 +71,11 @@ def run(*args, ok=True):
     return done
 
 
+def load(*path):
+    with open(os.path.join(*path)) as file:
+        return json.load(file)
+
+
 def export(form, *args):
     return run("export", GOLDEN, "-f", form, *args).stdout
 
@@ -140,7 +145,7 @@ class Exports(unittest.TestCase):
         with tempfile.TemporaryDirectory() as tmp:
             out = os.path.join(tmp, "arrays")
             run("export", GOLDEN, "-f", "npy", "-o", out)
-            schema = json.load(open(os.path.join(out, "schema.json")))
+            schema = load(out, "schema.json")
             for a in schema["arrays"]:
                 array = np.load(os.path.join(out, a["file"]), mmap_mode="r")
                 self.assertEqual((list(array.shape), array.dtype), (a["shape"], np.dtype(a["dtype"])), a["file"])
@@ -148,7 +153,7 @@ class Exports(unittest.TestCase):
             self.assertEqual(position.tolist(), list(range(8)))
             self.assertEqual(np.load(os.path.join(out, "phase.npy")).tolist(), [0] * 5 + [1] * 3)
             self.assertEqual(np.load(os.path.join(out, "token.npy")).tolist(), [100 + 10 * p for p in range(8)])
-            self.assertEqual(json.load(open(os.path.join(out, "tokens.json")))["130"], " t130")
+            self.assertEqual(load(out, "tokens.json")["130"], " t130")
             for layer, block in ((1, 0), (1, 1), (2, 0), (3, 0)):
                 folder = os.path.join(out, f"layer-{layer:03}" + (".1" if block else ""))
                 where = position[np.load(os.path.join(folder, "token_index.npy"))]
@@ -160,6 +165,29 @@ class Exports(unittest.TestCase):
             self.assertEqual(run("export", GOLDEN, "-f", "npy", "-o", out, ok=False).returncode, 1, "it exists")
             run("export", GOLDEN, "-f", "npy", "-o", out, "--force")
             self.assertEqual(sorted(os.listdir(tmp)), ["arrays"], "nothing temporary stays")
+
+    def test_access_json(self):
+        with tempfile.TemporaryDirectory() as tmp:
+            out = os.path.join(tmp, "access")
+            done = run("export", GOLDEN, "-f", "access-json", "-o", out)
+            self.assertIn("planted.gguf", done.stderr, "the model that is not there is named")
+            steps = sorted(os.listdir(os.path.join(out, "traces")))
+            self.assertEqual(steps, [f"token-{i:05}.json" for i in range(4)], "the prompt's two ubatches are one batch")
+            for i, name in enumerate(steps):
+                step = load(out, "traces", name)
+                ubatches = UBATCHES[:2] if i == 0 else [UBATCHES[i + 1]]
+                self.assertEqual((step["phase"], step["n_tokens"]), ("decode" if i else "prefill", sum(map(len, ubatches))))
+                wanted = []
+                for positions in ubatches:
+                    wanted += [
+                        {"operation_type": "MUL_MAT", "dst_name": "ffn_moe_logits-1", "layer_id": 1,
+                         "sources": [{"name": "blk.1.ffn_gate_inp.weight"}]},
+                        {"operation_type": "MUL_MAT_ID", "dst_name": "ffn_moe_gate-1", "layer_id": 1,
+                         "sources": [{"name": "blk.1.ffn_gate_exps.weight"}],
+                         "expert_ids": [ids(1, p) for p in positions], "num_experts": K},
+                        {"operation_type": "MUL_MAT", "dst_name": "result_output", "layer_id": -1,
+                         "sources": [{"name": "output.weight"}]}]
+                self.assertEqual(step["entries"], wanted)
 
     @unittest.skipIf(pandas is None, "python3-pandas is not installed")
     def test_pandas(self):
