@@ -6,6 +6,7 @@
 #include <nlohmann/json.hpp>
 
 #include "cli/output.hpp"
+#include "cli/prune_scores.hpp"
 #include "cli/verbs.hpp"
 #include "core/error.hpp"
 #include "gguf/prune_plan.hpp"
@@ -40,7 +41,7 @@ prune_request make_request(const prune_options & o, const model_file & model) {
         if (o.stats.empty()) {
             throw usage_error("--criterion " + o.criterion + " needs --stats FILE").fix("moescope profile makes one");
         }
-        request.scores = read_expert_scores(o.stats, request.criterion);
+        request.scores = load_scores(o.stats, request.criterion);
     }
     if ((o.keep > 0) == (o.ratio >= 0)) {
         throw usage_error("give either --keep N or --ratio R");
@@ -170,7 +171,7 @@ void add_prune(CLI::App & app) {
     auto       o    = std::make_shared<prune_options>();
     CLI::App * verb = app.add_subcommand("prune", "write a smaller GGUF that keeps the best experts of each layer");
     verb->add_option("MODEL", o->model, "GGUF file, or the first part of a split one")->required();
-    verb->add_option("--stats", o->stats, "what the criterion reads: expert_stats.json, or an imatrix for frequency");
+    verb->add_option("--stats", o->stats, "what the criterion reads: .moestats, expert_stats.json, or an imatrix for frequency");
     verb->add_option("--criterion", o->criterion, "reap, ean, frequency, gate, weighted-frequency, random")
         ->capture_default_str();
     auto * keep  = verb->add_option("--keep", o->keep, "experts to keep in each layer")->check(CLI::PositiveNumber);
