@@ -20,7 +20,8 @@ inline constexpr char counts_only[]    = "MOESCOPE_COUNTS_ONLY";   // 1: cumulat
 inline constexpr char max_size[]       = "MOESCOPE_MAX_SIZE";      // bytes per part of the trace
 inline constexpr char half_precision[] = "MOESCOPE_F16";           // 1: columns in half precision
 inline constexpr char nop[]            = "MOESCOPE_NOP";           // 1: interpose, record nothing
-inline constexpr char only_child_of[]  = "MOESCOPE_PARENT";        // record only in a direct child of this process
+inline constexpr char only_child_of[]  = "MOESCOPE_PARENT";        // pid of moescope: record in its direct child only …
+inline constexpr char follow[]         = "MOESCOPE_FOLLOW";        // … or (1) in others too, under names with their pid
 inline constexpr char status[]         = "MOESCOPE_STATUS";        // file that gets the lines below, appended
 
 // Lines of the status file: a word, a blank, the rest.

@@ -118,7 +118,8 @@ public:
         set(env::half_precision, o.f16 ? "1" : "");
         set(env::max_size, o.max_size > 0 ? std::to_string(o.max_size) : "");
         set(env::nop, o.nop ? "1" : "");
-        set(env::only_child_of, o.follow ? "" : std::to_string(::getpid()));
+        set(env::only_child_of, std::to_string(::getpid()));
+        set(env::follow, o.follow ? "1" : "");
         set(env::status, status);
         for (std::string & e : entries_) {
             pointers_.push_back(e.data());

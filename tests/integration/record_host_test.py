@@ -3,6 +3,7 @@ would have ended, and what was recorded reads."""
 
 import json
 import os
+import re
 import resource
 import shutil
 import signal
@@ -118,6 +119,14 @@ class RecordHost(unittest.TestCase):
         self.assertEqual(self.recorded("fork-exec").returncode, 0)
         self.assertEqual(self.tokens(), list(range(102)))
         self.check()
+
+    def test_follow_records_children_under_names_of_their_own(self):
+        self.assertEqual(self.recorded("fork-exec", "--follow").returncode, 0)
+        self.assertEqual(self.tokens(), list(range(102)))
+        stem = os.path.basename(self.trace).removesuffix(".moetrace")
+        others = [n for n in os.listdir(self.folder) if re.fullmatch(re.escape(stem) + r"\.\d+\.moetrace", n)]
+        self.assertEqual(len(others), 1)
+        self.assertEqual(self.tokens(os.path.join(self.folder, others[0])), list(range(101)))
 
     def test_models_come_and_go(self):
         result = self.recorded("twice")

@@ -30,6 +30,15 @@ uint64_t bytes(const char * name) {
     return n;
 }
 
+// "a/run.json", "3" -> "a/run.3.json"
+std::string with_part(const std::string & path, const std::string & part) {
+    const size_t slash = path.rfind('/');
+    const size_t dot   = path.rfind('.');
+    const bool   named = dot != std::string::npos && dot > 0 && (slash == std::string::npos || dot > slash + 1);
+    const size_t at    = named ? dot : path.size();
+    return path.substr(0, at) + "." + part + path.substr(at);
+}
+
 std::string path(const char * name) {
     std::string  p  = text(name);
     const size_t at = p.find("%p");
@@ -42,12 +51,17 @@ settings read_settings() {
     namespace env = environment;
     settings s;
     const std::string parent = text(env::only_child_of);
-    if (flag(env::nop) || (!parent.empty() && parent != std::to_string(::getppid()))) {
+    const bool        further = !parent.empty() && parent != std::to_string(::getppid());
+    if (flag(env::nop) || (further && !flag(env::follow))) {
         return s;
     }
-    s.trace_path  = path(env::output);
-    s.csv_path    = path(env::log_csv);
-    s.stats_path  = path(env::stats_output);
+    const auto own_path = [&](const char * name) {
+        const std::string p = path(name);
+        return p.empty() || !further ? p : with_part(p, std::to_string(::getpid()));
+    };
+    s.trace_path  = own_path(env::output);
+    s.csv_path    = own_path(env::log_csv);
+    s.stats_path  = own_path(env::stats_output);
     s.stats       = flag(env::stats) || !s.stats_path.empty();
     s.names       = flag(env::names);
     s.per_layer   = flag(env::per_layer);
@@ -68,14 +82,7 @@ settings read_settings() {
 }
 
 std::string numbered(const std::string & path, uint32_t stream) {
-    if (stream == 1) {
-        return path;
-    }
-    const size_t slash = path.rfind('/');
-    const size_t dot   = path.rfind('.');
-    const bool   named = dot != std::string::npos && dot > 0 && (slash == std::string::npos || dot > slash + 1);
-    const size_t at    = named ? dot : path.size();
-    return path.substr(0, at) + "." + std::to_string(stream) + path.substr(at);
+    return stream == 1 ? path : with_part(path, std::to_string(stream));
 }
 
 }  // namespace moescope::recorder
