@@ -33,7 +33,9 @@ public:
     // (see enum phase).
     void set_phase(phase p);
 
-    void read_pending();              // hands over what is computed but not yet read; after llama_synchronize nothing is
+    // Hands over what is computed but not yet read, and a context's first small decode, which otherwise waits until it is
+    // clear that it was no warm-up (trap 7).
+    void read_pending();
 
     uint64_t    capture_ns() const;   // time spent so far in marking, reading and sinks
     std::string failure() const;      // why recording stopped before its time (self-test, sink's error); empty: it did not

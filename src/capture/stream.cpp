@@ -87,6 +87,11 @@ void stream::release_held() {
     held_bytes_ = 0;
 }
 
+void stream::release() {
+    first_ = trial_ = false;
+    release_held();
+}
+
 void stream::close() {
     release_held();
     sink_.reset();

@@ -37,6 +37,8 @@ public:
     void memory_cleared();
     void set_warmup(bool on) { warmup_ = on; }
 
+    // Hands over what is held back: whoever asks for it knows that it was no warm-up.
+    void release();
     // Hands over what is held back and closes the sink.
     void close();
 

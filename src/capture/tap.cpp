@@ -360,6 +360,19 @@ void tap::read_pending() {
         api_.ggml_backend_sched_synchronize(sched);
         collect(sched, *p);
     }
+    std::vector<stream *> streams;
+    {
+        const std::lock_guard lock(mutex_);
+        for (const auto & entry : streams_) {
+            streams.push_back(entry.second.get());
+        }
+    }
+    for (stream * s : streams) {
+        s->release();
+        if (!s->failure().empty()) {
+            complain(s->failure());
+        }
+    }
 }
 
 void tap::close_all() {

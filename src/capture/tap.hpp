@@ -48,7 +48,7 @@ public:
 
     // ---- called by the owner ---------------------------------------------------------------------------------------
     void        set_phase(phase p);        // of the calling thread's current and following batches
-    void        read_pending();            // synchronizes and reads what is computed but not yet read
+    void        read_pending();            // synchronizes and hands over what is computed: none of it was a warm-up
     void        close_all();               // ends every stream; later computations are not recorded
     callback &  new_callback();           // method::callback: the user data of one context's cb_eval
     uint64_t    capture_ns() const { return capture_ns_; }

@@ -5,6 +5,9 @@ namespace moescope::cli {
 std::vector<add_verb> all_verbs() {
     return {
         add_record,
+        add_run,
+        add_profile,
+        add_merge,
         add_stats,
         add_info,
         add_check,

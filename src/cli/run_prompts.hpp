@@ -1,0 +1,48 @@
+#pragma once
+
+// Where run's prompts come from: -p, -f (llama.cpp's options) or --jsonl, through the chat template where asked.
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include <CLI/CLI.hpp>
+
+#include "infer/corpus.hpp"
+#include "infer/engine.hpp"
+
+struct common_params;
+
+namespace moescope::cli {
+
+class model_verb;
+
+struct prompt_options {
+    std::string           jsonl;
+    infer::corpus_options corpus;
+    bool                  chat = false;
+};
+
+struct run_prompt {
+    uint64_t             line = 0;     // of the JSONL file; 0: from -p or -f
+    std::string          label;
+    std::vector<int32_t> tokens;
+};
+
+void add_prompt_options(CLI::App & app, prompt_options & o);
+
+// Throws usage_error unless exactly one source was given, and error for an empty prompt or a file that cannot be read.
+void check_prompt_source(const prompt_options & o, const model_verb & verb);
+
+// Reads and tokenizes. Malformed lines are named in notes; a prompt longer than the context is an error.
+std::vector<run_prompt> read_prompts(const prompt_options & o, const common_params & params, const infer::engine & e,
+                                     const model_verb & verb);
+
+// What a trace keeps of a prompt: a note {"prompt":3,"line":4,"label":"code","batch":17} where the prompt begins with that
+// batch. Analyses take domains from it.
+std::string prompt_note(const run_prompt & p, uint64_t index, uint64_t batch);
+
+// Names the first few malformed lines of a corpus, and how many there are.
+void note_malformed(const infer::corpus & c, const std::string & file);
+
+}  // namespace moescope::cli

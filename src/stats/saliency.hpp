@@ -1,0 +1,80 @@
+#pragma once
+
+// Sums from which saliency follows, per MoE block and expert. Over the rows routed to expert e, with g the gate weight and
+// f_e(x) the expert's output:
+//
+//     REAP_e = mean of g·‖f_e(x)‖₂      arXiv:2510.13999, Eq. 9
+//     EAN_e  = mean of   ‖f_e(x)‖₂      the expert activation norm of the same paper
+//
+// Sums are doubles of single-precision captures; each ubatch is added up on its own before it joins the whole.
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "core/routing.hpp"
+
+namespace moescope::stats {
+
+// Which gate weight counts: what multiplies the expert output, or the one before normalisation (trap 4).
+enum class gate_kind { final, raw };
+
+std::string to_string(gate_kind g);   // "final", "raw"
+
+// One block's sums. Arrays are indexed by expert id.
+struct saliency_block {
+    int32_t  layer = 0, block = 0;
+    uint32_t n_expert = 0, n_expert_used = 0, flags = 0;   // flags: of block_layout
+    uint64_t rows = 0;                                     // tokens that the block routed
+
+    std::vector<uint64_t> count;        // rows routed to the expert; sums to n_expert_used * rows
+    std::vector<double>   gate;         // Σ g
+    std::vector<double>   gated_norm;   // Σ g·‖f‖
+    std::vector<double>   norm;         // Σ ‖f‖
+    std::vector<float>    max_norm;     // max ‖f‖
+
+    // The same rows by label: [n_labels] and [n_labels][n_expert]. Empty where the profile has no labels.
+    std::vector<uint64_t> label_rows, label_count;
+
+    // Llama 4 multiplies an expert's input by the gate, so its norms hold the gate already (trap 5): then norm and
+    // gated_norm are the same sum.
+    bool norms_gated() const { return (flags & block_layout::norms_gated) != 0; }
+
+    // Means; 0 where the expert was never selected.
+    double frequency(uint32_t e) const { return rows == 0 ? 0.0 : double(count[e]) / double(rows); }
+    double mean_gate(uint32_t e) const { return count[e] == 0 ? 0.0 : gate[e] / double(count[e]); }
+    double ean(uint32_t e) const { return count[e] == 0 ? 0.0 : norm[e] / double(count[e]); }
+    double reap(uint32_t e) const { return count[e] == 0 ? 0.0 : gated_norm[e] / double(count[e]); }
+};
+
+// Adds up captured ubatches (ids, norms, and the weights that `gate` asks for). As a sink it throws error when one of
+// these columns is missing; a second block of a layer (GroveMoE) may lack them and then counts alone.
+class saliency final : public routing_sink {
+public:
+    explicit saliency(gate_kind gate = gate_kind::final, uint32_t n_labels = 0) : gate_(gate), n_labels_(n_labels) {}
+
+    void ubatch(const routed_ubatch & u) override;
+
+    // The label (index below n_labels) of each sequence in the ubatches that follow.
+    void set_sequence_labels(std::vector<uint32_t> label_of_sequence) { label_of_sequence_ = std::move(label_of_sequence); }
+
+    // Adds blocks of the same model, matched by (layer, block). Throws error when the shapes differ.
+    void add(const std::vector<saliency_block> & blocks);
+    void clear();   // zeroes the sums, keeps the blocks
+
+    const std::vector<saliency_block> & blocks() const { return blocks_; }   // by layer, then block
+    uint64_t tokens() const { return tokens_; }                              // of all ubatches since the last clear
+
+private:
+    saliency_block & block_of(const block_layout & l);
+    void             add_rows(saliency_block & b, const block_rows & rows, const routed_ubatch & u);
+    void             add_labels(saliency_block & b, const block_rows & rows, const routed_ubatch & u);
+
+    gate_kind                   gate_;
+    uint32_t                    n_labels_;
+    std::vector<uint32_t>       label_of_sequence_;
+    std::vector<saliency_block> blocks_;
+    uint64_t                    tokens_ = 0;
+};
+
+}  // namespace moescope::stats
