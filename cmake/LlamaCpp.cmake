@@ -81,7 +81,7 @@ endfunction()
 llama_import(llama::ggml ggml-base INCLUDES ${LLAMA_CPP_DIR}/ggml/include)
 llama_import(llama::llama llama INCLUDES ${LLAMA_CPP_DIR}/include
              LIBRARIES llama::ggml ${LLAMA_CPP_BIN}/libggml.so)
-llama_import(llama::common llama-common INCLUDES ${LLAMA_CPP_DIR}/common ${LLAMA_CPP_DIR}/vendor
+llama_import(llama::common llama-common INCLUDES ${LLAMA_CPP_DIR}/common
              LIBRARIES llama::llama)
 # Headers alone, for the injected recorder, which must not link what it interposes.
 add_library(llama::headers INTERFACE IMPORTED GLOBAL)
