@@ -86,7 +86,9 @@ std::string to_text(const trace::check_result & r, const std::string & path) {
                               with_commas(i.windows), with_commas(i.partitions), i.partitions_expected)
                 : std::string("contiguous misread       not tested (needs n_expert >= 4 k and n_expert / k rows in one ubatch)\n");
     for (const std::string & line : r.notes) {
-        text += "note: " + printable(line) + "\n";
+        if (line.rfind('{', 0) != 0) {   // those are for programs: which prompt a batch belongs to
+            text += "note: " + printable(line) + "\n";
+        }
     }
     for (const trace::finding & f : r.findings) {
         std::string where;

@@ -35,7 +35,9 @@ std::string format_help() {
 
 void say(const std::vector<std::string> & notes) {
     for (const std::string & line : notes) {
-        note(line);
+        if (line.rfind('{', 0) != 0) {   // those are for programs: which prompt a batch belongs to
+            note(printable(line));
+        }
     }
 }
 

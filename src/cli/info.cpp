@@ -53,7 +53,7 @@ void print_value(std::string & out, const std::string & key, const json & value,
         for (const json & item : value) {
             out += pad + "  " + printable(item.is_string() ? item.get<std::string>() : item.dump()) + "\n";
         }
-    } else {
+    } else if (!(value.is_string() && value.get<std::string>().empty())) {   // unknown
         out += fmt::format("{}{:<18} {}\n", pad, printable(key), printable(value.is_string() ? value.get<std::string>() : value.dump()));
     }
 }
@@ -126,25 +126,23 @@ const char * part_name(expert_part part) {
     return "";
 }
 
-std::string routing_metadata(const model_file & model, const std::string & key) {
-    const gguf_metadata & m = model.metadata();
-    if (const auto text = m.get_string(key)) {
-        return *text;
+// "qwen3moe.expert_count" speaks of experts; "qwen3moe.block_count" does not.
+bool is_of_experts(const std::string & key) {
+    const std::string rest = key.substr(key.find('.') + 1);
+    return rest.find("expert") != std::string::npos || rest.find("moe") != std::string::npos;
+}
+
+json metadata_value(const gguf_metadata & m, const metadata_entry & e) {
+    switch (e.type) {
+        case GGUF_TYPE_STRING: return m.get_string(e.key).value_or("");
+        case GGUF_TYPE_BOOL: return m.get_bool(e.key).value_or(false);
+        case GGUF_TYPE_FLOAT32:
+        case GGUF_TYPE_FLOAT64: return m.get_float(e.key).value_or(0);
+        case GGUF_TYPE_ARRAY: return m.get_uints(e.key);
+        default: break;
     }
-    if (const auto flag = m.get_bool(key)) {
-        return *flag ? "true" : "false";
-    }
-    if (const auto number = m.get_uint(key)) {
-        return std::to_string(*number);
-    }
-    if (const auto real = m.get_float(key)) {
-        return fmt::format("{:g}", *real);
-    }
-    std::string list;
-    for (const uint64_t v : m.get_uints(key)) {
-        list += (list.empty() ? "" : " ") + std::to_string(v);
-    }
-    return list;
+    const auto number = m.get_uint(e.key);
+    return number ? json(*number) : json(nullptr);
 }
 
 json model_info_json(const std::string & path) {
@@ -168,8 +166,8 @@ json model_info_json(const std::string & path) {
                            {"is", part_name(layout.part)}});
     }
     for (const metadata_entry & e : model.parts().front().header.metadata) {
-        if (e.key.find("expert") != std::string::npos || e.key.find("moe") != std::string::npos) {
-            metadata[e.key] = routing_metadata(model, e.key);
+        if (is_of_experts(e.key)) {
+            metadata[e.key] = metadata_value(model.metadata(), e);
         }
     }
     json j = {{"file", path}, {"kind", "model"}, {"architecture", shape.arch}, {"name", shape.name},

@@ -1,23 +1,12 @@
 #include "trace/integrity.hpp"
 
-#include <charconv>
-
 #include "core/error.hpp"
 #include "trace/decode.hpp"
+#include "trace/pairs.hpp"
 
 namespace moescope::trace {
 
 namespace {
-
-uint64_t number(const text_pairs & pairs, const char * key) {
-    uint64_t v = 0;
-    for (const auto & [k, text] : pairs) {
-        if (k == key) {
-            std::from_chars(text.data(), text.data() + text.size(), v);
-        }
-    }
-    return v;
-}
 
 void count_frames(const chunk_list & list, const chunk_place & c, part_integrity & p) {
     for (uint64_t at = 0; at < c.size;) {
@@ -33,12 +22,10 @@ void count_frames(const chunk_list & list, const chunk_place & c, part_integrity
 
 void read_end(const chunk_list & list, const chunk_place & c, part_integrity & p) {
     const text_pairs pairs = decoder(list.payload(c), c.size, c.offset).pairs();
-    for (const auto & [key, text] : pairs) {
-        p.goes_on = p.goes_on || (key == "next" && !text.empty());
-    }
+    p.goes_on      = !find(pairs, "next").empty();
     p.has_end      = true;
-    p.end_ubatches = number(pairs, "ubatches");
-    p.end_tokens   = number(pairs, "tokens");
+    p.end_ubatches = number<uint64_t>(find(pairs, "ubatches"));
+    p.end_tokens   = number<uint64_t>(find(pairs, "tokens"));
 }
 
 void read_counts_head(const chunk_list & list, const chunk_place & c, part_integrity & p) {
