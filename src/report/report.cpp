@@ -81,7 +81,9 @@ void note_what_is_missing(page & p, const page_run & run) {
         say(fmt::format("the file was cut: {} bytes at its end are not part of this.", run.source.lost_bytes));
     }
     for (const std::string & n : run.source.notes) {
-        say(n);
+        if (n.rfind('{', 0) != 0) {   // a mark for analyses, one per prompt of `run --label-key`
+            say(n);
+        }
     }
 }
 
