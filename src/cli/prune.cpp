@@ -5,6 +5,7 @@
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
+#include "cli/interrupt.hpp"
 #include "cli/output.hpp"
 #include "cli/prune_scores.hpp"
 #include "cli/verbs.hpp"
@@ -104,6 +105,24 @@ std::string imatrix_output(const std::string & output) {
     return (strip ? output.substr(0, output.size() - 5) : output) + ".imatrix.gguf";
 }
 
+prune_result write_interruptibly(const model_file & model, const prune_plan & plan, const prune_provenance & provenance,
+                                 const std::string & path) {
+    const interrupt_guard guard;
+    progress              bar("pruning", plan.bytes_after, "bytes");
+    try {
+        return write_pruned(model, plan, provenance, path, [&](uint64_t done, uint64_t) {
+            bar.update(done);
+            return !interrupt_guard::requested();
+        });
+    } catch (const error &) {
+        if (interrupt_guard::requested()) {
+            note("interrupted; nothing was left behind");
+            throw exit_with{interrupt_guard::exit_code()};
+        }
+        throw;
+    }
+}
+
 void write_everything(const prune_options & o, const model_file & model, const prune_request & request,
                       const prune_plan & plan, nlohmann::ordered_json & json) {
     refuse_existing(o.output, o.force);
@@ -116,11 +135,7 @@ void write_everything(const prune_options & o, const model_file & model, const p
     provenance.criterion  = criterion_name(request.criterion);
     provenance.statistics = request.criterion == prune_criterion::ids ? o.keep_ids : o.stats;
     provenance.seed       = o.seed;
-    progress   bar("pruning", plan.bytes_after, "bytes");
-    const auto result = write_pruned(model, plan, provenance, o.output, [&](uint64_t done, uint64_t) {
-        bar.update(done);
-        return true;
-    });
+    const auto result = write_interruptibly(model, plan, provenance, o.output);
     json["output"]    = o.output;
     json["file_size"] = result.file_size;
     if (result.hash_ids_replaced > 0) {

@@ -6,10 +6,7 @@
 
 #include "core/error.hpp"
 #include "gguf/input_file.hpp"
-#if __has_include("stats/moestats.hpp")   // src/stats joins the tree on its own
 #include "stats/moestats.hpp"
-#define MOESCOPE_HAS_STATS
-#endif
 
 namespace moescope::cli {
 
@@ -24,7 +21,6 @@ bool is_moestats(const std::string & path) {
     return std::memcmp(magic, "MOESTATS", sizeof(magic)) == 0;
 }
 
-#ifdef MOESCOPE_HAS_STATS
 double score_of(const stats::saliency_block & block, uint32_t e, prune_criterion criterion) {
     switch (criterion) {
         case prune_criterion::reap:               return block.reap(e);
@@ -36,7 +32,12 @@ double score_of(const stats::saliency_block & block, uint32_t e, prune_criterion
     }
 }
 
-expert_scores read_moestats_scores(const std::string & path, prune_criterion criterion) {
+}  // namespace
+
+expert_scores load_scores(const std::string & path, prune_criterion criterion) {
+    if (!is_moestats(path)) {
+        return read_expert_scores(path, criterion);
+    }
     const stats::moestats profile = stats::read_moestats(path);
     expert_scores         scores;
     scores.source = path;
@@ -51,17 +52,6 @@ expert_scores read_moestats_scores(const std::string & path, prune_criterion cri
         }
     }
     return scores;
-}
-#else
-expert_scores read_moestats_scores(const std::string & path, prune_criterion) {
-    throw error("this build has no profiles").in(path).fix("give the expert_stats.json beside it");
-}
-#endif
-
-}  // namespace
-
-expert_scores load_scores(const std::string & path, prune_criterion criterion) {
-    return is_moestats(path) ? read_moestats_scores(path, criterion) : read_expert_scores(path, criterion);
 }
 
 }  // namespace moescope::cli

@@ -1,0 +1,52 @@
+#include "gguf_builder.hpp"
+
+#include "cli/prune_scores.hpp"
+#include "core/error.hpp"
+#include "stats/moestats.hpp"
+
+#include <gtest/gtest.h>
+
+using namespace moescope;
+using namespace moescope::test;
+
+namespace {
+
+// Two experts of layer 3 over 10 rows: the first selected 4 times, the second 6 times. And a second block, which is not
+// about routed experts.
+std::string write_profile(const std::string & path, uint32_t flags = 0) {
+    stats::saliency_block block;
+    block.layer = 3, block.n_expert = 2, block.n_expert_used = 1, block.flags = flags, block.rows = 10;
+    block.count      = {4, 6};
+    block.gate       = {2.0, 1.5};
+    block.gated_norm = {8.0, 3.0};
+    block.norm       = {16.0, 12.0};
+    block.max_norm   = {5.0f, 2.0f};
+    stats::moestats profile;
+    profile.blocks   = {block, block};
+    profile.blocks[1].block = 1;
+    const std::string bytes = stats::encode_moestats(profile);
+    std::ofstream(path, std::ios::binary).write(bytes.data(), static_cast<std::streamsize>(bytes.size()));
+    return path;
+}
+
+}  // namespace
+
+TEST(PruneScores, come_from_the_exact_sums) {
+    const temp_dir    dir;
+    const std::string path = write_profile(dir / "expert_stats.moestats");
+    using list             = std::vector<double>;
+    const auto of          = [&](prune_criterion c) { return cli::load_scores(path, c).layers; };
+    EXPECT_EQ(of(prune_criterion::reap).size(), 1u);
+    EXPECT_EQ(of(prune_criterion::reap).at(3), (list{8.0 / 4, 3.0 / 6}));
+    EXPECT_EQ(of(prune_criterion::ean).at(3), (list{16.0 / 4, 12.0 / 6}));
+    EXPECT_EQ(of(prune_criterion::frequency).at(3), (list{4.0 / 10, 6.0 / 10}));
+    EXPECT_EQ(of(prune_criterion::gate).at(3), (list{2.0 / 4, 1.5 / 6}));
+    EXPECT_EQ(of(prune_criterion::weighted_frequency).at(3), (list{2.0 / 10, 1.5 / 10}));
+}
+
+TEST(PruneScores, no_norm_without_its_gate_where_the_model_gates_the_input) {
+    const temp_dir    dir;
+    const std::string path = write_profile(dir / "s.moestats", block_layout::norms_gated);
+    EXPECT_THROW(cli::load_scores(path, prune_criterion::ean), usage_error);
+    EXPECT_EQ(cli::load_scores(path, prune_criterion::reap).layers.at(3).size(), 2u);
+}
