@@ -17,6 +17,7 @@ bool overlap(const std::vector<int32_t> & a, const std::vector<int32_t> & b) {
 void batch_replay::begin_unknown() {
     entries_.clear();
     ways_.clear();
+    tokens_of_seq_.clear();
 }
 
 void batch_replay::begin(const llama_batch & batch, const std::vector<int32_t> & first_pos) {
@@ -43,6 +44,9 @@ void batch_replay::begin(const llama_batch & batch, const std::vector<int32_t> &
             }
         }
         std::sort(e.seqs.begin(), e.seqs.end());
+        const size_t s = static_cast<size_t>(std::max(e.seq, 0));
+        tokens_of_seq_.resize(std::max(tokens_of_seq_.size(), s + 1));
+        tokens_of_seq_[s] += 1;
     }
     for (const split how : {split::simple, split::equal, split::equal_increasing, split::by_sequence}) {
         ways_.push_back({how, true, std::vector<char>(entries_.size(), 0)});
@@ -50,7 +54,7 @@ void batch_replay::begin(const llama_batch & batch, const std::vector<int32_t> &
 }
 
 bool batch_replay::alone(int32_t seq_id) const {
-    return std::count_if(entries_.begin(), entries_.end(), [&](const entry & e) { return e.seq == seq_id; }) == 1;
+    return static_cast<size_t>(seq_id) < tokens_of_seq_.size() && tokens_of_seq_[static_cast<size_t>(seq_id)] == 1;
 }
 
 std::vector<size_t> batch_replay::next(const way & w, span<const int32_t> tokens, span<int32_t> pos) const {

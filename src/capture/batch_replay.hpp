@@ -49,8 +49,9 @@ private:
     std::vector<size_t> next_by_sequence(const way & w, size_t n) const;
     bool                fits(const std::vector<size_t> & rows, span<const int32_t> tokens, span<int32_t> pos) const;
 
-    std::vector<entry> entries_;
-    std::vector<way>   ways_;
+    std::vector<entry>  entries_;
+    std::vector<way>    ways_;
+    std::vector<size_t> tokens_of_seq_;   // by (first) sequence id
 };
 
 }  // namespace moescope::capturing
