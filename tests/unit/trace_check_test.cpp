@@ -199,6 +199,14 @@ TEST(ContiguousMisread, SmallLayersSayNothing) {
     EXPECT_EQ(test_of(8, 3, 512, true, 1).windows(), 0u);
 }
 
+// A foreign log may hold gate inputs alone: no experts, no selections.
+TEST(TraceCheck, GateInputsAloneAreFine) {
+    temp_folder       folder;
+    const std::string path = folder.file("gates.csv");
+    spill(path, "gate_input,0,0,1 2\ngate_input,0,1,3 4\n");
+    EXPECT_TRUE(check_trace(path).findings.empty());
+}
+
 TEST(ContiguousMisread, ChanceOfDisjointRowsIsCountedRight) {
     EXPECT_NEAR(chance_disjoint(8, 2, 4), 2520.0 / (28.0 * 28 * 28 * 28), 1e-12);   // 8! / 2!^4 partitions, 28 pairs each
     EXPECT_NEAR(chance_disjoint(4, 1, 4), 24.0 / 256, 1e-12);
