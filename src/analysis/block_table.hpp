@@ -15,19 +15,25 @@ template <class T>
 class block_table {
 public:
     // hint: the block's index in its graph, which usually is its index here.
-    T & at(const block_layout & l, size_t hint) {
+    T & at(const block_layout & l, size_t hint) { return values_[index(l, hint)]; }
+
+    // The number of the block here, in order of appearance.
+    size_t index(const block_layout & l, size_t hint) {
         if (hint < keys_.size() && keys_[hint] == key(l)) {
-            return values_[hint];
+            return hint;
         }
         const auto it = std::find(keys_.begin(), keys_.end(), key(l));
-        if (it != keys_.end()) {
-            return values_[static_cast<size_t>(it - keys_.begin())];
+        if (it == keys_.end()) {
+            keys_.push_back(key(l));
+            values_.emplace_back(l);
+            return keys_.size() - 1;
         }
-        keys_.push_back(key(l));
-        return values_.emplace_back(l);
+        return static_cast<size_t>(it - keys_.begin());
     }
 
-    size_t size() const { return values_.size(); }
+    size_t    size() const { return values_.size(); }
+    T &       operator[](size_t i) { return values_[i]; }
+    const T & operator[](size_t i) const { return values_[i]; }
 
     // By layer and block.
     std::vector<const T *> sorted() const {

@@ -1,22 +1,51 @@
 #pragma once
 
+#include <memory>
+
+#include "analysis/block_table.hpp"
+#include "analysis/cache_policy.hpp"
 #include "analysis/frequency.hpp"
+#include "analysis/temporal.hpp"
 
 namespace moescope::analysis {
 
-// What one screen says of any trace, gathered in one pass.
+// What one screen says of any trace, gathered in one pass. Beside the frequencies, means over the blocks that have them;
+// unknown where the trace does not tell.
 struct summary_result {
     frequency_result frequency;
+
+    double overlap_next          = unknown;   // share of experts that a token has in common with the one before
+    double overlap_by_popularity = unknown;   // … that any two tokens have
+    double lru_hits              = unknown;   // an LRU cache of a quarter of each layer's experts over ubatches with decoded
+                                              // tokens: share of reads that hit, without the first of each slice
+    double phase_distance        = unknown;   // Jensen–Shannon distance of prefilled and decoded selections
+    double phase_distance_chance = unknown;   // what equal routing of as many rows shows
 };
 
 class summary final : public routing_sink {
 public:
-    void ubatch(const routed_ubatch & u) override { frequency_.ubatch(u); }
+    void ubatch(const routed_ubatch & u) override;
 
-    summary_result result() const { return {frequency_.result()}; }
+    summary_result result() const;
 
 private:
-    frequency frequency_;
+    struct lru_block {
+        explicit lru_block(const block_layout & l);
+        std::unique_ptr<cache_pool> pool;
+        std::vector<bool>           seen;
+        uint64_t                    hits = 0, warm = 0;
+    };
+    frequency              frequency_;
+    temporal               temporal_;
+    block_table<lru_block> lru_;
+    std::vector<uint32_t>  ids_;
 };
+
+// The same from counts alone: frequencies, and nothing of order.
+inline summary_result summary_of(const trace::expert_counts & counts) {
+    summary_result r;
+    r.frequency = frequency_of(counts);
+    return r;
+}
 
 }  // namespace moescope::analysis

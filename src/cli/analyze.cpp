@@ -64,6 +64,70 @@ void add_frequency(CLI::App & analyze) {
         ->add_flag("--phases", *phases, "prefilled and decoded tokens apart, too");
 }
 
+void add_gate_drift(CLI::App & analyze) {
+    auto all = std::make_shared<bool>(false), values = std::make_shared<bool>(false);
+    auto kind = add_kind(analyze, "gate-drift", "how the router's input changes from layer to layer", 1, 1,
+                         [=](const analyze_options & o) { return answer_gate_drift(o, *all, *values); });
+    kind->add_flag("--all", *all, "every row, not decoded tokens alone");
+    kind->add_flag("--values", *values, "a table 'values' of every token and layer pair, too");
+}
+
+void add_coactivation(CLI::App & analyze) {
+    auto all = std::make_shared<bool>(false);
+    add_kind(analyze, "coactivation", "which experts work together, within a layer and from one to the next", 1, 1,
+             [=](const analyze_options & o) { return answer_coactivation(o, *all); })
+        ->add_flag("--all-pairs", *all, "a table 'all' of every pair, too");
+}
+
+void add_specialization(CLI::App & analyze) {
+    auto jsonl = std::make_shared<std::string>(), key = std::make_shared<std::string>("domain");
+    auto kind = add_kind(analyze, "specialization", "do domains use different experts? One trace each, or labels from a JSONL file",
+                         1, 0, [=](const analyze_options & o) { return answer_specialization(o, *jsonl, *key); });
+    kind->add_option("--jsonl", *jsonl, "the file that the trace was recorded from: line i labels sequence i")->type_name("FILE");
+    kind->add_option("--label-key", *key, "its field that holds the label")->capture_default_str()->type_name("KEY");
+}
+
+void add_vocabulary(CLI::App & analyze) {
+    auto least = std::make_shared<uint64_t>(10);
+    add_kind(analyze, "vocabulary", "which tokens an expert serves", 1, 1,
+             [=](const analyze_options & o) { return answer_vocabulary(o, *least); })
+        ->add_option("--min", *least, "leave out token ids that occur less often")->capture_default_str()->type_name("N");
+}
+
+void add_temporal(CLI::App & analyze) {
+    add_kind(analyze, "temporal", "how long a sequence stays with its experts", 1, 1, answer_temporal);
+}
+
+void add_stability(CLI::App & analyze) {
+    add_kind(analyze, "stability", "several runs of the same tokens: do they route alike?", 2, 0, answer_stability);
+}
+
+void add_compare(CLI::App & analyze) {
+    add_kind(analyze, "compare", "two traces: quantisations, backends, fine-tunes, pruned against full", 2, 2, answer_compare);
+}
+
+void add_cache(CLI::App & analyze) {
+    auto c    = std::make_shared<cache_options>();
+    auto kind = add_kind(analyze, "cache", "how many expert reads a cache would hold: LRU, LFU, static, random, Belady", 1, 1,
+                         [=](const analyze_options & o) { return answer_cache(o, *c); });
+    auto * slots = kind->add_option("--slots", c->slots, "experts per layer that fit, e.g. 8,16,32")->delimiter(',')->type_name("LIST");
+    kind->add_option("--bytes", c->bytes, "memory for the slots of all layers, e.g. 8G; needs --model")->excludes(slots)->type_name("BYTES");
+    kind->add_option("--model", c->model, "the GGUF that ran: how large an expert is")->type_name("MODEL");
+    kind->add_option("--bandwidth", c->bandwidth, "bytes per second from where missed experts come, e.g. 25G")->type_name("BYTES");
+    kind->add_flag("--global", c->global, "one pool for all layers instead of one for each");
+    kind->add_flag("--all", c->all, "every ubatch, not those of decoded tokens alone");
+    kind->add_flag("--belady", c->belady, "Belady's optimum whatever memory it needs");
+}
+
+void add_placement(CLI::App & analyze) {
+    auto p    = std::make_shared<placement_options>();
+    auto kind = add_kind(analyze, "placement", "which layers' experts should have the GPU's memory, as options for llama.cpp", 1, 1,
+                         [=](const analyze_options & o) { return answer_placement(o, *p); });
+    kind->add_option("--model", p->model, "the GGUF that ran")->required()->type_name("MODEL");
+    kind->add_option("--vram", p->vram, "the GPU's memory, e.g. 12G")->required()->type_name("BYTES");
+    kind->add_option("-c,--ctx-size", p->n_ctx, "context that the KV cache is to hold")->capture_default_str()->type_name("N");
+}
+
 }  // namespace
 
 void feed(trace::trace_source & source, const analyze_options & o, std::initializer_list<routing_sink *> sinks) {
@@ -170,7 +234,8 @@ void require_column(const trace::trace_source & source, capture column) {
 void add_analyze(CLI::App & app) {
     auto * verb = app.add_subcommand("analyze", "answers from a trace: what is hot, what repeats, what can be cached");
     verb->require_subcommand(1);
-    for (auto add : {add_frequency}) {
+    for (auto add : {add_frequency, add_gate_drift, add_coactivation, add_specialization, add_vocabulary, add_temporal,
+                     add_stability, add_compare, add_cache, add_placement}) {
         add(*verb);
     }
 }

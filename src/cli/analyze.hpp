@@ -3,6 +3,7 @@
 // What the kinds of `moescope analyze` share. analyze.cpp parses; each kind asks its analysis and tells the answer in a
 // file of its own, analyze_<kind>.cpp.
 
+#include <cstdint>
 #include <initializer_list>
 #include <string>
 #include <vector>
@@ -25,6 +26,32 @@ struct analyze_options {
 // ---- the kinds -----------------------------------------------------------------------------------------------------
 
 answer answer_frequency(const analyze_options & o, bool phases);
+answer answer_gate_drift(const analyze_options & o, bool all_rows, bool values);
+answer answer_coactivation(const analyze_options & o, bool all_pairs);
+answer answer_specialization(const analyze_options & o, const std::string & jsonl, const std::string & label_key);
+answer answer_vocabulary(const analyze_options & o, uint64_t least);
+answer answer_temporal(const analyze_options & o);
+answer answer_stability(const analyze_options & o);
+answer answer_compare(const analyze_options & o);
+
+struct cache_options {
+    std::vector<uint32_t> slots;       // per layer
+    std::string           bytes;       // of all slots together, with a suffix
+    std::string           model;       // GGUF
+    std::string           bandwidth;   // bytes per second, with a suffix
+    bool                  global = false;
+    bool                  all    = false;   // prefill, too
+    bool                  belady = false;   // whatever it needs
+};
+answer answer_cache(const analyze_options & o, const cache_options & c);
+
+struct placement_options {
+    std::string model;         // GGUF
+    std::string vram;          // bytes, with a suffix
+    uint32_t    n_ctx = 4096;
+};
+answer answer_placement(const analyze_options & o, const placement_options & p);
+
 // The tables of `frequency` with what `stats` says of the whole.
 answer answer_stats(const analyze_options & o);
 

@@ -102,11 +102,25 @@ std::string insight_lines(const summary_result & s) {
         dead_chance += b.chance.mean.dead;
     }
     const double experts = static_cast<double>(r.n_experts());
-    return fmt::format("balance    normalised entropy {:.3f} (random routing {:.3f}), busiest expert {:.1f}x its part (random {:.1f}x)\n",
-                       entropy / n, entropy_chance / n, 1 + max_vio / n, 1 + max_vio_chance / n) +
-           fmt::format("spread     90 % of the selections go to {:.0f} % of the experts (random {:.0f} %); {} of {} never used (random {:.1f})\n",
-                       100 * held / experts, 100 * held_chance / experts, with_commas(r.n_dead()),
-                       with_commas(r.n_experts()), dead_chance);
+    std::string  out     = fmt::format(
+        "balance    normalised entropy {:.3f} (random routing {:.3f}), busiest expert {:.1f}x its part (random {:.1f}x)\n", entropy / n,
+        entropy_chance / n, 1 + max_vio / n, 1 + max_vio_chance / n);
+    out += fmt::format("spread     90 % of the selections go to {:.0f} % of the experts (random {:.0f} %); {} of {} never used (random {:.1f})\n",
+                       100 * held / experts, 100 * held_chance / experts, with_commas(r.n_dead()), with_commas(r.n_experts()),
+                       dead_chance);
+    if (!std::isnan(s.overlap_next)) {
+        out += fmt::format("repeats    a token shares {:.1f} % of its experts with the one before (any two tokens {:.1f} %)\n",
+                           100 * s.overlap_next, 100 * s.overlap_by_popularity);
+    }
+    if (!std::isnan(s.lru_hits)) {
+        out += fmt::format("cache      a quarter of each layer's experts, LRU, holds {:.1f} % of the reads while decoding (random routing 25 %)\n",
+                           100 * s.lru_hits);
+    }
+    if (!std::isnan(s.phase_distance)) {
+        out += fmt::format("phases     prefill and decode lie {:.3f} apart, 0 alike to 1 disjoint (equal routing {:.3f})\n",
+                           s.phase_distance, s.phase_distance_chance);
+    }
+    return out;
 }
 
 }  // namespace
@@ -145,7 +159,7 @@ std::string summary_text(const trace::trace_info & info, const model_info & mode
 std::string summary_text(trace::trace_source & source, const summary_options & o) {
     summary_result r;
     if (source.stored_counts() != nullptr) {
-        r.frequency = frequency_of(*source.stored_counts());
+        r = summary_of(*source.stored_counts());
     } else {
         summary gather;
         analysis::feed(source, {&gather});

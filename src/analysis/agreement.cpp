@@ -1,0 +1,211 @@
+#include "analysis/agreement.hpp"
+
+#include <algorithm>
+#include <set>
+#include <unordered_map>
+
+#include "analysis/distance.hpp"
+#include "analysis/sequences.hpp"
+#include "core/error.hpp"
+
+namespace moescope::analysis {
+
+namespace {
+
+using token_key = std::pair<int64_t, int32_t>;   // sequence, position
+
+// One token's selections in the compared blocks, as one run made them.
+struct routed_token {
+    int32_t               token = -1;
+    std::vector<uint32_t> ids;       // [Σ k] of all compared blocks, in their order
+    std::vector<bool>     computed;  // [blocks]
+};
+
+struct compared_block {
+    block_layout layout;
+    size_t       first = 0;   // of its ids in routed_token::ids
+};
+
+// The blocks that both have in the same shape.
+std::vector<compared_block> common_blocks(const graph_layout & a, const graph_layout & b) {
+    std::vector<compared_block> common;
+    size_t                      first = 0;
+    for (const block_layout & x : a) {
+        for (const block_layout & y : b) {
+            if (x.layer == y.layer && x.block == y.block && x.n_expert == y.n_expert && x.n_expert_used == y.n_expert_used) {
+                common.push_back({x, first});
+                first += x.n_expert_used;
+            }
+        }
+    }
+    return common;
+}
+
+// One run as a stream of routed tokens.
+class run_stream {
+public:
+    run_stream(trace::trace_source & source, const std::vector<compared_block> & blocks) : source_(source), blocks_(blocks) {
+        source_.rewind();
+    }
+
+    // Reads one ubatch and hands each of its tokens to take(key, token). False at the end.
+    template <class Take>
+    bool read(Take && take) {
+        routed_ubatch u;
+        if (!source_.next(u)) {
+            return false;
+        }
+        n_read += u.n_tokens();
+        const std::vector<token_place> & places = tracker_.follow(u);
+        std::vector<routed_token>        tokens(u.n_tokens());
+        const size_t                     n_ids = blocks_.empty() ? 0 : blocks_.back().first + blocks_.back().layout.n_expert_used;
+        for (uint32_t t = 0; t < u.n_tokens(); ++t) {
+            tokens[t].token = u.token[t];
+            tokens[t].ids.resize(n_ids);
+            tokens[t].computed.resize(blocks_.size());
+        }
+        for (const block_rows & rows : u.blocks) {
+            add_rows(rows, tokens);
+        }
+        for (uint32_t t = 0; t < u.n_tokens(); ++t) {
+            if (places[t].sequence < 0) {
+                n_unplaced += 1;
+            } else {
+                take(token_key{places[t].sequence, u.pos[t]}, std::move(tokens[t]));
+            }
+        }
+        return true;
+    }
+
+    uint64_t n_read = 0, n_unplaced = 0;
+
+private:
+    void add_rows(const block_rows & rows, std::vector<routed_token> & tokens) const {
+        const auto it = std::find_if(blocks_.begin(), blocks_.end(), [&](const compared_block & b) {
+            return b.layout.layer == rows.layout->layer && b.layout.block == rows.layout->block;
+        });
+        if (it == blocks_.end()) {
+            return;
+        }
+        const uint32_t k = rows.layout->n_expert_used;
+        for (uint32_t r = 0; r < rows.n_rows; ++r) {
+            const int32_t t = rows.token_of(r);
+            if (t < 0 || static_cast<size_t>(t) >= tokens.size()) {
+                continue;
+            }
+            routed_token & to = tokens[static_cast<size_t>(t)];
+            to.computed[static_cast<size_t>(it - blocks_.begin())] = true;
+            for (uint32_t j = 0; j < k; ++j) {
+                to.ids[it->first + j] = rows.id(size_t{r} * k + j);
+            }
+        }
+    }
+
+    trace::trace_source &               source_;
+    const std::vector<compared_block> & blocks_;
+    sequence_tracker                    tracker_;
+};
+
+void compare_block(block_agreement & out, const uint32_t * a, const uint32_t * b) {
+    const uint32_t     k = out.layout.n_expert_used;
+    std::set<uint32_t> set_a(a, a + k), set_b(b, b + k);
+    size_t             shared = 0;
+    for (const uint32_t id : set_a) {
+        shared += set_b.count(id);
+        if (id < out.count_a.size()) {
+            out.count_a[id] += 1;
+        }
+    }
+    for (const uint32_t id : set_b) {
+        if (id < out.count_b.size()) {
+            out.count_b[id] += 1;
+        }
+    }
+    out.overlap.add(double(shared) / double(std::max(set_a.size(), set_b.size())));
+    out.same_set += set_a == set_b;
+    out.same_top += a[0] == b[0];
+}
+
+// Waits for partners, and compares tokens that meet theirs.
+class matcher {
+public:
+    matcher(const std::vector<compared_block> & blocks, agreement_result & result) : blocks_(blocks), result_(result) {
+        for (const compared_block & b : blocks) {
+            block_agreement agreement;
+            agreement.layout = b.layout;
+            agreement.count_a.resize(b.layout.n_expert);
+            agreement.count_b.resize(b.layout.n_expert);
+            agreement.overlap_by_chance = double(b.layout.n_expert_used) / double(b.layout.n_expert);
+            result_.blocks.push_back(std::move(agreement));
+        }
+    }
+
+    void take(size_t side, const token_key & key, routed_token && token) {
+        auto & others = waiting_[1 - side];
+        const auto it = others.find(key);
+        if (it == others.end()) {
+            waiting_[side].emplace(key, std::move(token));
+            return;
+        }
+        meet(key, side == 0 ? token : it->second, side == 0 ? it->second : token);
+        others.erase(it);
+    }
+    size_t n_waiting() const { return waiting_[0].size() + waiting_[1].size(); }
+
+private:
+    // Partners meet in the order of the slower run, which is that of positions within a sequence.
+    void meet(const token_key & key, const routed_token & a, const routed_token & b) {
+        if (differs_.count(key.first) != 0) {
+            result_.tokens_after += 1;
+            return;
+        }
+        result_.ids_unknown = result_.ids_unknown || a.token < 0 || b.token < 0;
+        if (a.token >= 0 && b.token >= 0 && a.token != b.token) {
+            result_.tokens_differ += 1;
+            differs_.insert(key.first);
+            return;
+        }
+        result_.tokens_matched += 1;
+        for (size_t i = 0; i < blocks_.size(); ++i) {
+            if (a.computed[i] && b.computed[i]) {
+                compare_block(result_.blocks[i], &a.ids[blocks_[i].first], &b.ids[blocks_[i].first]);
+            }
+        }
+    }
+
+    const std::vector<compared_block> & blocks_;
+    agreement_result &                  result_;
+    std::map<token_key, routed_token>   waiting_[2];
+    std::set<int64_t>                   differs_;   // sequences that have parted
+};
+
+}  // namespace
+
+double block_agreement::rank_correlation() const {
+    return analysis::rank_correlation(count_a, count_b);
+}
+
+double block_agreement::distance() const {
+    return jensen_shannon(count_a, count_b);
+}
+
+agreement_result measure_agreement(trace::trace_source & a, trace::trace_source & b, size_t max_waiting) {
+    agreement_result                  result;
+    const std::vector<compared_block> blocks = common_blocks(a.blocks(), b.blocks());
+    run_stream                        streams[2] = {{a, blocks}, {b, blocks}};
+    matcher                           match(blocks, result);
+    bool                              more[2] = {true, true};
+    while (more[0] || more[1]) {
+        const size_t side = !more[1] || (more[0] && streams[0].n_read <= streams[1].n_read) ? 0 : 1;
+        more[side] = streams[side].read([&](const token_key & key, routed_token && t) { match.take(side, key, std::move(t)); });
+        if (match.n_waiting() > max_waiting) {
+            throw error("the runs go through their sequences in different order: too many tokens wait for their partner")
+                .in(b.info().path)
+                .fix("record both with one sequence at a time");
+        }
+    }
+    result.tokens_unmatched = match.n_waiting() + streams[0].n_unplaced + streams[1].n_unplaced;
+    return result;
+}
+
+}  // namespace moescope::analysis

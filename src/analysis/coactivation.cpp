@@ -1,0 +1,166 @@
+#include "analysis/coactivation.hpp"
+
+#include <algorithm>
+#include <tuple>
+
+namespace moescope::analysis {
+
+namespace {
+
+bool same_block(const block_layout & a, const block_layout & b) {
+    return a.layer == b.layer && a.block == b.block;
+}
+
+pair_counts & find_pair(std::vector<pair_counts> & all, const block_layout & a, const block_layout & b, size_t hint) {
+    const auto matches = [&](const pair_counts & p) { return same_block(p.from, a) && same_block(p.to, b); };
+    if (hint < all.size() && matches(all[hint])) {
+        return all[hint];
+    }
+    const auto it = std::find_if(all.begin(), all.end(), matches);
+    if (it != all.end()) {
+        return *it;
+    }
+    pair_counts p;
+    p.from = a;
+    p.to   = b;
+    p.count_from.resize(a.n_expert);
+    p.count_to.resize(b.n_expert);
+    p.both.resize(size_t{a.n_expert} * b.n_expert);
+    all.push_back(std::move(p));
+    return all.back();
+}
+
+void sort_pairs(std::vector<pair_counts> & all) {
+    std::sort(all.begin(), all.end(), [](const pair_counts & a, const pair_counts & b) {
+        return std::pair(a.from.layer, a.from.block) < std::pair(b.from.layer, b.from.block);
+    });
+}
+
+// Whether rank j of a row names an expert of the layer that no earlier rank named (GroveMoE's second block repeats).
+bool counts(const block_rows & rows, size_t row, uint32_t j) {
+    const size_t   first = row * rows.layout->n_expert_used;
+    const uint32_t id    = rows.id(first + j);
+    for (uint32_t i = 0; i < j && rows.layout->has(block_layout::ids_repeat); ++i) {
+        if (rows.id(first + i) == id) {
+            return false;
+        }
+    }
+    return id < rows.layout->n_expert;
+}
+
+}  // namespace
+
+double pair_counts::conditional(uint32_t a, uint32_t b) const {
+    return count_from[a] ? double(n_both(a, b)) / double(count_from[a]) : unknown;
+}
+
+double pair_counts::lift(uint32_t a, uint32_t b) const {
+    return count_to[b] ? conditional(a, b) * double(rows) / double(count_to[b]) : unknown;
+}
+
+interval pair_counts::lift_interval(uint32_t a, uint32_t b) const {
+    const interval share = wilson(n_both(a, b), count_from[a]);
+    const double   scale = count_to[b] ? double(rows) / double(count_to[b]) : unknown;
+    return {share.low * scale, share.high * scale};
+}
+
+double pair_counts::lift_by_chance() const {
+    if (!within()) {
+        return 1;
+    }
+    const double k = from.n_expert_used, n = from.n_expert;
+    return n > 1 ? n * (k - 1) / (k * (n - 1)) : unknown;
+}
+
+std::vector<expert_pair> top_pairs(const pair_counts & p, size_t n) {
+    std::vector<expert_pair> all;
+    for (uint32_t a = 0; a < p.from.n_expert; ++a) {
+        for (uint32_t b = p.within() ? a + 1 : 0; b < p.to.n_expert; ++b) {
+            if (p.n_both(a, b) > 0) {
+                // Within a block either may stand for the condition; the rarer one gives the more cautious interval.
+                const bool swap = p.within() && p.count_from[b] < p.count_from[a];
+                all.push_back({a, b, p.lift(a, b), swap ? p.lift_interval(b, a) : p.lift_interval(a, b)});
+            }
+        }
+    }
+    n = std::min(n, all.size());
+    std::partial_sort(all.begin(), all.begin() + static_cast<long>(n), all.end(), [](auto & x, auto & y) {
+        return std::tuple(-x.range.low, x.a, x.b) < std::tuple(-y.range.low, y.a, y.b);
+    });
+    all.resize(n);
+    return all;
+}
+
+void coactivation::ubatch(const routed_ubatch & u) {
+    for (size_t i = 0; i < u.blocks.size(); ++i) {
+        add_within(find_pair(within_, *u.blocks[i].layout, *u.blocks[i].layout, i), u.blocks[i]);
+        if (i > 0) {
+            add_between(find_pair(between_, *u.blocks[i - 1].layout, *u.blocks[i].layout, i - 1), u, u.blocks[i - 1],
+                        u.blocks[i]);
+        }
+    }
+}
+
+void coactivation::add_within(pair_counts & p, const block_rows & rows) {
+    const uint32_t k = p.from.n_expert_used, n = p.from.n_expert;
+    p.rows += rows.n_rows;
+    for (size_t r = 0; r < rows.n_rows; ++r) {
+        for (uint32_t i = 0; i < k; ++i) {
+            if (!counts(rows, r, i)) {
+                continue;
+            }
+            const uint32_t a = rows.id(r * k + i);
+            p.count_from[a] += 1;
+            p.count_to[a] += 1;
+            for (uint32_t j = 0; j < i; ++j) {
+                if (counts(rows, r, j)) {
+                    const uint32_t b = rows.id(r * k + j);
+                    p.both[size_t{a} * n + b] += 1;
+                    p.both[size_t{b} * n + a] += 1;
+                }
+            }
+        }
+    }
+}
+
+void coactivation::add_between(pair_counts & p, const routed_ubatch & u, const block_rows & a, const block_rows & b) {
+    row_of_token_.assign(u.n_tokens(), -1);
+    for (uint32_t r = 0; r < a.n_rows; ++r) {
+        if (const int32_t t = a.token_of(r); t >= 0) {
+            row_of_token_[static_cast<size_t>(t)] = r;
+        }
+    }
+    for (uint32_t r = 0; r < b.n_rows; ++r) {
+        const int32_t t = b.token_of(r);
+        const int64_t s = t >= 0 ? row_of_token_[static_cast<size_t>(t)] : -1;
+        if (s < 0) {
+            continue;
+        }
+        const auto row = static_cast<size_t>(s);
+        p.rows += 1;
+        for (uint32_t j = 0; j < p.to.n_expert_used; ++j) {
+            p.count_to[counts(b, r, j) ? b.id(size_t{r} * p.to.n_expert_used + j) : 0] += counts(b, r, j);
+        }
+        for (uint32_t i = 0; i < p.from.n_expert_used; ++i) {
+            if (!counts(a, row, i)) {
+                continue;
+            }
+            const uint32_t from = a.id(row * p.from.n_expert_used + i);
+            p.count_from[from] += 1;
+            for (uint32_t j = 0; j < p.to.n_expert_used; ++j) {
+                if (counts(b, r, j)) {
+                    p.both[size_t{from} * p.to.n_expert + b.id(size_t{r} * p.to.n_expert_used + j)] += 1;
+                }
+            }
+        }
+    }
+}
+
+coactivation_result coactivation::result() const {
+    coactivation_result r{within_, between_};
+    sort_pairs(r.within);
+    sort_pairs(r.between);
+    return r;
+}
+
+}  // namespace moescope::analysis

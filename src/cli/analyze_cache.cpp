@@ -1,0 +1,177 @@
+// moescope analyze cache: how many expert reads a cache would hold, under which policy.
+
+#include <algorithm>
+
+#include <fmt/format.h>
+
+#include "analysis/cache.hpp"
+#include "analysis/model_sizes.hpp"
+#include "cli/analyze.hpp"
+#include "core/error.hpp"
+
+namespace moescope::cli {
+
+namespace {
+
+using namespace analysis;
+
+constexpr uint64_t optimum_memory = 256u << 20;   // bytes; above, Belady's optimum must be asked for
+
+uint32_t most_experts(const cache_counts & c) {
+    uint32_t most = 0;
+    for (size_t b = 0; b < c.blocks().size(); ++b) {
+        most = std::max(most, c.blocks()[b].layout.n_expert);
+    }
+    return most;
+}
+
+// Slots per layer that a budget of bytes holds.
+uint32_t slots_of_bytes(const cache_options & o, const cache_counts & c, const expert_sizes & sizes) {
+    uint64_t one_each = 0;
+    for (size_t b = 0; b < c.blocks().size(); ++b) {
+        one_each += sizes.of(c.blocks()[b].layout);
+    }
+    if (one_each == 0) {
+        throw error("the model has no experts in the layers of this trace").in(o.model).fix("give the model that ran");
+    }
+    return static_cast<uint32_t>(std::min<uint64_t>(parse_bytes(o.bytes, "--bytes") / one_each, most_experts(c)));
+}
+
+std::vector<uint32_t> slots_to_try(const cache_options & o, const cache_counts & c, const expert_sizes & sizes) {
+    if (!o.bytes.empty()) {
+        return {slots_of_bytes(o, c, sizes)};
+    }
+    if (!o.slots.empty()) {
+        return o.slots;
+    }
+    const uint32_t        n = most_experts(c);
+    std::vector<uint32_t> slots;
+    for (const uint32_t eighths : {1u, 2u, 4u, 6u}) {
+        slots.push_back(std::max(1u, n * eighths / 8));
+    }
+    slots.erase(std::unique(slots.begin(), slots.end()), slots.end());
+    return slots;
+}
+
+table scores_table(const cache_result & r, uint32_t n_expert, double bandwidth) {
+    table t{"policies", "Share of the reads that hit, without the first read of each slice (cold); random is what chance evicts",
+            {{"slots", "slots/layer", shown::integer}, {"policy", "policy"}, {"hit_rate", "hits", shown::percent},
+             {"hit_rate_low", "from", shown::percent}, {"hit_rate_high", "to (95 %)", shown::percent},
+             {"slots_share", "slots/E", shown::percent}, {"accesses", "reads", shown::integer},
+             {"cold", "cold", shown::integer}, {"cold_hits", "", shown::integer}},
+            {}};
+    const bool sizes = r.mean_slice_bytes > 0;
+    t.columns.push_back({"bytes_per_token", sizes ? "missed/token" : "", shown::bytes});
+    t.columns.push_back({"tokens_per_second_ceiling", sizes && bandwidth > 0 ? "tokens/s at most" : "", shown::real});
+    for (const cache_score & s : r.scores) {
+        const interval i         = s.hit_rate_interval();
+        const double   per_token = sizes && r.tokens > 0 ? s.bytes_missed / double(r.tokens) : unknown;
+        t.rows.push_back({whole(s.slots), std::string(to_string(s.policy)), s.hit_rate(), i.low, i.high,
+                          r.chance(std::min(s.slots, n_expert), n_expert), whole(s.accesses), whole(s.cold), whole(s.cold_hits),
+                          per_token, bandwidth > 0 && per_token > 0 ? bandwidth / per_token : unknown});
+    }
+    return t;
+}
+
+// The best of the policies that could be built, against the second best, over the same sequences.
+void add_winner(answer & a, const cache_result & r, uint32_t slots) {
+    std::vector<const cache_score *> order;
+    const cache_score *              best_possible = nullptr;
+    for (const cache_score & s : r.scores) {
+        if (s.slots == slots && s.policy != cache_policy::optimum) {
+            order.push_back(&s);
+        } else if (s.slots == slots) {
+            best_possible = &s;
+        }
+    }
+    std::stable_sort(order.begin(), order.end(), [](auto * x, auto * y) { return x->hits > y->hits; });
+    if (std::isnan(order[0]->hit_rate())) {
+        a.headline.push_back("Every read is the first of its slice: the trace is too short to say what a cache holds.");
+        return;
+    }
+    std::vector<double> gain;
+    for (size_t u = 0; u < order[0]->unit_hits.size(); ++u) {
+        gain.push_back(order[0]->unit_hits[u] - order[1]->unit_hits[u]);
+    }
+    const interval range = bootstrap_ratio(gain, order[0]->unit_warm);
+    const bool     sure  = range.low > 0;
+    a.headline.push_back(fmt::format(
+        "With {} slots per layer {} holds {:.1f} % of the reads{}; {} {} by {:.2f} points ({}).", slots, to_string(order[0]->policy),
+        100 * order[0]->hit_rate(), best_possible ? fmt::format(" (Belady's optimum: {:.1f} %)", 100 * best_possible->hit_rate()) : "",
+        sure ? "it beats" : "it is not surely better than", to_string(order[1]->policy),
+        100 * (order[0]->hit_rate() - order[1]->hit_rate()),
+        std::isnan(range.low) ? "too few sequences for an interval"
+                              : fmt::format("95 %: {:.2f} to {:.2f}", 100 * range.low, 100 * range.high)));
+    a.figures.push_back({"winner", std::string(to_string(order[0]->policy))});
+    a.figures.push_back({"winner_slots", whole(slots)});
+    a.figures.push_back({"winner_is_sure", int64_t{sure}});
+}
+
+void add_notes(answer & a, const cache_result & r, const analyze_options & o, const cache_options & c) {
+    a.notes.push_back(fmt::format("{} ubatches with {} tokens ({}); a read is one ubatch that needs a slice", with_commas(r.ubatches),
+                                  with_commas(r.tokens),
+                                  o.phase == "decode" ? "decoded tokens alone" : o.phase.empty() ? "all" : "prefilled tokens alone"));
+    a.notes.push_back(r.units_are_sequences ? fmt::format("intervals are over {} sequences", with_commas(r.units))
+                                            : "one sequence: intervals are over stretches of 64 ubatches, and too narrow where "
+                                              "these depend on each other");
+    a.notes.push_back("each half of the trace starts with an empty cache; static holds what the other half used most");
+    if (!c.bandwidth.empty() && r.mean_slice_bytes > 0) {
+        a.notes.push_back("tokens/s at most: the bandwidth over the bytes of missed experts; everything else comes on top");
+    }
+    if (!c.bandwidth.empty() && r.mean_slice_bytes == 0) {
+        a.notes.push_back("--bandwidth says nothing without the sizes of --model");
+    }
+}
+
+}  // namespace
+
+answer answer_cache(const analyze_options & options, const cache_options & c) {
+    analyze_options o      = options;
+    const auto      source = trace::open_source(o.traces.front());
+    require_rows(*source);
+    if (!c.bytes.empty() && c.model.empty()) {
+        throw usage_error("--bytes needs --model, which says how large an expert is");
+    }
+    answer a;
+    a.kind  = "cache";
+    a.notes = source_notes(*source);
+    // The question is about decoding; a trace without any is answered for what it has.
+    cache_counts first;
+    if (o.phase.empty() && !c.all) {
+        o.phase = "decode";
+    }
+    feed(*source, o, {&first});
+    if (first.ubatches() == 0 && options.phase.empty() && o.phase == "decode") {
+        o.phase.clear();
+        feed(*source, o, {&first});
+    }
+    if (first.ubatches() == 0) {
+        a.headline.push_back("The trace is empty: no expert was selected.");
+        return a;
+    }
+    cache_counts second(first.ubatches() / 2);
+    feed(*source, o, {&second});
+    cache_plan plan;
+    plan.global = c.global;
+    if (!c.model.empty()) {
+        plan.sizes = read_expert_sizes(c.model);
+    }
+    plan.slots   = slots_to_try(c, second, plan.sizes);
+    plan.optimum = c.belady || cache::optimum_bytes(second.accesses()) <= optimum_memory;
+    cache simulated(plan, second);
+    feed(*source, o, {&simulated});
+    const cache_result r         = simulated.result();
+    const double       bandwidth = c.bandwidth.empty() ? 0 : double(parse_bytes(c.bandwidth, "--bandwidth"));
+    a.figures = {{"tokens", whole(r.tokens)}, {"ubatches", whole(r.ubatches)}, {"slices", whole(r.n_slices)},
+                 {"mean_slice_bytes", r.mean_slice_bytes}, {"global", int64_t{c.global}}};
+    add_winner(a, r, plan.slots[plan.slots.size() / 2]);
+    a.tables.push_back(scores_table(r, most_experts(second), bandwidth));
+    add_notes(a, r, o, c);
+    if (!plan.optimum) {
+        a.notes.push_back(fmt::format("Belady's optimum was left out: it needs {} of memory here; --belady asks for it",
+                                      human_bytes(cache::optimum_bytes(second.accesses()))));
+    }
+    return a;
+}
+
+}  // namespace moescope::cli

@@ -1,0 +1,182 @@
+// Cache simulation: policies on sequences worked by hand, and what must hold for any routing.
+
+#include <algorithm>
+#include <set>
+
+#include <gtest/gtest.h>
+
+#include "../support/routing_builder.hpp"
+#include "analysis/cache.hpp"
+#include "analysis/random.hpp"
+
+namespace {
+
+using namespace moescope;
+using namespace moescope::analysis;
+using moescope::testing::block_of;
+using moescope::testing::routing_builder;
+
+std::vector<int> hits_of(cache_pool & pool, const std::vector<uint32_t> & accesses) {
+    std::vector<int> hits;
+    for (const uint32_t a : accesses) {
+        hits.push_back(pool.access(a));
+    }
+    return hits;
+}
+
+TEST(CachePolicy, LruForgetsTheLeastRecentlyUsed) {
+    EXPECT_EQ(hits_of(*make_lru(2), {1, 2, 1, 3, 2, 1}), (std::vector<int>{0, 0, 1, 0, 0, 0}));
+}
+
+TEST(CachePolicy, LfuForgetsTheLeastFrequentlyUsed) {
+    // 3 replaces 2 (used once, 1 twice), 2 replaces 3.
+    EXPECT_EQ(hits_of(*make_lfu(2), {1, 2, 1, 3, 1, 2}), (std::vector<int>{0, 0, 1, 0, 1, 0}));
+}
+
+TEST(CachePolicy, FixedHoldsTheMostCountedForGood) {
+    EXPECT_EQ(hits_of(*make_fixed(2, {5, 1, 7}), {0, 1, 2, 1}), (std::vector<int>{1, 0, 1, 0}));
+}
+
+// Every policy with bypass, by trying all of them: the most hits that any way of keeping slices can have.
+int best_by_search(const std::vector<uint32_t> & a, size_t at, std::set<uint32_t> held, size_t n_slot) {
+    if (at == a.size()) {
+        return 0;
+    }
+    if (held.count(a[at])) {
+        return 1 + best_by_search(a, at + 1, held, n_slot);
+    }
+    int best = best_by_search(a, at + 1, held, n_slot);   // pass by
+    if (held.size() < n_slot) {
+        held.insert(a[at]);
+        return std::max(best, best_by_search(a, at + 1, held, n_slot));
+    }
+    for (const uint32_t victim : std::set<uint32_t>(held)) {
+        std::set<uint32_t> other = held;
+        other.erase(victim);
+        other.insert(a[at]);
+        best = std::max(best, best_by_search(a, at + 1, other, n_slot));
+    }
+    return best;
+}
+
+TEST(CachePolicy, OptimumEqualsExhaustiveSearch) {
+    random_stream random(3);
+    for (int round = 0; round < 60; ++round) {
+        std::vector<uint32_t> a(9);
+        for (uint32_t & x : a) {
+            x = random.below(4);
+        }
+        for (const uint32_t slots : {0u, 1u, 2u, 3u}) {
+            const auto hits = simulate_optimum(a, 4, slots);
+            EXPECT_EQ(std::count(hits.begin(), hits.end(), 1), best_by_search(a, 0, {}, slots)) << round << " " << slots;
+        }
+    }
+}
+
+cache_result simulate(const routing_builder & t, cache_plan plan) {
+    cache_counts first;
+    t.feed(first);
+    cache_counts second(first.ubatches() / 2);
+    t.feed(second);
+    cache simulated(plan, second);
+    t.feed(simulated);
+    return simulated.result();
+}
+
+const cache_score & score_of(const cache_result & r, cache_policy p, uint32_t slots) {
+    return *std::find_if(r.scores.begin(), r.scores.end(), [&](auto & s) { return s.policy == p && s.slots == slots; });
+}
+
+routing_builder skewed(uint32_t n_sequences, uint32_t n_tokens) {
+    routing_builder t({block_of(0, 16, 2), block_of(1, 8, 3)});
+    random_stream   random(11);
+    const auto      draw = [&](uint32_t n, uint32_t k) {
+        std::vector<uint32_t> ids;
+        while (ids.size() < k) {
+            const uint32_t e = std::min(random.below(n), random.below(n));
+            if (std::find(ids.begin(), ids.end(), e) == ids.end()) {
+                ids.push_back(e);
+            }
+        }
+        return moescope::testing::row{ids};
+    };
+    for (uint32_t s = 0; s < n_sequences; ++s) {
+        for (uint32_t i = 0; i < n_tokens; ++i) {
+            t.token(0, int32_t(i), {draw(16, 2), draw(8, 3)});
+        }
+    }
+    return t;
+}
+
+TEST(Cache, NoPolicyBeatsTheOptimum) {
+    const routing_builder t = skewed(6, 50);
+    for (const bool global : {false, true}) {
+        cache_plan plan;
+        plan.slots  = {1, 3, 5, 7};
+        plan.global = global;
+        const cache_result r = simulate(t, plan);
+        for (const uint32_t slots : plan.slots) {
+            const cache_score & best = score_of(r, cache_policy::optimum, slots);
+            for (const auto policy : {cache_policy::lru, cache_policy::lfu, cache_policy::fixed, cache_policy::random}) {
+                const cache_score & s = score_of(r, policy, slots);
+                EXPECT_LE(s.hits, best.hits) << to_string(policy) << " " << slots;
+                EXPECT_EQ(s.accesses, best.accesses);
+                EXPECT_EQ(s.cold, best.cold);
+            }
+            EXPECT_EQ(best.cold_hits, 0u);
+        }
+    }
+}
+
+TEST(Cache, LruWithASlotForEachExpertMissesOnlyCold) {
+    cache_plan plan;
+    plan.slots           = {16};
+    const cache_result r = simulate(skewed(2, 40), plan);
+    for (const auto policy : {cache_policy::lru, cache_policy::lfu, cache_policy::random, cache_policy::optimum}) {
+        EXPECT_EQ(score_of(r, policy, 16).hit_rate(), 1) << to_string(policy);
+    }
+    EXPECT_EQ(score_of(r, cache_policy::lru, 16).accesses, 80u * 5);
+}
+
+TEST(Cache, CountsAnUbatchOnceForAllItsRows) {
+    routing_builder t({block_of(0, 8, 1)});
+    t.ubatch({{-1, 0, 0, phase::prefill, {{{3}}}}, {-1, 1, 0, phase::prefill, {{{3}}}}, {-1, 2, 0, phase::prefill, {{{5}}}}});
+    t.ubatch({{-1, 3, 0, phase::decode, {{{3}}}}});
+    cache_plan plan;
+    plan.slots = {8};
+    plan.sizes.blocks = {{0, 0, 100}};
+    const cache_result r = simulate(t, plan);
+    const cache_score & s = score_of(r, cache_policy::lru, 8);
+    EXPECT_EQ(s.accesses, 3u);       // {3, 5}, then {3} in the other half, which starts empty
+    EXPECT_EQ(s.cold, 3u);
+    EXPECT_EQ(s.bytes_missed, 300);
+    EXPECT_EQ(r.tokens, 4u);
+}
+
+TEST(Cache, StaticIsMeasuredOnTheHalfItWasNotFittedTo) {
+    // First half uses expert 1 alone, second half expert 2 alone: what was fitted is never there.
+    routing_builder t({block_of(0, 4, 1)});
+    for (int i = 0; i < 10; ++i) {
+        t.token(0, i, {{{i < 5 ? 1u : 2u}}});
+    }
+    cache_plan plan;
+    plan.slots           = {1};
+    const cache_result r = simulate(t, plan);
+    EXPECT_EQ(score_of(r, cache_policy::fixed, 1).hits, 0u);
+    EXPECT_EQ(score_of(r, cache_policy::lru, 1).hits, 8u);   // all but the two cold ones
+}
+
+TEST(Cache, IntervalSpansTheRateOverSequences) {
+    cache_plan plan;
+    plan.slots           = {4};
+    const cache_result r = simulate(skewed(12, 30), plan);
+    EXPECT_TRUE(r.units_are_sequences);
+    EXPECT_EQ(r.units, 12u);
+    const cache_score & s = score_of(r, cache_policy::lru, 4);
+    const interval      i = s.hit_rate_interval();
+    EXPECT_LT(i.low, s.hit_rate());
+    EXPECT_GT(i.high, s.hit_rate());
+    EXPECT_LT(i.high - i.low, 0.2);
+}
+
+}  // namespace

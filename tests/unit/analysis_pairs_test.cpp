@@ -1,0 +1,224 @@
+// Co-activation, temporal and gate drift: hand-worked cases and properties.
+
+#include <cmath>
+
+#include <gtest/gtest.h>
+
+#include "../support/routing_builder.hpp"
+#include "analysis/coactivation.hpp"
+#include "analysis/gate_drift.hpp"
+#include "analysis/random.hpp"
+#include "analysis/temporal.hpp"
+
+namespace {
+
+using namespace moescope;
+using namespace moescope::analysis;
+using moescope::testing::block_of;
+using moescope::testing::routing_builder;
+
+double value(const drift_values & v, drift_measure m) {
+    return v[static_cast<size_t>(m)];
+}
+
+// ---- gate drift ----------------------------------------------------------------------------------------------------
+
+TEST(GateDrift, OfVectorsWorkedByHand) {
+    const float  a[] = {3, 4}, b[] = {4, 3};
+    const auto   v = measure_drift(a, b, 2);
+    EXPECT_NEAR(value(v, drift_measure::cosine), 24.0 / 25, 1e-12);
+    EXPECT_NEAR(value(v, drift_measure::cosine_distance), 1.0 / 25, 1e-12);
+    EXPECT_NEAR(value(v, drift_measure::euclidean), std::sqrt(2.0), 1e-12);
+    EXPECT_NEAR(value(v, drift_measure::l2_normalised), std::sqrt(2.0) / 5, 1e-12);
+    EXPECT_NEAR(value(v, drift_measure::pearson), -1, 1e-12);
+    EXPECT_NEAR(value(v, drift_measure::mean_abs), 1, 1e-12);
+}
+
+TEST(GateDrift, OfIdenticalInputsIsZero) {
+    const float a[] = {0.3f, -1.7f, 2.9f, 1e-3f};
+    const auto  v   = measure_drift(a, a, 4);
+    EXPECT_NEAR(value(v, drift_measure::cosine), 1, 1e-15);
+    EXPECT_EQ(value(v, drift_measure::euclidean), 0);
+    EXPECT_EQ(value(v, drift_measure::l2_normalised), 0);
+    EXPECT_EQ(value(v, drift_measure::mean_abs), 0);
+    EXPECT_NEAR(value(v, drift_measure::pearson), 1, 1e-15);
+}
+
+TEST(GateDrift, OfAZeroVectorHasNoDirection) {
+    const float a[] = {0, 0}, b[] = {1, 1};
+    const auto  v = measure_drift(a, b, 2);
+    EXPECT_TRUE(std::isnan(value(v, drift_measure::cosine)) && std::isnan(value(v, drift_measure::pearson)));
+    EXPECT_NEAR(value(v, drift_measure::euclidean), std::sqrt(2.0), 1e-12);
+}
+
+TEST(GateDrift, TakesDecodedTokensAndMatchesRowsByToken) {
+    const capture_set columns = capture::ids | capture::gate_input;
+    routing_builder   t({block_of(2, 4, 1, columns, 2), block_of(5, 4, 1, columns, 2), block_of(6, 4, 1, columns, 2)});
+    const auto        at = [](float x, float y) { return moescope::testing::row{{0}, {}, {}, {x, y}}; };
+    // The last block computes only the second token.
+    t.ubatch({{1, 0, 0, phase::prefill, {at(1, 0), at(0, 1), {}}}, {2, 1, 0, phase::prefill, {at(1, 0), at(1, 0), at(0, 2)}}});
+    t.token(0, 2, {at(1, 0), at(1, 1), at(1, 1)}, phase::decode, 3);
+    gate_drift decoded, all(true);
+    t.feed(decoded);
+    t.feed(all);
+    const gate_drift_result d = decoded.result(), e = all.result();
+    ASSERT_EQ(d.pairs.size(), 2u);
+    EXPECT_EQ(d.pairs[0].from_layer, 2);
+    EXPECT_EQ(d.pairs[1].to_layer, 6);
+    ASSERT_EQ(d.steps.size(), 1u);
+    EXPECT_EQ(d.steps[0].pos, 2);
+    EXPECT_NEAR(d.pairs[0].values[0][0], std::sqrt(0.5), 1e-7);
+    EXPECT_NEAR(value(d.steps[0].mean, drift_measure::cosine), (std::sqrt(0.5) + 1) / 2, 1e-7);
+    ASSERT_EQ(e.pairs[1].values[0].size(), 2u);   // token 0 has no partner in the last block
+    EXPECT_NEAR(e.pairs[1].values[0][0], 0, 1e-7);   // (1, 0) against (0, 2): token 1 with token 1
+}
+
+TEST(GateDrift, SummaryHasTheMedianOfEvenAndOddNumbers) {
+    EXPECT_EQ(summarise({3, 1, 2}).median, 2);
+    EXPECT_EQ(summarise({4, 1, 3, 2}).median, 2.5);
+    const drift_summary s = summarise({1, NAN, 3});
+    EXPECT_EQ(s.n, 2u);
+    EXPECT_EQ(s.mean, 2);
+    EXPECT_NEAR(s.sd, std::sqrt(2.0), 1e-12);
+    EXPECT_TRUE(std::isnan(summarise({}).median));
+}
+
+// ---- co-activation -------------------------------------------------------------------------------------------------
+
+TEST(Coactivation, CountsAllPairsOfARowNotNeighboursAlone) {
+    routing_builder t({block_of(0, 4, 3)});
+    t.token(0, 0, {{{0, 1, 2}}}).token(0, 1, {{{2, 3, 0}}});
+    coactivation c;
+    t.feed(c);
+    const auto r = c.result();
+    ASSERT_EQ(r.within.size(), 1u);
+    const pair_counts & p = r.within[0];
+    EXPECT_EQ(p.n_both(0, 2), 2u);   // ranks 0 and 2, then 2 and 0
+    EXPECT_EQ(p.n_both(2, 0), 2u);
+    EXPECT_EQ(p.n_both(0, 1), 1u);
+    EXPECT_EQ(p.n_both(1, 3), 0u);
+    EXPECT_NEAR(p.conditional(0, 1), 0.5, 1e-12);
+    EXPECT_NEAR(p.conditional(1, 0), 1.0, 1e-12);
+    EXPECT_NEAR(p.lift(1, 3), 0, 1e-12);
+    EXPECT_NEAR(p.lift(0, 1), 0.5 / 0.5, 1e-12);
+    EXPECT_TRUE(r.between.empty());
+    // Σ over b ≠ a of N(a, b) = (k − 1) N(a)
+    for (uint32_t a = 0; a < 4; ++a) {
+        uint64_t sum = 0;
+        for (uint32_t b = 0; b < 4; ++b) {
+            sum += p.n_both(a, b);
+        }
+        EXPECT_EQ(sum, 2 * p.count_from[a]);
+    }
+}
+
+TEST(Coactivation, OfIndependentRoutersIsOneBetweenAndTheFormulaWithin) {
+    const uint32_t  n = 8, k = 2;
+    routing_builder t({block_of(0, n, k), block_of(1, n, k)});
+    random_stream   random(7);
+    const auto      draw = [&] {
+        const uint32_t a = random.below(n), b = (a + 1 + random.below(n - 1)) % n;
+        return moescope::testing::row{{a, b}};
+    };
+    for (int i = 0; i < 4000; ++i) {
+        t.token(0, i, {draw(), draw()});
+    }
+    coactivation c;
+    t.feed(c);
+    const auto r = c.result();
+    int        outside = 0, pairs = 0;
+    for (const pair_counts * p : {&r.within[0], &r.between[0]}) {
+        const double expected = p->lift_by_chance();
+        EXPECT_NEAR(expected, p->within() ? 8.0 * 1 / (2 * 7) : 1.0, 1e-12);
+        double mean = 0;
+        int    here = 0;
+        for (uint32_t a = 0; a < n; ++a) {
+            for (uint32_t b = 0; b < n; ++b) {
+                if (p->within() && a == b) {
+                    continue;
+                }
+                const interval i = p->lift_interval(a, b);
+                outside += expected < i.low || expected > i.high;
+                mean += p->lift(a, b);
+                here += 1;
+            }
+        }
+        EXPECT_NEAR(mean / here, expected, 0.03);
+        pairs += here;
+    }
+    EXPECT_LT(outside, pairs / 6);   // 5 % are expected; the intervals of one row of pairs depend on each other
+}
+
+TEST(Coactivation, FindsThePlantedPairFirst) {
+    routing_builder t({block_of(0, 16, 2)});
+    for (int i = 0; i < 200; ++i) {
+        const auto e = static_cast<uint32_t>(i % 7);
+        t.token(0, i, {{i % 5 == 0 ? std::vector<uint32_t>{11, 13} : std::vector<uint32_t>{e, (e + 3) % 7}}});
+    }
+    coactivation c;
+    t.feed(c);
+    const auto top = top_pairs(c.result().within[0], 3);
+    ASSERT_EQ(top.size(), 3u);
+    EXPECT_EQ(top[0].a, 11u);
+    EXPECT_EQ(top[0].b, 13u);
+    EXPECT_NEAR(top[0].lift, 5, 1e-12);   // always together, in a fifth of the rows
+}
+
+// ---- temporal ------------------------------------------------------------------------------------------------------
+
+TEST(Temporal, OverlapsNeighboursOfASequenceAndNotOfABatch) {
+    routing_builder t({block_of(0, 8, 2)});
+    // Two sequences interleaved in one batch; each keeps its experts.
+    t.ubatch({{-1, 0, 0, phase::prefill, {{{0, 1}}}}, {-1, 0, 1, phase::prefill, {{{4, 5}}}}});
+    t.ubatch({{-1, 1, 0, phase::decode, {{{1, 0}}}}, {-1, 1, 1, phase::decode, {{{4, 6}}}}});
+    temporal x;
+    t.feed(x);
+    const temporal_result r = x.result();
+    EXPECT_EQ(r.sequences, 2u);
+    EXPECT_EQ(r.blocks[0].overlap[0].n(), 2u);
+    EXPECT_NEAR(r.blocks[0].overlap[0].mean(), (1 + 0.5) / 2, 1e-12);
+    EXPECT_EQ(r.blocks[0].reuse[0], 3u);                      // 0, 1 and 4 again after one token
+    EXPECT_EQ(r.blocks[0].reuse[n_reuse_classes - 1], 5u);    // first uses
+    EXPECT_NEAR(r.blocks[0].overlap_by_chance, 0.25, 1e-12);
+}
+
+TEST(Temporal, ANewSequenceUnderTheSameIdHasNoNeighbourBefore) {
+    routing_builder t({block_of(0, 4, 1)});
+    t.token(0, 0, {{{1}}}).token(0, 1, {{{1}}}).token(0, 0, {{{1}}}).token(0, 5, {{{1}}});   // cleared; then a gap
+    temporal x;
+    t.feed(x);
+    EXPECT_EQ(x.result().blocks[0].overlap[0].n(), 1u);
+    EXPECT_EQ(x.result().sequences, 2u);
+}
+
+TEST(Temporal, FindsAPeriodAtItsLag) {
+    routing_builder t({block_of(0, 8, 2)});
+    for (uint32_t i = 0; i < 400; ++i) {
+        t.token(0, int32_t(i), {{{i % 4, 4 + i % 4}}});
+    }
+    temporal x;
+    t.feed(x);
+    const block_temporal b = x.result().blocks[0];
+    EXPECT_EQ(b.overlap[0].mean(), 0);       // lag 1
+    EXPECT_EQ(b.overlap[2].mean(), 1);       // lag 4
+    EXPECT_EQ(b.overlap[7].mean(), 1);       // lag 128, the whole ring
+    EXPECT_EQ(b.overlap[7].n(), 400u - 128);
+    EXPECT_EQ(b.reuse[2], 2u * 396);         // distance 4 is in the class 3 to 4
+    EXPECT_NEAR(b.overlap_by_popularity, 0.25, 1e-12);   // 8 experts at frequency 1/4: 8 / 16 / 2
+    double sum = 0;
+    for (const double share : b.reuse_by_chance) {
+        sum += share;
+    }
+    EXPECT_NEAR(sum, 1, 1e-12);
+}
+
+TEST(Temporal, LeavesOutRowsOfUnknownPlace) {
+    routing_builder t({block_of(0, 4, 1)});
+    t.token(-1, -1, {{{1}}}).token(-1, -1, {{{1}}});
+    temporal x;
+    t.feed(x);
+    EXPECT_EQ(x.result().rows_unknown, 2u);
+    EXPECT_EQ(x.result().blocks[0].overlap[0].n(), 0u);
+}
+
+}  // namespace

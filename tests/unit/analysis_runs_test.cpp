@@ -1,0 +1,235 @@
+// Agreement of runs, specialization and vocabulary: hand-worked cases and properties.
+
+#include <cmath>
+#include <cstdio>
+#include <memory>
+
+#include <gtest/gtest.h>
+#include <unistd.h>
+
+#include "../support/routing_builder.hpp"
+#include "analysis/agreement.hpp"
+#include "analysis/distance.hpp"
+#include "analysis/random.hpp"
+#include "analysis/specialization.hpp"
+#include "analysis/vocabulary.hpp"
+#include "core/error.hpp"
+#include "trace/writer.hpp"
+
+namespace {
+
+using namespace moescope;
+using namespace moescope::analysis;
+using moescope::testing::block_of;
+using moescope::testing::routing_builder;
+
+// A trace on disk, gone at the end of its scope.
+class trace_on_disk {
+public:
+    explicit trace_on_disk(const routing_builder & t) : path_(::testing::TempDir() + "runs_test_" + std::to_string(::getpid()) + "_" + std::to_string(n_++)) {
+        trace::writer_options options;
+        options.existing = trace::existing_file::replace;
+        trace::trace_writer writer(path_, {}, options);
+        t.feed(writer);
+        writer.finish({});
+    }
+    ~trace_on_disk() { std::remove(path_.c_str()); }
+    std::unique_ptr<trace::trace_source> open() const { return trace::open_source(path_); }
+
+private:
+    static int  n_;
+    std::string path_;
+};
+int trace_on_disk::n_ = 0;
+
+// ---- distances -----------------------------------------------------------------------------------------------------
+
+TEST(Distance, JensenShannonAtItsEndsAndByHand) {
+    EXPECT_EQ(jensen_shannon({1, 2, 3}, {2, 4, 6}), 0);
+    EXPECT_NEAR(jensen_shannon({1, 0}, {0, 5}), 1, 1e-12);
+    // p = (1, 0), q = (1/2, 1/2), m = (3/4, 1/4): 1/2 lg 4/3 + 1/2 (1/2 lg 2/3 + 1/2 lg 2)
+    const double by_hand = 0.5 * std::log2(4.0 / 3) + 0.25 * std::log2(2.0 / 3) + 0.25;
+    EXPECT_NEAR(jensen_shannon({3, 0}, {1, 1}), std::sqrt(by_hand), 1e-12);
+    EXPECT_TRUE(std::isnan(jensen_shannon({0, 0}, {1, 1})));
+}
+
+TEST(Distance, RankCorrelationWithTies) {
+    EXPECT_NEAR(rank_correlation({1, 2, 3}, {10, 20, 30}), 1, 1e-12);
+    EXPECT_NEAR(rank_correlation({1, 2, 3}, {9, 4, 1}), -1, 1e-12);
+    // ranks (0, 1.5, 1.5, 3) and (0, 1, 2, 3): Σxy = 4.5, Σxx = 4.5, Σyy = 5
+    EXPECT_NEAR(rank_correlation({1, 5, 5, 9}, {1, 2, 3, 4}), 4.5 / std::sqrt(4.5 * 5), 1e-12);
+    EXPECT_TRUE(std::isnan(rank_correlation({4, 4}, {1, 2})));
+}
+
+// ---- agreement -----------------------------------------------------------------------------------------------------
+
+TEST(Agreement, MatchesTokensOverDifferentUbatches) {
+    const graph_layout layout = {block_of(0, 4, 2)};
+    routing_builder    a(layout), b(layout);
+    a.ubatch({{7, 0, 0, phase::prefill, {{{0, 1}}}}, {8, 1, 0, phase::prefill, {{{2, 3}}}}, {9, 2, 0, phase::prefill, {{{1, 2}}}}});
+    b.token(0, 0, {{{1, 0}}}, phase::prefill, 7);   // the same set, another first
+    b.token(0, 1, {{{2, 1}}}, phase::prefill, 8);   // one in common
+    b.token(0, 2, {{{1, 2}}}, phase::prefill, 9);   // equal
+    const trace_on_disk    x(a), y(b);
+    const agreement_result r = measure_agreement(*x.open(), *y.open());
+    EXPECT_EQ(r.tokens_matched, 3u);
+    EXPECT_EQ(r.tokens_differ + r.tokens_after + r.tokens_unmatched, 0u);
+    ASSERT_EQ(r.blocks.size(), 1u);
+    EXPECT_NEAR(r.blocks[0].overlap.mean(), (1 + 0.5 + 1) / 3, 1e-12);
+    EXPECT_EQ(r.blocks[0].same_set, 2u);
+    EXPECT_EQ(r.blocks[0].same_top, 2u);
+    EXPECT_NEAR(r.blocks[0].overlap_by_chance, 0.5, 1e-12);
+}
+
+TEST(Agreement, OfARunWithItselfIsWhole) {
+    routing_builder t({block_of(0, 8, 2), block_of(1, 300, 3)});
+    random_stream   random(5);
+    for (int32_t i = 0; i < 60; ++i) {
+        const uint32_t e = random.below(8), f = random.below(298);
+        t.token(i % 2, i / 2, {{{e, (e + 1) % 8}}, {{f, f + 1, f + 2}}}, phase::decode, i);
+    }
+    const trace_on_disk    x(t);
+    const agreement_result r = measure_agreement(*x.open(), *x.open());
+    EXPECT_EQ(r.tokens_matched, 60u);
+    for (const block_agreement & b : r.blocks) {
+        EXPECT_EQ(b.overlap.mean(), 1);
+        EXPECT_EQ(b.same_set, 60u);
+        EXPECT_NEAR(b.rank_correlation(), 1, 1e-12);
+        EXPECT_EQ(b.distance(), 0);
+    }
+}
+
+TEST(Agreement, StopsWhereASequenceParts) {
+    routing_builder a({block_of(0, 4, 1)}), b({block_of(0, 4, 1)});
+    for (int32_t i = 0; i < 6; ++i) {
+        a.token(0, i, {{{1}}}, phase::decode, 100 + i);
+        b.token(0, i, {{{1}}}, phase::decode, i == 3 ? 999 : 100 + i);
+    }
+    const trace_on_disk    x(a), y(b);
+    const agreement_result r = measure_agreement(*x.open(), *y.open());
+    EXPECT_EQ(r.tokens_matched, 3u);
+    EXPECT_EQ(r.tokens_differ, 1u);
+    EXPECT_EQ(r.tokens_after, 2u);   // the same token ids, in another context
+    EXPECT_EQ(r.blocks[0].overlap.n(), 3u);
+}
+
+TEST(Agreement, LeavesOutBlocksOfAnotherShapeAndBoundsItsMemory) {
+    routing_builder a({block_of(0, 4, 1), block_of(1, 4, 1)}), b({block_of(0, 4, 1), block_of(1, 8, 1)});
+    for (int32_t i = 0; i < 20; ++i) {
+        a.token(0, i, {{{1}}, {{1}}}, phase::decode, i);
+        b.token(0, 100 + i, {{{1}}, {{1}}}, phase::decode, i);
+    }
+    const trace_on_disk x(a), y(b);
+    EXPECT_EQ(measure_agreement(*x.open(), *y.open()).blocks.size(), 1u);
+    EXPECT_EQ(measure_agreement(*x.open(), *y.open()).tokens_unmatched, 40u);
+    EXPECT_THROW(measure_agreement(*x.open(), *y.open(), 10), error);
+}
+
+// ---- specialization ------------------------------------------------------------------------------------------------
+
+TEST(Specialization, CountsEachDomainAndTheirDistance) {
+    routing_builder code({block_of(0, 4, 2)}), prose({block_of(0, 4, 2)});
+    for (int32_t i = 0; i < 10; ++i) {
+        code.token(0, i, {{{0, 1}}});
+        prose.token(0, i, {{{i < 5 ? 0u : 2u, 3}}});
+    }
+    specialization s;
+    s.set_domain("code");
+    code.feed(s);
+    s.set_domain("prose");
+    prose.feed(s);
+    const specialization_result r = s.result();
+    ASSERT_EQ(r.domains, (std::vector<std::string>{"code", "prose"}));
+    const block_specialization & b = r.blocks[0];
+    EXPECT_EQ(b.domains[0].frequency(0), 1);
+    EXPECT_EQ(b.domains[1].frequency(0), 0.5);
+    EXPECT_EQ(b.domains[1].frequency(3), 1);
+    EXPECT_NEAR(b.distance(0, 1), jensen_shannon({10, 10, 0, 0}, {5, 0, 5, 10}), 1e-12);
+    EXPECT_EQ(r.sequences, (std::vector<uint64_t>{1, 1}));
+}
+
+TEST(Specialization, LabelsGoBySequence) {
+    routing_builder t({block_of(0, 4, 1)});
+    for (uint32_t s = 0; s < 4; ++s) {
+        t.token(0, 0, {{{s % 2}}}).token(0, 1, {{{s % 2}}});
+    }
+    specialization s;
+    s.set_labels({"even", "odd", "even"});   // the fourth has none
+    t.feed(s);
+    const specialization_result r = s.result();
+    EXPECT_EQ(r.blocks[0].domains[0].count, (std::vector<uint64_t>{4, 0, 0, 0}));
+    EXPECT_EQ(r.blocks[0].domains[1].count, (std::vector<uint64_t>{0, 2, 0, 0}));
+    EXPECT_EQ(r.rows_without_domain, 2u);
+    EXPECT_EQ(r.sequences, (std::vector<uint64_t>{2, 1}));
+    EXPECT_EQ(r.blocks[0].distance(0, 1), 1);
+    EXPECT_EQ(r.blocks[0].split_half(0), 0);   // sequences 0 and 2 are alike
+}
+
+TEST(Specialization, HalvesOfOneDomainAreAsFarAsThoseOfEqualDomains) {
+    random_stream random(9);
+    const auto    domain = [&](specialization & s, const char * name) {
+        routing_builder t({block_of(0, 16, 1)});
+        for (int32_t i = 0; i < 2000; ++i) {
+            t.token(0, i % 100, {{{std::min(random.below(16), random.below(16))}}});
+        }
+        s.set_domain(name);
+        t.feed(s);
+    };
+    specialization s;
+    domain(s, "a");
+    domain(s, "b");
+    const block_specialization b = s.result().blocks[0];
+    // JS² of equal distributions over halves of n rows has the mean (E − 1) / (4 n ln 2): of chi-squared / (8 N ln 2) each way.
+    const double noise = std::sqrt(15 / (4 * 1000 * std::log(2.0)));
+    EXPECT_NEAR(b.split_half(0), noise, noise / 2);
+    EXPECT_NEAR(b.half_distance(0, 1), noise, noise / 2);
+}
+
+// ---- vocabulary ----------------------------------------------------------------------------------------------------
+
+TEST(Vocabulary, ChoosesFrequentTokensAndCountsTheirExperts) {
+    routing_builder t({block_of(0, 4, 1)});
+    for (int32_t i = 0; i < 12; ++i) {
+        t.token(0, i, {{{i % 3 == 0 ? 2u : 1u}}}, phase::prefill, i % 3 == 0 ? 70 : 71);
+    }
+    t.token(0, 12, {{{3}}}, phase::prefill, 72);
+    t.token(0, 13, {{{3}}}, phase::prefill, -1);
+    token_counts tokens;
+    t.feed(tokens);
+    EXPECT_EQ(tokens.n_tokens(), 3u);
+    EXPECT_EQ(tokens.frequent(2, 10), (std::vector<int32_t>{71, 70}));
+    EXPECT_EQ(tokens.frequent(2, 1), (std::vector<int32_t>{71}));
+    vocabulary v(tokens.frequent(2, 10));
+    t.feed(v);
+    const block_vocabulary & b = *v.result()[0];
+    EXPECT_EQ(b.rows, 14u);
+    EXPECT_EQ(b.tokens[1].rows, 4u);
+    EXPECT_EQ(b.tokens[1].count(2), 4u);
+    EXPECT_EQ(b.tokens[1].top_expert(), 2u);
+    EXPECT_EQ(b.mean_specialization(), 1);
+    EXPECT_NEAR(b.blind(), 8.0 / 14, 1e-12);
+    const auto top = top_tokens(b, 2, 5);
+    ASSERT_EQ(top.size(), 1u);
+    EXPECT_EQ(top[0].token, 70);
+    EXPECT_NEAR(top[0].lift, 14.0 / 4, 1e-12);
+    EXPECT_TRUE(top_tokens(b, 0, 5).empty());
+}
+
+// Random routing: the specialization of held-out halves is what guessing gives, not the inflated largest frequency.
+TEST(Vocabulary, ChanceDoesNotLookLikeSpecialization) {
+    routing_builder t({block_of(0, 16, 2)});
+    random_stream   random(2);
+    std::vector<int32_t> all;
+    for (int32_t i = 0; i < 6000; ++i) {
+        const uint32_t e = random.below(16);
+        t.token(0, i, {{{e, (e + 1 + random.below(15)) % 16}}}, phase::prefill, i % 300);
+    }
+    for (int32_t i = 0; i < 300; ++i) {
+        all.push_back(i);
+    }
+    vocabulary v(all);
+    t.feed(v);
+    EXPECT_NEAR(v.result()[0]->mean_specialization(), 2.0 / 16, 0.02);
+}
+
+}  // namespace
