@@ -85,6 +85,10 @@ void add_winner(answer & a, const cache_result & r, uint32_t slots) {
         }
     }
     std::stable_sort(order.begin(), order.end(), [](auto * x, auto * y) { return x->hits > y->hits; });
+    if (std::isnan(order[0]->hit_rate())) {
+        a.headline.push_back("Every read is the first of its slice: the trace is too short to say what a cache holds.");
+        return;
+    }
     std::vector<double> gain;
     for (size_t u = 0; u < order[0]->unit_hits.size(); ++u) {
         gain.push_back(order[0]->unit_hits[u] - order[1]->unit_hits[u]);
