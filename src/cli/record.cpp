@@ -13,6 +13,7 @@
 #include "core/error.hpp"
 #include "recorder/launch.hpp"
 #include "recorder/program.hpp"
+#include "report/server.hpp"
 #include "trace/reader.hpp"
 
 namespace moescope::cli {
@@ -22,7 +23,8 @@ namespace {
 struct record_options {
     recorder::launch_options launch;
     std::string              max_size;
-    bool                     live = false, quiet = false, force = false;
+    std::string              live;   // "": no; "true": a line on stderr; else the port of the live page
+    bool                     quiet = false, force = false;
 };
 
 std::string default_name(const std::string & program) {
@@ -59,6 +61,66 @@ private:
     std::unique_ptr<trace::trace_reader> reader_;
     trace::expert_counts                 counts_;
     bool                                 drawn_ = false;
+};
+
+// The page of the traces while they grow; each is added as it appears.
+class live_page {
+public:
+    explicit live_page(int port) : server_(options(port)) { note("live: " + server_.url()); }
+
+    void update(const std::vector<std::string> & traces) {
+        for (; n_added_ < traces.size(); ++n_added_) {
+            try {
+                server_.add_trace(traces[n_added_]);
+            } catch (const error &) {
+                return;   // just being created; the next look finds it
+            }
+        }
+    }
+
+private:
+    static report::server_options options(int port) {
+        report::server_options o;
+        o.port             = port;
+        o.live             = true;
+        o.model_from_trace = true;
+        return o;
+    }
+
+    report::page_server server_;
+    size_t              n_added_ = 0;
+};
+
+// --live shows a line where a person can see it, --live=PORT serves the page.
+class live_view {
+public:
+    explicit live_view(const record_options & o) {
+        if (o.live == "true") {
+            line_ = stderr_is_terminal() && !o.quiet;
+        } else if (!o.live.empty()) {
+            page_ = std::make_unique<live_page>(port_of(o.live));
+        }
+    }
+    void update(const recorder::launch_result & so_far) {
+        if (page_) {
+            page_->update(so_far.traces);
+        } else if (line_ && !so_far.traces.empty()) {
+            ticker_.update(so_far.traces[0]);
+        }
+    }
+    void clear() const { ticker_.clear(); }
+
+private:
+    static int port_of(const std::string & text) {
+        if (text.size() > 5 || text.find_first_not_of("0123456789") != std::string::npos || std::stoi(text) > 65535) {
+            throw usage_error("--live: '" + text + "' is no port").fix("it takes 0 (any free one) to 65535");
+        }
+        return std::stoi(text);
+    }
+
+    bool                       line_ = false;
+    ticker                     ticker_;
+    std::unique_ptr<live_page> page_;
 };
 
 void say_why_nothing(const recorder::launch_result & r, const std::string & program) {
@@ -117,14 +179,9 @@ void run(record_options & o) {
         note("recording to " + o.launch.trace_path);
     }
 
-    ticker     live;
-    const auto tick = [&](const recorder::launch_result & so_far) {
-        if (!so_far.traces.empty()) {
-            live.update(so_far.traces[0]);
-        }
-    };
-    const bool                    follow_live = o.live && stderr_is_terminal() && !o.quiet;
-    const recorder::launch_result result      = recorder::launch(o.launch, follow_live ? tick : decltype(tick)(tick));
+    live_view                     live(o);
+    const recorder::launch_result result =
+        recorder::launch(o.launch, [&](const recorder::launch_result & so_far) { live.update(so_far); });
     live.clear();
     if (!o.quiet) {
         print_result(result, o);
@@ -147,7 +204,8 @@ void add_record(CLI::App & app) {
     verb.add_flag("--f16", o->launch.f16, "store weights, norms and scores in half precision");
     verb.add_option("--max-size", o->max_size, "start a new part of the trace at this size, e.g. 500M or 2G")->type_name("BYTES");
     verb.add_flag("--follow", o->launch.follow, "record the program's children as well");
-    verb.add_flag("--live", o->live, "show tokens and bytes while the program runs");
+    verb.add_flag("--live", o->live, "show tokens and bytes while the program runs; with --live=PORT (0: any free one) the live "
+                                     "page is served on that port of 127.0.0.1");
     verb.add_flag("--nop", o->launch.nop, "load the recorder but record nothing (to measure what that costs)");
     verb.add_flag("-q,--quiet", o->quiet, "print nothing but errors");
     verb.add_option("command", o->launch.command, "the program and its arguments, after --")->type_name("");

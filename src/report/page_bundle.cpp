@@ -118,14 +118,6 @@ json pairs_json(bundle & b, const page_pairs & p) {
     return {{"complete", p.complete}, {"count", std::move(list)}};
 }
 
-json cache_json(bundle & b, const page_cache & c) {
-    if (c.policies.empty()) {
-        return nullptr;
-    }
-    return {{"policies", c.policies}, {"slots", c.slots}, {"hit_rate", column(b, c.hit_rate)},
-            {"bytes_per_token", column(b, c.bytes_per_token)}, {"cold", number(c.cold)}};
-}
-
 json source_json(const trace::trace_info & s) {
     const size_t slash = s.path.find_last_of('/');
     return {
@@ -152,7 +144,6 @@ json run_json(bundle & b, const page_run & r) {
         {"label", r.label}, {"number", r.number}, {"source", source_json(r.source)}, {"model", model_json(r.model)}, {"text", r.text},
         {"tokens", r.tokens}, {"decoded", r.decoded}, {"ubatches", r.ubatches},
         {"blocks", blocks_json(r.blocks)}, {"cells", cells_json(b, r.cells)}, {"pairs", pairs_json(b, r.pairs)},
-        {"cache", cache_json(b, r.cache)},
         {"tile", tile_json(b, r.tile, r.blocks)},
     };
 }

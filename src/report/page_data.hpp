@@ -70,16 +70,6 @@ struct token_tile {
     size_t size() const { return token.size(); }
 };
 
-// Hit rates of simulated expert caches (analysis/cache.hpp). Scope 0: so many slots in each layer; scope 1: one pool of
-// as many slots times the layers.
-struct page_cache {
-    std::vector<std::string> policies;
-    std::vector<uint32_t>    slots;            // per layer
-    std::vector<double>      hit_rate;         // [scope][policy][slot] of the accesses that are not cold; NaN: not simulated
-    std::vector<double>      bytes_per_token;  // [scope][policy][slot] of all misses; empty without a model
-    double                   cold = 0;         // share of accesses that are a slice's first: no cache can hold them
-};
-
 struct page_run {
     std::string             label;         // how the page names this run
     uint32_t                number = 0;    // by which a served page asks for more of it
@@ -88,7 +78,6 @@ struct page_run {
     std::vector<page_block> blocks;
     page_cells              cells;
     page_pairs              pairs;
-    page_cache              cache;         // empty: not simulated
     uint64_t                tokens = 0, decoded = 0, ubatches = 0;
     std::vector<uint64_t>   access_uses;   // ubatches by routed_ubatch::access; not part of what the page reads
     token_tile              tile;          // the tokens that the page holds; a served page asks for more

@@ -121,10 +121,28 @@ struct page_server::impl {
                 any = read_some(*r) || any;
             }
             busy = any;
+            if (o.model_from_trace) {
+                look_for_model();
+            }
             lock.lock();
             if (!any) {
                 wake.wait_for(lock, look_again, [&] { return stopping; });
             }
+        }
+    }
+    void look_for_model() {
+        const auto first = run(0);
+        const auto path  = first ? first->summary(false).model.file : std::string();
+        if (path.empty()) {
+            return;   // the trace does not say yet
+        }
+        o.model_from_trace = false;   // one try
+        try {
+            page_memory            found = read_memory(path);
+            const std::unique_lock lock(runs_mutex);
+            memory = std::move(found);
+        } catch (const error &) {
+            // Moved or removed since: the page does without the memory view.
         }
     }
     bool read_some(served_run & r) {
@@ -164,7 +182,10 @@ struct page_server::impl {
         p.served    = true;
         p.live      = o.live || busy;
         p.progress  = progress();
-        p.memory    = memory;
+        {
+            const std::shared_lock lock(runs_mutex);
+            p.memory = memory;
+        }
         uint32_t n  = 0;
         for (const auto & r : all_runs()) {
             page_run run = r->summary(true);

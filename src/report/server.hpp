@@ -12,6 +12,7 @@ struct server_options {
     bool                     live = false;      // the traces may still grow
     bool                     text = true;       // with the texts of the tokens
     std::string              model;             // path of the GGUF for the memory view; empty: none
+    bool                     model_from_trace = false;   // without a model: the file that the first trace names, where it can be read
     uint64_t                 max_pair_cells = 50'000'000;   // per run, in memory
 };
 

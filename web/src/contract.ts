@@ -29,11 +29,6 @@ export interface Tile {
   pieces: { token: Int32Array; end: Uint32Array; bytes: Uint8Array };
 }
 
-export interface Cache {
-  policies: string[]; slots: number[]; cold: number;
-  hit_rate: Float32Array; bytes_per_token: Float32Array | null;   // [scope][policy][slot], scope 0: per layer, 1: one pool
-}
-
 export interface Run {
   label: string; number: number; text: boolean; tokens: number; decoded: number; ubatches: number;
   source: {
@@ -48,7 +43,6 @@ export interface Run {
   blocks: Block[];
   cells: Cells;
   pairs: { complete: boolean; count: (Numbers | null)[] };
-  cache: Cache | null;
   tile: Tile;
 }
 

@@ -9,7 +9,6 @@ import { openSource } from './source';
 import { Store, type State, type ViewName } from './state';
 import { mountTooltip } from './tooltip';
 import { ExpertsView } from './views/experts';
-import { CacheView } from './views/cache';
 import { CompareView } from './views/compare';
 import { DomainsView, sameShape } from './views/domains';
 import { HottestView } from './views/hottest';
@@ -66,7 +65,7 @@ class Shell {
     const { page, store } = this.app, several = sameShape(page.runs);
     this.views = [
       new ExpertsView(this.app), ...(page.memory ? [new MemoryView(this.app, page.memory)] : []), new TokensView(this.app), new PairsView(this.app),
-      ...(several ? [new DomainsView(this.app)] : []), ...(page.runs.some((r) => r.cache) ? [new CacheView(this.app)] : []), new HottestView(this.app),
+      ...(several ? [new DomainsView(this.app)] : []), new HottestView(this.app),
       ...(several ? [new CompareView(this.app)] : []),
     ];
     this.current = null;
@@ -80,7 +79,7 @@ class Shell {
   // New data of a trace that grows.
   refresh(page: App['page']): void {
     const before = this.app.page;
-    const reshaped = before.runs.length !== page.runs.length || before.notes.length !== page.notes.length ||
+    const reshaped = before.runs.length !== page.runs.length || before.notes.length !== page.notes.length || (before.memory === null) !== (page.memory === null) ||
       page.runs.some((r, i) => r.blocks.length !== before.runs[i]!.blocks.length);
     this.app.page = page;
     if (this.following) this.app.setTile(null);
@@ -223,6 +222,7 @@ async function start(): Promise<void> {
     view: (location.hash.slice(1) || 'experts') as ViewName, run: 0, block: 0, expert: null, token: null, metric: 'share', relative: false, sort: 'id', phase: 'all', theme: initialTheme(), playing: false,
   });
   const shell = new Shell(page, source, store);
+  if (page.live) shell.refresh(page);   // begin at the newest token
   // For tests and for the curious: the page's own state, and its views.
   Object.assign(window, { moescope: { get page() { return shell.app.page; }, store, view: (name: ViewName) => shell.view(name) } });
   while (shell.app.page.served && shell.app.page.live) {
