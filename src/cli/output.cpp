@@ -82,12 +82,38 @@ void refuse_existing(const std::string & path, bool force) {
     }
 }
 
+namespace {
+
+// A pipe or a device is written to as it is: renaming over /dev/null would replace it.
+bool is_no_regular_file(const std::string & path) {
+    struct stat st = {};
+    return ::stat(path.c_str(), &st) == 0 && !S_ISREG(st.st_mode);
+}
+
+void write_through(const std::string & path, const std::function<void(std::FILE *)> & write) {
+    std::FILE * file = std::fopen(path.c_str(), "we");
+    if (file == nullptr) {
+        throw error(std::string("cannot open: ") + std::strerror(errno)).in(path);
+    }
+    write(file);
+    const bool bad = std::ferror(file) != 0;
+    if (std::fclose(file) != 0 || bad) {
+        throw error(std::string("cannot write: ") + std::strerror(errno)).in(path);
+    }
+}
+
+}  // namespace
+
 void write_output(const output_options & o, const std::function<void(std::FILE *)> & write) {
     if (o.path == "-") {
         write(stdout);
         if (std::fflush(stdout) != 0 || std::ferror(stdout)) {
             throw error(std::string("cannot write: ") + std::strerror(errno)).in("stdout");
         }
+        return;
+    }
+    if (is_no_regular_file(o.path)) {
+        write_through(o.path, write);
         return;
     }
     refuse_existing(o.path, o.force);
