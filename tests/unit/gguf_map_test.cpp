@@ -98,8 +98,6 @@ TEST(GgufMap, is_fast) {
     }
     RecordProperty("milliseconds", std::to_string(best));
     std::printf("map of %zu entries: %.1f ms\n", size_t(2691), best);
-#if !defined(__SANITIZE_ADDRESS__)
-#endif
 }
 
 TEST(GgufMap, slices_only_expert_matrices) {
