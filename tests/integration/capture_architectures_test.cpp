@@ -1,5 +1,5 @@
 // Capture on every MoE architecture of llama.cpp, and on variants of some: prefill over several ubatches (so that graphs
-// are reused) and decode. Probes and callback give the same rows bit for bit; ids, gates and norms equal what is computed
+// are reused) and decode. Probes and callback give the same rows (norms to 1e-6, all else bit for bit); ids, gates and norms equal what is computed
 // here from other tensors of the graph, by code that shares nothing with the capture. Models run in child processes, so
 // that an assertion in llama.cpp names the architecture.
 
