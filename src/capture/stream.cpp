@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include <sys/stat.h>
+
 #include "capture/model_query.hpp"
 
 namespace moescope::capturing {
@@ -42,6 +44,12 @@ std::vector<int32_t> next_positions(const ggml_api & api, const llama_context * 
 stream::stream(const ggml_api & api, const llama_context * ctx, model_info model, open_sink open)
     : api_(api), ctx_(ctx), model_(std::move(model)), open_(std::move(open)) {
     first_ = ctx != nullptr;   // without a context no reset will be seen
+}
+
+void stream::set_file(std::string path) {
+    struct stat s    = {};
+    model_.file      = std::move(path);
+    model_.file_size = ::stat(model_.file.c_str(), &s) == 0 ? static_cast<uint64_t>(s.st_size) : 0;
 }
 
 void stream::begin_batch(const llama_batch * batch, bool encode) {

@@ -45,7 +45,7 @@ public:
     const std::string & failure() const { return failure_; }
     const model_info &  model() const { return model_; }
     bool                opened() const { return opened_; }
-    void                set_file(std::string path) { model_.file = std::move(path); }   // before it is opened
+    void                set_file(std::string path);   // of the model, before the sink is opened
 
 private:
     bool holding() const { return first_ || trial_; }

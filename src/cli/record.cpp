@@ -109,6 +109,7 @@ public:
         }
     }
     void clear() const { ticker_.clear(); }
+    bool on() const { return line_ || page_; }
 
 private:
     static int port_of(const std::string & text) {
@@ -180,8 +181,8 @@ void run(record_options & o) {
     }
 
     live_view                     live(o);
-    const recorder::launch_result result =
-        recorder::launch(o.launch, [&](const recorder::launch_result & so_far) { live.update(so_far); });
+    recorder::launch_tick         watch = [&](const recorder::launch_result & so_far) { live.update(so_far); };
+    const recorder::launch_result result = recorder::launch(o.launch, live.on() ? watch : recorder::launch_tick());
     live.clear();
     if (!o.quiet) {
         print_result(result, o);

@@ -29,8 +29,11 @@ struct launch_result {
     std::string              graphs;             // "none", "dense", "moe"; empty when the program was killed
 };
 
-// Runs the program in the foreground: its stdin, stdout and stderr are ours, signals that reach us are passed on. `tick`
-// is called a few times a second while it runs (with the trace files known so far). Throws error when it cannot start.
-launch_result launch(const launch_options & options, const std::function<void(const launch_result & so_far)> & tick);
+using launch_tick = std::function<void(const launch_result & so_far)>;
+
+// Runs the program in the foreground: its stdin, stdout and stderr are ours, signals that reach us are passed on. `tick`,
+// where there is one, is called a few times a second while it runs (with the trace files known so far). Throws error when
+// it cannot start.
+launch_result launch(const launch_options & options, const launch_tick & tick);
 
 }  // namespace moescope::recorder

@@ -196,7 +196,8 @@ void trace_writer::ubatch(const routed_ubatch & u) {
 
 uint64_t trace_writer::flush_interval_ns(uint64_t now_ns) const {
     // Every counts chunk repeats all counts: let their distance grow with the run, so that days stay small.
-    return options_.counts_only ? std::max(options_.flush_ns, now_ns / 64) : options_.flush_ns;
+    constexpr uint64_t first_counts_ns = 500'000'000;
+    return options_.counts_only ? std::max(first_counts_ns, now_ns / 64) : options_.flush_ns;
 }
 
 void trace_writer::encode_frame(const routed_ubatch & u, uint32_t layout) {
