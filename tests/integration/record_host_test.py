@@ -17,13 +17,13 @@ MAKE_MODEL = os.environ["MAKE_MODEL_BIN"]
 HOST = os.environ["TEST_HOST_BIN"]
 RECORDER = os.environ["RECORDER_LIB"]
 
+# A token with all its columns takes less than 4 kB, so that a trace of 2 MB holds at least this many.
+TOKENS_IN_2_MB = 500
+
 
 def contents(path):
     with open(path, encoding="utf-8") as file:
         return file.read()
-
-# A token with all its columns takes less than 4 kB, so that a trace of 2 MB holds at least this many.
-TOKENS_IN_2_MB = 500
 
 
 class RecordHost(unittest.TestCase):
