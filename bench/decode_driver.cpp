@@ -1,10 +1,11 @@
-// The program that bench/capture-cost runs with and without the recorder: it loads a model, then repeats one prompt and
-// one generation, and prints the wall and processor time of each as a JSON line. The tokens are fixed, so that every run
-// computes the same; nothing here knows of moescope.
+// The program that bench/capture-cost runs with and without the recorder: it loads a model, and for every line that it reads
+// computes one prompt and one generation and prints the wall and processor time of each as a JSON line. The tokens are
+// fixed, so that every run computes the same; nothing here knows of moescope.
 
 #include <chrono>
 #include <cstdint>
 #include <cstdio>
+#include <iostream>
 #include <stdexcept>
 #include <string>
 #include <vector>
@@ -18,11 +19,10 @@ namespace {
 
 struct options {
     std::string model;
-    int         n_prompt   = 512;
-    int         n_generate = 64;
+    int         n_prompt   = 128;
+    int         n_generate = 16;
     int         n_threads  = 2;
     int         n_gpu      = 99;
-    int         repeat     = 2;
     bool        all_logits = false;   // what it costs to ask for every row's logits, as `moescope run` does
 };
 
@@ -73,10 +73,10 @@ public:
     }
 
     // One prompt, one generation.
-    void pass(bool report) {
+    void pass() {
         llama_memory_clear(llama_get_memory(context_), true);
-        phase("prompt", report, [&] { decode(0, o_.n_prompt, o_.all_logits); });
-        phase("decode", report, [&] {
+        phase("prompt", [&] { decode(0, o_.n_prompt, o_.all_logits); });
+        phase("decode", [&] {
             for (int i = 0; i < o_.n_generate; ++i) {
                 decode(o_.n_prompt + i, 1, true);
             }
@@ -85,14 +85,12 @@ public:
 
 private:
     template <class F>
-    void phase(const char * name, bool report, F && run) {
+    void phase(const char * name, F && run) {
         llama_synchronize(context_);
         const double wall = wall_now(), cpu = cpu_now();
         run();
         llama_synchronize(context_);
-        if (report) {
-            std::printf("{\"phase\": \"%s\", \"wall_s\": %.6f, \"cpu_s\": %.6f}\n", name, wall_now() - wall, cpu_now() - cpu);
-        }
+        std::printf("{\"phase\": \"%s\", \"wall_s\": %.6f, \"cpu_s\": %.6f}\n", name, wall_now() - wall, cpu_now() - cpu);
     }
 
     // Tokens at positions [first, first + n); logits of the last one, or of all.
@@ -128,13 +126,12 @@ private:
 
 int main(int argc, char ** argv) {
     options  o;
-    CLI::App app{"Decodes fixed tokens and prints the time of each phase."};
+    CLI::App app{"Decodes fixed tokens each time it reads a line, and prints the time of each phase."};
     app.add_option("-m,--model", o.model, "GGUF file")->required();
     app.add_option("--prompt", o.n_prompt, "tokens of the prompt, one ubatch")->capture_default_str();
     app.add_option("--generate", o.n_generate, "tokens decoded one by one")->capture_default_str();
     app.add_option("-t,--threads", o.n_threads, "threads")->capture_default_str();
     app.add_option("--ngl", o.n_gpu, "layers on the GPU, where there is one")->capture_default_str();
-    app.add_option("--repeat", o.repeat, "timed passes, after one that is not")->capture_default_str();
     app.add_flag("--all-logits", o.all_logits, "ask for the logits of every prompt row");
     CLI11_PARSE(app, argc, argv);
 
@@ -147,9 +144,11 @@ int main(int argc, char ** argv) {
     try {
         runner run(o);
         run.warm_up();
-        run.pass(false);
-        for (int i = 0; i < o.repeat; ++i) {
-            run.pass(true);
+        std::puts("ready");
+        std::fflush(stdout);
+        for (std::string line; std::getline(std::cin, line);) {
+            run.pass();
+            std::fflush(stdout);
         }
     } catch (const std::exception & e) {
         std::fprintf(stderr, "decode_driver: %s\n", e.what());

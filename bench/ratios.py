@@ -28,10 +28,21 @@ class Ratio:
 
 def paired_ratio(measured, against, resamples=10_000, seed=1):
     """measured[i] / against[i] for every pair i of one round each."""
+    return median_ratio(turn_ratios(measured, against), resamples, seed)
+
+
+def turn_ratios(measured, against):
+    """The ratio of every pair."""
     with np.errstate(divide="ignore", invalid="ignore"):
         ratios = np.asarray(measured, dtype=float) / np.asarray(against, dtype=float)
     if ratios.ndim != 1 or len(ratios) == 0 or not np.all(np.isfinite(ratios)):
         raise ValueError("needs one positive time of each side per pair")
+    return ratios
+
+
+def median_ratio(ratios, resamples=10_000, seed=1):
+    """The Ratio of independent ratios."""
+    ratios = np.asarray(ratios, dtype=float)
     picks = np.random.default_rng(seed).integers(0, len(ratios), (resamples, len(ratios)))
     low, high = np.percentile(np.median(ratios[picks], axis=1), [2.5, 97.5])
     return Ratio(float(np.median(ratios)), float(low), float(high), len(ratios))
