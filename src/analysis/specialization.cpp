@@ -47,7 +47,7 @@ void specialization::set_labels(const std::vector<std::string> & labels) {
     number_in_domain_.clear();
     labels_.clear();
     for (const std::string & label : labels) {
-        labels_.push_back(domain_number(label));
+        labels_.push_back(label.empty() ? SIZE_MAX : domain_number(label));
     }
 }
 

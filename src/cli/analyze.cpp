@@ -9,6 +9,7 @@
 #include <fmt/format.h>
 
 #include "analysis/feed.hpp"
+#include "analysis/prompt_labels.hpp"
 #include "cli/verbs.hpp"
 #include "core/error.hpp"
 
@@ -81,9 +82,9 @@ void add_coactivation(CLI::App & analyze) {
 
 void add_specialization(CLI::App & analyze) {
     auto jsonl = std::make_shared<std::string>(), key = std::make_shared<std::string>("domain");
-    auto kind = add_kind(analyze, "specialization", "do domains use different experts? One trace each, or labels from a JSONL file",
+    auto kind = add_kind(analyze, "specialization", "do domains use different experts? One trace each, or one trace of `run --label-key`",
                          1, 0, [=](const analyze_options & o) { return answer_specialization(o, *jsonl, *key); });
-    kind->add_option("--jsonl", *jsonl, "the file that the trace was recorded from: line i labels sequence i")->type_name("FILE");
+    kind->add_option("--jsonl", *jsonl, "for traces without labels: line i of this file labels sequence i")->type_name("FILE");
     kind->add_option("--label-key", *key, "its field that holds the label")->capture_default_str()->type_name("KEY");
 }
 
@@ -197,7 +198,9 @@ std::vector<std::string> source_notes(const trace::trace_source & source) {
     const trace::trace_info & info  = source.info();
     std::vector<std::string>  notes;
     for (const std::string & n : info.notes) {
-        notes.push_back(printable(n));
+        if (!analysis::is_prompt_label(n)) {
+            notes.push_back(printable(n));
+        }
     }
     if (info.lost_bytes > 0) {
         notes.push_back(fmt::format("{} was cut: {} at its end could not be read", printable(info.path),

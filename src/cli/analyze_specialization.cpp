@@ -6,6 +6,7 @@
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
+#include "analysis/prompt_labels.hpp"
 #include "analysis/specialization.hpp"
 #include "cli/analyze.hpp"
 #include "core/error.hpp"
@@ -41,6 +42,15 @@ std::vector<std::string> read_labels(const std::string & path, const std::string
             throw error(fmt::format("line {} has no field '{}'", labels.size() + 1, key)).in(path).fix("--label-key names the field");
         }
         labels.push_back(j[key].is_string() ? j[key].get<std::string>() : j[key].dump());
+    }
+    return labels;
+}
+
+// Those that the trace keeps.
+std::vector<std::string> labels_of(const trace::trace_source & source) {
+    std::vector<std::string> labels = prompt_labels(source.info().notes);
+    if (labels.empty()) {
+        throw usage_error("specialization needs domains: several traces, one each; a trace of `run --label-key`; or --jsonl FILE");
     }
     return labels;
 }
@@ -138,16 +148,15 @@ void add_expert_tables(answer & a, const specialization_result & r, size_t top) 
 answer answer_specialization(const analyze_options & o, const std::string & jsonl, const std::string & key) {
     specialization s;
     answer         a;
-    if (jsonl.empty() && o.traces.size() < 2) {
-        throw usage_error("specialization needs domains: several traces, one each, or --jsonl FILE with --label-key KEY");
-    }
     for (const std::string & path : o.traces) {
         const auto source = trace::open_source(path);
         require_rows(*source);
-        if (jsonl.empty()) {
+        if (!jsonl.empty()) {
+            s.set_labels(read_labels(jsonl, key));
+        } else if (o.traces.size() > 1) {
             s.set_domain(base_name(path));
         } else {
-            s.set_labels(read_labels(jsonl, key));
+            s.set_labels(labels_of(*source));
         }
         feed(*source, o, {&s});
         for (std::string & n : source_notes(*source)) {
@@ -160,7 +169,7 @@ answer answer_specialization(const analyze_options & o, const std::string & json
     a.tables  = {distances_table(r), layers_table(r)};
     add_expert_tables(a, r, o.top);
     if (r.rows_without_domain > 0) {
-        a.notes.push_back(with_commas(r.rows_without_domain) + " rows belong to no line of the JSONL file and were left out");
+        a.notes.push_back(with_commas(r.rows_without_domain) + " rows belong to no labelled prompt and were left out");
     }
     for (size_t d = 0; d < r.domains.size(); ++d) {
         if (r.sequences[d] == 1) {

@@ -1,6 +1,7 @@
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
+#include "analysis/prompt_labels.hpp"
 #include "cli/output.hpp"
 #include "cli/verbs.hpp"
 #include "core/error.hpp"
@@ -86,7 +87,7 @@ std::string to_text(const trace::check_result & r, const std::string & path) {
                               with_commas(i.windows), with_commas(i.partitions), i.partitions_expected)
                 : std::string("contiguous misread       not tested (needs n_expert >= 4 k and n_expert / k rows in one ubatch)\n");
     for (const std::string & line : r.notes) {
-        if (line.rfind('{', 0) != 0) {   // those are for programs: which prompt a batch belongs to
+        if (!analysis::is_prompt_label(line)) {
             text += "note: " + printable(line) + "\n";
         }
     }

@@ -167,9 +167,7 @@ std::string summary_text(trace::trace_source & source, const summary_options & o
     }
     std::string out = summary_text(source.info(), source.model(), r, o);
     for (const std::string & note : source_notes(source)) {
-        if (note.rfind('{', 0) != 0) {   // a mark for analyses, one per prompt of `run --label-key`
-            out += "note       " + note + '\n';
-        }
+        out += "note       " + note + '\n';
     }
     return out;
 }

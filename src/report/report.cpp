@@ -5,6 +5,7 @@
 
 #include <fmt/format.h>
 
+#include "analysis/prompt_labels.hpp"
 #include "core/error.hpp"
 #include "core/version.hpp"
 #include "report/collector.hpp"
@@ -81,7 +82,7 @@ void note_what_is_missing(page & p, const page_run & run) {
         say(fmt::format("the file was cut: {} bytes at its end are not part of this.", run.source.lost_bytes));
     }
     for (const std::string & n : run.source.notes) {
-        if (n.rfind('{', 0) != 0) {   // a mark for analyses, one per prompt of `run --label-key`
+        if (!analysis::is_prompt_label(n)) {
             say(n);
         }
     }

@@ -104,6 +104,23 @@ class RunCommand(unittest.TestCase):
         self.assertIn(b"line 4 skipped", r.stderr)
         self.assertIn(b"6 prompt", r.stderr)
 
+    def test_labels_stay_in_the_trace_for_specialization(self):
+        prompts = self.path("labelled.jsonl", b"".join(b'{"prompt": "%s", "domain": "%s"}\n' % p for p in (
+            (b"abcdef", b"letters"), (b"012345", b"digits"), (b"ghijkl", b"letters"), (b"678901", b"digits"))))
+        self.assertEqual(self.run_verb("-m", self.model, "--jsonl", prompts, "--label-key", "domain", "-n", "0", "-o",
+                                       "t.moetrace").returncode, 0)
+
+        def specialization(*args):
+            r = subprocess.run([MOESCOPE, "analyze", "specialization", self.path("t.moetrace"), "--json", *args],
+                               capture_output=True, check=True)
+            return json.loads(r.stdout)
+
+        kept = specialization()
+        self.assertEqual(kept, specialization("--jsonl", prompts))
+        self.assertEqual(kept["domains"], 2)
+        self.assertEqual(kept["rows_without_domain"], 0)
+        self.assertFalse(any("letters" in note and "{" in note for note in kept.get("notes", [])), kept.get("notes"))
+
     def test_useless_ngl_is_said_once(self):
         r = self.run_verb("-m", self.model, "-p", "x", "-n", "0", "-ngl", "99")
         self.assertEqual(r.returncode, 0, r.stderr)

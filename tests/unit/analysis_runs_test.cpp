@@ -10,6 +10,7 @@
 #include "../support/routing_builder.hpp"
 #include "analysis/agreement.hpp"
 #include "analysis/distance.hpp"
+#include "analysis/prompt_labels.hpp"
 #include "analysis/random.hpp"
 #include "analysis/specialization.hpp"
 #include "analysis/vocabulary.hpp"
@@ -163,6 +164,28 @@ TEST(Specialization, LabelsGoBySequence) {
     EXPECT_EQ(r.sequences, (std::vector<uint64_t>{2, 1}));
     EXPECT_EQ(r.blocks[0].distance(0, 1), 1);
     EXPECT_EQ(r.blocks[0].split_half(0), 0);   // sequences 0 and 2 are alike
+}
+
+TEST(Specialization, AnEmptyLabelIsNoDomain) {
+    routing_builder t({block_of(0, 4, 1)});
+    t.token(0, 0, {{{0}}}).token(0, 0, {{{1}}}).token(0, 0, {{{2}}});
+    specialization s;
+    s.set_labels({"a", "", "b"});
+    t.feed(s);
+    EXPECT_EQ(s.result().domains, (std::vector<std::string>{"a", "b"}));
+    EXPECT_EQ(s.result().rows_without_domain, 1u);
+}
+
+TEST(PromptLabels, AreFoundAmongOtherNotes) {
+    const std::vector<std::string> notes = {"the page cache is warm", R"({"prompt":0,"line":1,"label":"code","batch":0})",
+                                            R"({"prompt":2,"label":"prose \"x\""})", R"({"prompt":-1,"label":"bad"})",
+                                            R"({"prompt":1,"label":7})", R"({"label":"none"})", R"({"prompt":1)",
+                                            R"({"prompt":18446744073709551615,"label":"far"})"};
+    EXPECT_EQ(prompt_labels(notes), (std::vector<std::string>{"code", "", "prose \"x\""}));
+    EXPECT_TRUE(prompt_labels({notes[0]}).empty());
+    EXPECT_TRUE(is_prompt_label(notes[1]));
+    EXPECT_FALSE(is_prompt_label(notes[0]));
+    EXPECT_FALSE(is_prompt_label(notes[5]));
 }
 
 TEST(Specialization, HalvesOfOneDomainAreAsFarAsThoseOfEqualDomains) {
