@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "capture/node_name.hpp"
+#include "capture/weight_reads.hpp"
 
 namespace moescope::capturing {
 
@@ -63,7 +64,11 @@ bool callback::asked(ggml_tensor * t) {
     }
     asked_.insert(t);
     read_inputs(t);
-    return wanted(t);
+    const bool want = wanted(t);
+    if (options_.what.has(capture::access)) {
+        take_weight_read(t);
+    }
+    return want;
 }
 
 // Without a hook on compute there is no end of graph. A node seen before, an earlier layer, or another row of tokens can
@@ -106,12 +111,14 @@ bool callback::wanted(const ggml_tensor * t) {
         const bool fits = in_block_ && blocks_.back().layout.layer == layer_of_weight(t->src[0]);
         if (fits) {
             blocks_.back().layout.n_expert = static_cast<uint32_t>(t->src[0]->ne[2]);
+            blocks_.back().executed        = t->src[2];
         }
         const bool executes_others = fits && !node_name(t->src[2]->name).is("ffn_moe_topk");
         const bool norms_here      = what.has(capture::norms) && node_name(t->name).is("ffn_moe_down");
         return executes_others || (norms_here && fits);
     }
     if (const ggml_tensor * product = router_product(api_, t)) {
+        weight_address_ = product->src[0]->data;
         return options_.layers.has(layer_of_weight(product->src[0])) &&
                (what.has(capture::logits) || what.has(capture::gate_input) || what.has(capture::probs));
     }
@@ -124,6 +131,17 @@ bool callback::wanted(const ggml_tensor * t) {
            (base == "argsort" && what.has(capture::selection)) ||
            (one_of(base, {"weights", "weights_softmax", "weights_norm", "weights_scaled"})) ||
            (one_of(base, {"down", "down_scaled", "down_biased"}) && what.has(capture::norms)) || base == "weighted";
+}
+
+void callback::take_weight_read(const ggml_tensor * t) {
+    access_entry e = weight_read(api_, t);
+    if (e.sources.empty() || (e.layer >= 0 && !options_.layers.has(e.layer))) {
+        return;
+    }
+    if (!blocks_.empty() && e.by_id() && t->src[2] == blocks_.back().executed) {
+        e.block = static_cast<int32_t>(blocks_.size()) - 1;
+    }
+    reads_.push_back(std::move(e));
 }
 
 void callback::observed(ggml_tensor * t) {
@@ -280,8 +298,9 @@ void callback::deliver() {
     scores_   = {};
     in_block_ = false;
     if (any) {
-        deliver_(u);
+        deliver_(*this, u);
     }
+    reads_.clear();
 }
 
 const uint8_t * callback::bytes(const ggml_tensor * t) {

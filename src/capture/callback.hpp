@@ -18,7 +18,7 @@ namespace moescope::capturing {
 // Where a graph ends can only be told by whoever sees its compute (end()), or when the next graph begins.
 class callback {
 public:
-    using on_ubatch = std::function<void(ubatch_buffer & u)>;
+    using on_ubatch = std::function<void(const callback & from, ubatch_buffer & u)>;
 
     callback(const ggml_api & api, capture_options options, on_ubatch deliver);
 
@@ -26,6 +26,11 @@ public:
     static bool eval(ggml_tensor * t, bool ask, void * user_data);
 
     void end(bool success);   // the graph has been computed, or has failed
+
+    // The weights that the delivered graph reads; empty unless access was asked for.
+    const access_list & weight_reads() const { return reads_; }
+    // An address inside a router's weights, to find the model's file by; null before the first.
+    const void * weight_address() const { return weight_address_; }
 
     // The callback that the calling thread's current graph goes to, if any; forgets it. For who sees the compute end.
     static callback * take_current();
@@ -35,6 +40,7 @@ private:
     struct seen_block {
         block_layout         layout;
         int64_t              n_rows = 0;
+        const ggml_tensor *  executed = nullptr;   // the node of its ids, src[2] of its expert products
         std::vector<int32_t> ids;
         std::vector<float>   columns[n_float_columns];
     };
@@ -53,6 +59,7 @@ private:
     void   observe_in_block(ggml_tensor * t, std::string_view what);
     bool   begins_new_graph(const ggml_tensor * t) const;
     void   read_inputs(ggml_tensor * t);
+    void   take_weight_read(const ggml_tensor * t);
     void   deliver();
     scores & scores_of(int32_t il);
 
@@ -69,6 +76,8 @@ private:
     int64_t                 n_tokens_ = 0;
     std::vector<seen_block> blocks_;
     bool                    in_block_ = false;
+    access_list             reads_;
+    const void *            weight_address_ = nullptr;
     scores                  scores_;
     std::unordered_set<const ggml_tensor *> asked_;   // nodes of the current graph
     std::vector<uint8_t>    scratch_;

@@ -212,8 +212,6 @@ private:
     ggml_tensor *                       last_down_ = nullptr;
 };
 
-const char * const view_ops[] = {"NONE", "VIEW", "RESHAPE", "PERMUTE", "TRANSPOSE"};
-
 }  // namespace
 
 bool is_expert_weight(const ggml_tensor * w) {
@@ -284,43 +282,6 @@ moe_graph find_moe(const ggml_api & api, ggml_tensor ** nodes, int n_nodes) {
         f.visit(nodes[i]);
     }
     return f.finish();
-}
-
-access_list find_weight_reads(const ggml_api & api, ggml_tensor ** nodes, int n_nodes, const moe_graph & g) {
-    access_list list;
-    for (int i = 0; i < n_nodes; ++i) {
-        const ggml_tensor * t  = nodes[i];
-        const char *        op = api.ggml_op_name(t->op);
-        if (!api.computes(t) ||
-            std::any_of(std::begin(view_ops), std::end(view_ops), [&](const char * v) { return std::strcmp(op, v) == 0; })) {
-            continue;
-        }
-        access_entry e;
-        for (ggml_tensor * s : t->src) {
-            const ggml_tensor * w = s ? root_of(s) : nullptr;
-            if (w != nullptr && w->buffer != nullptr &&
-                api.ggml_backend_buffer_get_usage(w->buffer) == GGML_BACKEND_BUFFER_USAGE_WEIGHTS) {
-                e.sources.emplace_back(w->name);
-            }
-        }
-        if (e.sources.empty()) {
-            continue;
-        }
-        e.op    = op;
-        e.dst   = t->name;
-        e.layer = node_name(t->name).il;
-        if (e.layer < 0) {
-            // Unnamed nodes (a bias, a norm) belong to the layer of the weight they read: blk.<il>.…
-            e.layer = e.sources[0].rfind("blk.", 0) == 0 ? std::atoi(e.sources[0].c_str() + 4) : -1;
-        }
-        for (size_t b = 0; b < g.blocks.size(); ++b) {
-            if (t->src[2] != nullptr && t->src[2] == g.blocks[b].ids) {
-                e.block = static_cast<int32_t>(b);
-            }
-        }
-        list.push_back(std::move(e));
-    }
-    return list;
 }
 
 }  // namespace moescope::capturing

@@ -68,7 +68,4 @@ const ggml_tensor * router_product(const ggml_api & api, const ggml_tensor * t);
 // nodes: the graph's nodes in execution order, before the scheduler has split it.
 moe_graph find_moe(const ggml_api & api, ggml_tensor ** nodes, int n_nodes);
 
-// The nodes that read weights, in order; `block` refers to g.blocks.
-access_list find_weight_reads(const ggml_api & api, ggml_tensor ** nodes, int n_nodes, const moe_graph & g);
-
 }  // namespace moescope::capturing

@@ -6,6 +6,7 @@
 
 #include "capture/norm_op.hpp"
 #include "capture/self_test.hpp"
+#include "capture/weight_reads.hpp"
 
 namespace moescope::capturing {
 
@@ -75,16 +76,17 @@ void probe::plan(ggml_cgraph * graph) {
             return;
         }
     }
+    const auto unwanted = [&](const auto & item) { return item.layer >= 0 && !options_.layers.has(item.layer); };
+    graph_.blocks.erase(std::remove_if(graph_.blocks.begin(), graph_.blocks.end(), unwanted), graph_.blocks.end());
     if (options_.what.has(capture::access)) {
         weight_reads_ = find_weight_reads(api_, nodes, n_nodes, graph_);
+        weight_reads_.erase(std::remove_if(weight_reads_.begin(), weight_reads_.end(), unwanted), weight_reads_.end());
     }
 
     api_.ggml_reset(ctx_);
     std::vector<insertion> added;
     for (const moe_block & b : graph_.blocks) {
-        if (options_.layers.has(b.layer)) {
-            planned_.push_back(plan_block(b, added));
-        }
+        planned_.push_back(plan_block(b, added));
     }
     if (n_nodes + static_cast<int>(added.size()) > api_.ggml_graph_size(graph)) {
         failure_ = "the graph has no room for the probes' nodes";   // expanding a full graph aborts the host

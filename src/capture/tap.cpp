@@ -226,10 +226,14 @@ void tap::collect(ggml_backend_sched_t sched, probe & p) {
     thread_local ubatch_buffer buffer;   // reused, so that steady work allocates nothing
     p.collect(buffer);
     stream & s = stream_of(ctx, sched);
-    if (!s.opened() && s.model().file.empty()) {
-        s.set_file(file_behind(p.weight_address()));
-    }
+    name_file(s, p.weight_address());
     submit(s, buffer, p.weight_reads());
+}
+
+void tap::name_file(stream & s, const void * weight_address) {
+    if (!s.opened() && s.model().file.empty()) {
+        s.set_file(file_behind(weight_address));
+    }
 }
 
 void tap::submit(stream & s, ubatch_buffer & u, const access_list & reads) {
@@ -242,17 +246,18 @@ void tap::submit(stream & s, ubatch_buffer & u, const access_list & reads) {
 
 callback & tap::new_callback() {
     const std::lock_guard lock(mutex_);
-    callbacks_.push_back(std::make_unique<callback>(api_, options_, [this](ubatch_buffer & u) {
+    callbacks_.push_back(std::make_unique<callback>(api_, options_, [this](const callback & from, ubatch_buffer & u) {
         const std::shared_lock alive(life_);
         if (closed_) {
             return;
         }
         stream &       s         = stream_of(current_context, nullptr);
         const uint32_t first_mtp = first_mtp_layer(s.model());
+        name_file(s, from.weight_address());
         for (block_layout & l : u.layout) {
             l.flags |= first_mtp > 0 && l.layer >= static_cast<int32_t>(first_mtp) ? block_layout::mtp : 0u;
         }
-        submit(s, u, {});
+        submit(s, u, from.weight_reads());
     }));
     return *callbacks_.back();
 }

@@ -64,6 +64,7 @@ private:
     probe *  find_probe(ggml_backend_sched_t sched, bool create);
     stream & stream_of(llama_context * ctx, ggml_backend_sched_t sched);
     void     collect(ggml_backend_sched_t sched, probe & p);
+    void     name_file(stream & s, const void * weight_address);
     void     submit(stream & s, ubatch_buffer & u, const access_list & reads);
     void     complain(const std::string & why);
     uint64_t now_ns() const;

@@ -54,6 +54,8 @@ answer answer_placement(const analyze_options & o, const placement_options & p);
 
 // The tables of `frequency` with what `stats` says of the whole.
 answer answer_stats(const analyze_options & o);
+// `stats --access`: what was read of the weights. model: the GGUF, empty for the one that the trace names.
+answer answer_access(const std::string & trace, const std::string & model, size_t top);
 
 // ---- what they share ----------------------------------------------------------------------------------------------
 

@@ -6,6 +6,7 @@
 #include "cli/analyze.hpp"
 #include "cli/summary.hpp"
 #include "cli/verbs.hpp"
+#include "core/error.hpp"
 
 namespace moescope::cli {
 
@@ -15,10 +16,19 @@ struct stats_options {
     std::string    trace;
     size_t         top     = 5;
     bool           heatmap = false;
+    bool           access  = false;
+    std::string    model;
     answer_options answer;
 };
 
 void run_stats(const stats_options & o) {
+    if (!o.model.empty() && !o.access) {
+        throw usage_error("--model belongs to --access: only that needs the model's file");
+    }
+    if (o.access) {
+        print_answer(answer_access(o.trace, o.model, o.top), o.answer);
+        return;
+    }
     if (o.answer.json || o.answer.csv) {
         analyze_options all;
         all.traces = {o.trace};
@@ -44,6 +54,9 @@ void add_stats(CLI::App & app) {
     verb->add_option("trace", o->trace, "a trace (.moetrace), or a log that moescope reads")->required()->type_name("T");
     verb->add_option("--top", o->top, "how many experts to name at each end")->capture_default_str()->type_name("N");
     verb->add_flag("--heatmap", o->heatmap, "layers x experts as characters also where the output is no terminal");
+    verb->add_flag("--access", o->access, "the weights that were read, hottest first, in bytes; needs a trace of --capture access");
+    verb->add_option("--model", o->model, "with --access: the GGUF that ran (default: the one that the trace names)")
+        ->type_name("MODEL");
     add_answer_options(*verb, o->answer);
     verb->callback([o] { run_stats(*o); });
 }

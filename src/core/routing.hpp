@@ -135,8 +135,11 @@ struct access_entry {
     std::string              op;            // ggml's name, e.g. "MUL_MAT_ID"
     std::string              dst;           // the node's name
     int32_t                  layer = -1;    // -1 outside the layers
-    int32_t                  block = -1;    // index into the graph_layout whose ids choose the slices, -1: reads it whole
+    int32_t                  block = -1;    // index into the graph_layout whose ids choose the slices, -1: none
     std::vector<std::string> sources;       // the weight tensors read
+
+    // Whether it reads the slices that ids choose. Without a block these are not known: ids that no recorded block has.
+    bool by_id() const { return op == "MUL_MAT_ID" || op == "ADD_ID"; }
 
     bool operator==(const access_entry & o) const {
         return op == o.op && dst == o.dst && layer == o.layer && block == o.block && sources == o.sources;

@@ -71,7 +71,7 @@ struct moescope_capture {
     moescope_capture(const moescope_options & o, capturing::capture_options what)
         : api(linked_api()),
           writer(o.output, make_head(what.what), options(o)),
-          watch(api, what, [this](capturing::ubatch_buffer & u) { submit(u); }) {}
+          watch(api, what, [this](const capturing::callback &, capturing::ubatch_buffer & u) { submit(u); }) {}
 
     static trace::writer_options options(const moescope_options & o) {
         trace::writer_options w;
