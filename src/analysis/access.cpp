@@ -47,13 +47,13 @@ void sort_by_bytes(std::vector<weight_reads> & all) {
 
 }  // namespace
 
-access::access(const trace::trace_source & source, weight_sizes sizes) : source_(source), sizes_(std::move(sizes)) {
+access_totals::access_totals(const trace::trace_source & source, weight_sizes sizes) : source_(source), sizes_(std::move(sizes)) {
     if (source.access_lists().empty()) {
         throw error("no accesses were captured").in(source.info().path).fix("record with --capture access");
     }
 }
 
-void access::ubatch(const routed_ubatch & u) {
+void access_totals::ubatch(const routed_ubatch & u) {
     if (u.access >= graphs_.size()) {
         graphs_.resize(u.access + 1);
     }
@@ -83,7 +83,7 @@ void access::ubatch(const routed_ubatch & u) {
     }
 }
 
-access_result access::result() const {
+access_result access_totals::result() const {
     access_result                      r;
     std::map<slice_key, weight_reads>  all;
     std::set<std::string>              unknown;

@@ -47,10 +47,10 @@ struct access_result {
 
 // Adds up what a trace's steps read (DESIGN: one access is one ubatch reading a slice). A tensor that one ubatch reads in
 // several nodes is read once; a tied embedding, looked up and multiplied, counts as read whole.
-class access final : public routing_sink {
+class access_totals final : public routing_sink {
 public:
     // source: the one that is read, for its access lists. Throws error where it has none.
-    access(const trace::trace_source & source, weight_sizes sizes);
+    access_totals(const trace::trace_source & source, weight_sizes sizes);
 
     void          ubatch(const routed_ubatch & u) override;
     access_result result() const;

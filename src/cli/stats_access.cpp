@@ -94,7 +94,7 @@ void add_notes(answer & a, const access_result & r) {
 answer answer_access(const std::string & trace, const std::string & model, size_t top) {
     const auto source = trace::open_source(trace);
     require_rows(*source);
-    access reads(*source, read_weight_sizes(model_behind(*source, model)));
+    access_totals reads(*source, read_weight_sizes(model_behind(*source, model)));
     feed(*source, {}, {&reads});
     const access_result r = reads.result();
 
