@@ -57,14 +57,18 @@ if(NOT EXISTS ${LLAMA_CPP_BUILD}/build.ninja)
 endif()
 
 # One target per ninja run; the lock keeps two builds (presets, several checkouts) from running in one cache at once.
-set(llama_libraries llama llama-common ggml ggml-base ggml-cpu ggml-rpc)
+# ggml-base is a target of its own, for programs that read files only.
+set(llama_libraries llama llama-common ggml ggml-cpu ggml-rpc)
 set(llama_outputs)
-foreach(name llama llama-common ggml ggml-base)
+foreach(name llama llama-common ggml)
     list(APPEND llama_outputs ${LLAMA_CPP_BIN}/lib${name}.so)
 endforeach()
+add_custom_target(ggml_base
+    COMMAND flock ${LLAMA_CPP_BUILD}/.moescope-lock ninja -C ${LLAMA_CPP_BUILD} --quiet ggml-base
+    BYPRODUCTS ${LLAMA_CPP_BIN}/libggml-base.so USES_TERMINAL COMMENT "ggml-base")
 add_custom_target(llama_cpp
     COMMAND flock ${LLAMA_CPP_BUILD}/.moescope-lock ninja -C ${LLAMA_CPP_BUILD} --quiet ${llama_libraries}
-    BYPRODUCTS ${llama_outputs} USES_TERMINAL COMMENT "llama.cpp libraries")
+    DEPENDS ggml_base BYPRODUCTS ${llama_outputs} USES_TERMINAL COMMENT "llama.cpp libraries")
 set(LLAMA_CPP_PROGRAMS llama-completion llama-server llama-perplexity llama-imatrix llama-speculative-simple
                        ggml-rpc-server)
 add_custom_target(llama_programs
@@ -72,16 +76,16 @@ add_custom_target(llama_programs
     DEPENDS llama_cpp USES_TERMINAL COMMENT "llama.cpp programs that the tests run")
 
 function(llama_import target file)
-    cmake_parse_arguments(arg "" "" "INCLUDES;LIBRARIES" ${ARGN})
+    cmake_parse_arguments(arg "" "FROM" "INCLUDES;LIBRARIES" ${ARGN})
     add_library(${target} INTERFACE IMPORTED GLOBAL)
     target_include_directories(${target} INTERFACE ${arg_INCLUDES})
     target_link_libraries(${target} INTERFACE ${LLAMA_CPP_BIN}/lib${file}.so ${arg_LIBRARIES})
-    add_dependencies(${target} llama_cpp)
+    add_dependencies(${target} ${arg_FROM})
 endfunction()
-llama_import(llama::ggml ggml-base INCLUDES ${LLAMA_CPP_DIR}/ggml/include)
-llama_import(llama::llama llama INCLUDES ${LLAMA_CPP_DIR}/include
+llama_import(llama::ggml ggml-base FROM ggml_base INCLUDES ${LLAMA_CPP_DIR}/ggml/include)
+llama_import(llama::llama llama FROM llama_cpp INCLUDES ${LLAMA_CPP_DIR}/include
              LIBRARIES llama::ggml ${LLAMA_CPP_BIN}/libggml.so)
-llama_import(llama::common llama-common INCLUDES ${LLAMA_CPP_DIR}/common
+llama_import(llama::common llama-common FROM llama_cpp INCLUDES ${LLAMA_CPP_DIR}/common
              LIBRARIES llama::llama)
 # Headers alone, for the injected recorder, which must not link what it interposes.
 add_library(llama::headers INTERFACE IMPORTED GLOBAL)
