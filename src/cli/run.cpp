@@ -1,36 +1,30 @@
 // moescope run: computes prompts itself, records their routing, prints what the model says.
 
-#include <chrono>
 #include <memory>
-#include <random>
 
 #include <fmt/format.h>
 #include <unistd.h>
 
 #include "common.h"
 
-#include "capture/session.hpp"
 #include "cli/interrupt.hpp"
 #include "cli/model_verb.hpp"
 #include "cli/output.hpp"
 #include "cli/run_prompts.hpp"
+#include "cli/run_recording.hpp"
 #include "cli/summary.hpp"
 #include "cli/tensor_table.hpp"
 #include "cli/verbs.hpp"
 #include "core/error.hpp"
 #include "infer/engine.hpp"
-#include "infer/fan_out.hpp"
 #include "infer/generator.hpp"
 #include "export/format.hpp"
 #include "infer/gguf_head.hpp"
 #include "trace/source.hpp"
-#include "trace/writer.hpp"
 
 namespace moescope::cli {
 
 namespace {
-
-using clock = std::chrono::steady_clock;
 
 constexpr int32_t default_predict = 128;
 constexpr int32_t default_context = 4096;
@@ -50,26 +44,6 @@ struct run_options {
     CLI::Option *      log_option  = nullptr;
 };
 
-uint64_t unix_ns() {
-    return static_cast<uint64_t>(std::chrono::duration_cast<std::chrono::nanoseconds>(
-        std::chrono::system_clock::now().time_since_epoch()).count());
-}
-
-uint64_t ns_since(clock::time_point begin) {
-    return static_cast<uint64_t>(std::chrono::duration_cast<std::chrono::nanoseconds>(clock::now() - begin).count());
-}
-
-trace::trace_head make_head(capture_set what) {
-    std::random_device random;
-    trace::trace_head  head;
-    head.program         = "moescope";
-    head.pid             = ::getpid();
-    head.started_unix_ns = unix_ns();
-    head.trace_id        = (uint64_t(random()) << 32) | random();
-    head.captured        = what;
-    return head;
-}
-
 trace::writer_options make_writer_options(const run_options & o) {
     trace::writer_options w;
     w.counts_only = o.counts_only;
@@ -78,73 +52,6 @@ trace::writer_options make_writer_options(const run_options & o) {
     w.existing    = o.output.force ? trace::existing_file::replace : trace::existing_file::refuse;
     return w;
 }
-
-// The trace of one run: opened when the model's first ubatch comes, so that a run that fails before leaves no file.
-class recording {
-public:
-    recording(const run_options & o, std::string path)
-        : path_(std::move(path)), what_(parse_capture_set(o.capture)), writer_options_(make_writer_options(o)),
-          session_(session_options(o, what_), [this](uint32_t stream) { return open(stream); }) {}
-
-    capturing::session & session() { return session_; }
-
-    // What the context must be made with.
-    void prepare(common_params & params) {
-        llama_context_params c = llama_context_default_params();
-        session_.prepare(c);
-        params.cb_eval           = c.cb_eval;
-        params.cb_eval_user_data = c.cb_eval_user_data;
-    }
-
-    // Throws what stopped the recording, if something did.
-    void check() const {
-        if (const std::string why = session_.failure(); !why.empty()) {
-            throw error(why);
-        }
-    }
-    void note(const std::string & text) {
-        pending_notes_.push_back(text);
-        if (writer_) {
-            hand_over_notes();
-        }
-    }
-    void finish(const std::string & reason) {
-        session_.read_pending();
-        check();
-        if (writer_) {
-            writer_->finish({reason, ns_since(begin_), session_.capture_ns()});
-        }
-    }
-    const trace::trace_writer * writer() const { return writer_.get(); }
-
-private:
-    static capturing::capture_options session_options(const run_options & o, capture_set what) {
-        const auto way = o.way == "callback" ? capturing::method::callback : capturing::method::probes;
-        return {what, o.layers.empty() ? capturing::layer_filter() : capturing::layer_filter(o.layers), way};
-    }
-    std::unique_ptr<routing_sink> open(uint32_t stream) {
-        if (stream != 1) {
-            return nullptr;   // run has one context
-        }
-        writer_ = std::make_unique<trace::trace_writer>(path_, make_head(what_), writer_options_);
-        hand_over_notes();
-        return infer::forward_to(*writer_);
-    }
-    void hand_over_notes() {
-        for (const std::string & n : pending_notes_) {
-            writer_->note(n);
-        }
-        pending_notes_.clear();
-    }
-
-    std::string                          path_;
-    capture_set                          what_;
-    trace::writer_options                writer_options_;
-    std::vector<std::string>             pending_notes_;
-    clock::time_point                    begin_ = clock::now();
-    std::unique_ptr<trace::trace_writer> writer_;    // lives longer than the session that feeds it
-    capturing::session                     session_;
-};
 
 common_params llama_defaults() {
     common_params params;
@@ -206,7 +113,16 @@ public:
     }
 
 private:
+    std::string text_of(const std::vector<int32_t> & tokens) const {
+        std::string text;
+        for (const int32_t t : tokens) {
+            text += common_token_to_piece(engine_.vocab(), t, true);
+        }
+        return text;
+    }
+
     void one(const run_prompt & p, size_t n_prompts) {
+        recording_.begin_prompt(text_of(p.tokens), p.tokens.size());
         if (!p.label.empty()) {
             recording_.note(prompt_note(p, totals_.prompts, decodes_));
         }
@@ -267,18 +183,16 @@ void summarize(const run_options & o, const recording & r, const run_totals & t,
     note("next: moescope report " + path);
 }
 
-// The S0 text log, written from the trace once that is whole.
-void write_log(const std::string & trace_path, const output_options & log) {
-    const auto source = trace::open_source(trace_path);
-    write_output(log, [&](std::FILE * out) {
-        const auto to = exports::make_log(out, {});
-        exports::write_all(*source, *to);
-    });
-    note("log: " + log.path);
+// Where the log grows; empty: there is none, or it goes to stdout, behind the generated text.
+std::string log_file(const run_options & o) {
+    const bool wanted = o.log_option->count() > 0 && o.log != "-";
+    return !wanted ? "" : o.log.empty() ? "moe_expert_selection.log" : o.log;
 }
 
-output_options log_output(const run_options & o) {
-    return {o.log.empty() ? "moe_expert_selection.log" : o.log, o.output.force};
+void print_log(const std::string & trace_path) {
+    const auto source = trace::open_source(trace_path);
+    exports::write_all(*source, *exports::make_log(stdout, {}));
+    std::fflush(stdout);
 }
 
 void run(const model_verb & verb, run_options o) {
@@ -299,8 +213,9 @@ void run(const model_verb & verb, run_options o) {
     if (!listing) {
         require_writable(path, o.output.force);
     }
-    if (logging && log_output(o).path != "-") {
-        require_writable(log_output(o).path, o.output.force);
+    const std::string log_path = log_file(o);
+    if (!listing && !log_path.empty()) {
+        require_writable(log_path, o.output.force);
     }
     const auto log = route_llama_log(params.verbosity > 0);
     infer::require_moe(params.model.path);
@@ -309,7 +224,7 @@ void run(const model_verb & verb, run_options o) {
         list_tensors(params, *log, o, verb);
         return;
     }
-    recording r(o, path);
+    recording r({path, log_path, parse_capture_set(o.capture), o.layers, o.way == "callback", make_writer_options(o)});
     r.prepare(params);
     infer::engine engine(params, *log, interrupt_guard::requested);
     const std::vector<run_prompt> prompts = read_prompts(o.prompts, params, engine, verb);
@@ -320,8 +235,10 @@ void run(const model_verb & verb, run_options o) {
     const infer::generation_options options = {params.n_predict, rows, params.antiprompt};
     const run_totals                totals  = runner(engine, r, options).run(prompts);
     r.finish(totals.interrupted ? "interrupted" : "finished");
-    if (logging && r.writer() != nullptr) {
-        write_log(path, log_output(o));
+    if (logging && log_path.empty() && r.writer() != nullptr) {
+        print_log(path);
+    } else if (logging && r.writer() != nullptr) {
+        note("log: " + log_path);
     }
     summarize(o, r, totals, path);
     if (totals.interrupted) {
@@ -338,8 +255,8 @@ void declare(CLI::App & app, run_options & o) {
     app.add_option("--layers", o.layers, "only these layers, e.g. 0,20-24")->type_name("LIST");
     app.add_option("--last-layer", o.last_layer, "rows of the last layer: all (default), sample:N per prompt, or requested "
                    "(the last token's; saves their share of the language head)")->type_name("ROWS");
-    o.log_option = app.add_option("--log", o.log, "also write the expert selection log (default name: "
-                                  "moe_expert_selection.log)")->expected(0, 1)->type_name("[FILE]");
+    o.log_option = app.add_option("--log", o.log, "also write the expert selection log, which grows as the "
+                                  "run does (default name: moe_expert_selection.log)")->expected(0, 1)->type_name("[FILE]");
     app.add_flag("--counts-only", o.counts_only, "keep selections per expert, no rows");
     app.add_flag("--f16", o.f16, "store values in half precision");
     app.add_option("--max-size", o.max_size, "begin a new part of the trace at this size, e.g. 500M")->type_name("BYTES");

@@ -137,7 +137,7 @@ private:
         const std::string how  = std::to_string(plan.n_keep) + " of " + std::to_string(plan.shape.n_expert);
         if (adds_bias_to_softmax(md, arch_, bias)) {
             require(!plan.warnings.empty(), "no warning of the bias");
-            return how + ", runs (bias added to a softmax)";
+            return how + ", " + check_biased_softmax(plan, after) + " (bias added to a softmax)";
         }
         if (plan.shape.experts_per_chunk > 1) {
             require(!plan.warnings.empty(), "no warning of the adjugate experts");
@@ -182,6 +182,43 @@ private:
         return worst;
     }
 
+    // Share of a token's probability that stays, in the first MoE layer, where the input is still the same.
+    double probability_of(const std::vector<int32_t> & kept, int il, size_t row) const {
+        double stays = 0;
+        for (const int32_t id : kept) {
+            stays += before_.seen.probs.at(il)[row][static_cast<size_t>(id)];
+        }
+        return stays;
+    }
+
+    // Probabilities of those that stay grow by 1 / stays, the bias does not: the selection is the top-k of their sum.
+    std::string check_biased_softmax(const prune_plan & plan, const run_result & after) const {
+        const int    il     = before_.seen.ids.begin()->first;
+        const auto & kept   = plan.layers.at(il).kept;
+        const auto & biased = before_.seen.selection.at(il);
+        size_t       n_same = 0, n_row = before_.seen.ids.at(il).size();
+        for (size_t row = 0; row < n_row; ++row) {
+            const auto & probs = before_.seen.probs.at(il)[row];
+            const double stays = probability_of(kept, il, row);
+            const auto   score = [&](int32_t id) {
+                const auto e = static_cast<size_t>(id);
+                return probs[e] / stays + (double(biased[row][e]) - double(probs[e]));
+            };
+            std::vector<int32_t> order = kept;
+            std::sort(order.begin(), order.end(), [&](int32_t a, int32_t b) { return score(a) > score(b); });
+            const auto & ids = after.seen.ids.at(il)[row];
+            for (size_t i = 0; i < ids.size(); ++i) {
+                require(score(order[i]) - score(order[i + 1]) > 1e-6, "ranks too close to tell");
+                require(kept.at(static_cast<size_t>(ids[i])) == order[i], "the grown probabilities select otherwise");
+                const double expected = probs[static_cast<size_t>(order[i])] / stays;
+                require(std::abs(after.seen.weights.at(il)[row][i] - expected) <= 1e-5 * expected, "gates grow otherwise");
+            }
+            order.resize(ids.size());
+            n_same += order == before_.seen.ids.at(il)[row];
+        }
+        return std::to_string(n_same) + " of " + std::to_string(n_row) + " rows select as before, all as expected";
+    }
+
     // Softmax over all experts: in the first MoE layer, where the input is still the same, a token's gates grow by
     // 1 / (1 - the probability of those that went).
     void check_growth(const prune_plan & plan, const run_result & after) const {
@@ -190,10 +227,7 @@ private:
         check_ids(il, kept, after);
         double most = 0;
         for (size_t row = 0; row < before_.seen.weights.at(il).size(); ++row) {
-            double stays = 0;
-            for (const int32_t id : kept) {
-                stays += before_.seen.probs.at(il)[row][static_cast<size_t>(id)];
-            }
+            const double stays = probability_of(kept, il, row);
             most = std::max(most, 1 - stays);
             for (size_t i = 0; i < before_.seen.weights.at(il)[row].size(); ++i) {
                 const double expected = before_.seen.weights.at(il)[row][i] / stays;
@@ -212,11 +246,8 @@ private:
         const auto   chunk  = static_cast<int32_t>(plan.shape.experts_per_chunk);
         check_ids(il, kept, after);
         for (size_t row = 0; row < n_row; ++row) {
-            double stays = 0;
-            for (const int32_t id : kept) {
-                stays += before_.seen.probs.at(il)[row][static_cast<size_t>(id)];
-            }
-            const auto & ids = after.seen.ids.at(il)[n_row + row];
+            const double stays = probability_of(kept, il, row);
+            const auto & ids   = after.seen.ids.at(il)[n_row + row];
             for (size_t i = 0; i < ids.size(); ++i) {
                 const int32_t number   = kept.at(static_cast<size_t>(ids[i] / chunk));
                 const double  expected = before_.seen.probs.at(il)[row][static_cast<size_t>(number)] / stays;

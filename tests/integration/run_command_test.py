@@ -87,6 +87,35 @@ class RunCommand(unittest.TestCase):
         # 3 layers; a block of five prompt tokens and one for each of two generated ones; ids and weights
         self.assertEqual(log.count("  Token "), 3 * (5 + 2) * 2)
 
+    def test_log_is_what_export_writes(self):
+        lines = self.path("p.jsonl", b'{"prompt": "one"}\n{"prompt": "and another, in several ubatches"}\n')
+        r = self.run_verb("-m", self.model, "--jsonl", lines, "-n", "3", "-ub", "8", "--temp", "0", "--log", "run.log",
+                          "--capture", "ids,weights,logits", "-o", "t.moetrace")
+        self.assertEqual(r.returncode, 0, r.stderr)
+        with open(self.path("run.log"), "rb") as f:
+            log = f.read()
+        self.assertEqual(log.count(b"Prompt: "), 2)
+        self.assertTrue(log.endswith(b"=== Inference Complete ===\n"))
+        export = subprocess.run([MOESCOPE, "export", self.path("t.moetrace"), "-f", "log"], capture_output=True)
+        self.assertEqual(export.stdout, log)
+
+    def test_a_killed_run_leaves_the_log_until_then(self):
+        p = subprocess.Popen([MOESCOPE, "run", "-m", self.model, "-p", "Hello", "-n", "1000000", "-c", "4096", "--ignore-eos",
+                              "-o", "t.moetrace", "--log", "run.log", *THREADS],
+                             cwd=self.scratch.name, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+        self.assertEqual(len(p.stdout.read(20)), 20)   # it generates
+        p.kill()
+        p.communicate(timeout=120)
+        with open(self.path("run.log"), encoding="utf-8") as f:
+            log = f.read()
+        self.assertIn("Prompt: Hello\nTokens: 5\n", log)
+        # Whole ubatches: five prompt tokens and some generated ones, of all three layers, ids and weights.
+        tokens = log.count("  Token ")
+        self.assertEqual(tokens % 6, 0)
+        self.assertGreater(tokens, 6 * 5)
+        self.assertTrue(log.endswith(")\n\n"), log[-80:])
+        self.assertNotIn("Complete", log)
+
     def test_list_tensors_filters_by_pattern(self):
         r = self.run_verb("-m", self.model, "--list-tensors", "ffn_moe_topk-*")
         self.assertEqual(r.returncode, 0, r.stderr)
