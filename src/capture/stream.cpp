@@ -57,6 +57,7 @@ void stream::begin_batch(const llama_batch * batch, bool encode) {
     if (!encode) {
         release_held();   // what waited was no warm-up
         n_decodes_ += 1;
+        cleared_ = false;
         first_ = first_ && n_decodes_ == 1;
         trial_ = batch != nullptr && is_trial(*batch);
     }
@@ -68,13 +69,14 @@ void stream::begin_batch(const llama_batch * batch, bool encode) {
 }
 
 void stream::perf_reset() {
-    if (first_) {
+    if (first_ && cleared_) {
         drop_held();
-        first_ = false;
     }
+    first_ = false;
 }
 
 void stream::memory_cleared() {
+    cleared_ = true;
     if (trial_) {
         drop_held();
         trial_ = false;

@@ -30,9 +30,10 @@ public:
     // One computed ubatch, as the probe read it; the buffer is only borrowed.
     void submit(ubatch_buffer & u, const access_list & reads);
 
-    // Warm-up (trap 7): llama.cpp warms a context up with an ordinary small decode, after which it resets the context's
-    // timings; and it tries out what a context's memory can do with two tokens 0, after which it clears the memory. Such
-    // decodes wait until it is clear whether that follows.
+    // Warm-up (trap 7): llama.cpp warms a context up with an ordinary small decode, after which it clears the context's
+    // memory and resets its timings (a reset alone is how programs time generation without the prompt); and it tries out
+    // what a context's memory can do with two tokens 0, after which it clears the memory. Such decodes wait until it is
+    // clear whether that follows.
     void perf_reset();
     void memory_cleared();
     void set_warmup(bool on) { warmup_ = on; }
@@ -77,6 +78,7 @@ private:
     uint32_t                      n_decodes_  = 0;
     bool                          first_      = true;    // no second decode yet, nor a reset
     bool                          trial_      = false;   // the current decode looks like a try-out
+    bool                          cleared_    = false;   // the memory was, since the last decode began
     bool                          warmup_     = false;   // the program said so
 };
 

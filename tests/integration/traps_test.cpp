@@ -184,6 +184,12 @@ TEST_F(Traps, Trap07_WarmUpIsNotRecorded) {
         runner.decode(prompt(6));
     });
     EXPECT_EQ(without.at(0).tokens_per_ubatch, (std::vector<uint32_t>{2, 6}));
+    const auto timed = captured(runner, [&] {
+        runner.decode(prompt(6));
+        llama_perf_context_reset(runner.context());   // times what comes, and keeps what was
+        runner.decode({{7, 6}});
+    });
+    EXPECT_EQ(timed.at(0).tokens_per_ubatch, (std::vector<uint32_t>{6, 1}));
     const auto only = captured(runner, [&] { runner.decode({{1, 0}, {2, 1}}); });
     EXPECT_EQ(only.at(0).tokens_per_ubatch, (std::vector<uint32_t>{2}));   // held back, but not lost
 }
