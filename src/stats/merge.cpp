@@ -54,8 +54,26 @@ void relabel(std::vector<saliency_block> & blocks, const std::vector<std::string
     }
 }
 
-bool same_part(const corpus_part & a, const corpus_part & b) {
-    return a.hash == b.hash && a.bytes == b.bytes && a.selection == b.selection;
+// What profile writes into corpus_part::selection, e.g. "prompt_key=a response_key=b label_key= limit=0 shard=0/2".
+struct parsed_selection {
+    explicit parsed_selection(const std::string & s)
+        : text(s.substr(0, std::min(s.find(" label_key="), s.find(" limit=")))), run(s.substr(0, s.rfind(" shard="))),
+          n_shards(s.substr(std::min(s.size(), s.rfind('/')))) {}
+
+    std::string text;       // which fields of the corpus are read
+    std::string run;        // what the shards of one run have in common
+    std::string n_shards;   // how many there are
+};
+
+// Whether samples may be in both. A limit, a shuffle and another number of shards take other samples of a file, but not
+// surely others than the part they are held against: only the shards of one run share nothing.
+bool may_overlap(const corpus_part & a, const corpus_part & b) {
+    if (a.hash != b.hash || a.bytes != b.bytes) {
+        return false;
+    }
+    const parsed_selection x(a.selection), y(b.selection);
+    const bool             other_shard = x.run == y.run && x.n_shards == y.n_shards && a.selection != b.selection;
+    return x.text == y.text && !other_shard;
 }
 
 void check_parts(const moestats & to, const std::string & to_name, const moestats & from, const std::string & from_name) {
@@ -65,8 +83,8 @@ void check_parts(const moestats & to, const std::string & to_name, const moestat
     }
     for (const corpus_part & a : to.corpora) {
         for (const corpus_part & b : from.corpora) {
-            if (same_part(a, b)) {
-                throw error("it holds the same samples of " + a.name + " as " + to_name + ": they would count twice").in(from_name);
+            if (may_overlap(a, b)) {
+                throw error("it holds samples of " + a.name + " that are in " + to_name + " too: they would count twice").in(from_name);
             }
         }
     }

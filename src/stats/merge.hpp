@@ -7,8 +7,8 @@
 namespace moescope::stats {
 
 // Adds `from` to `to`. Throws error naming both files and the difference when they are profiles of other models or were
-// made with other options, when one is not complete, or when both hold the same part of the same corpus (its samples
-// would count twice). Names are for messages.
+// made with other options, when one is not complete, or when both hold parts of one corpus that may have samples in
+// common (these would count twice; only the shards of one run surely have none). Names are for messages.
 void merge_into(moestats & to, const std::string & to_name, const moestats & from, const std::string & from_name);
 
 // Adds another shard of the same run: sums and counts join, and the first corpus entry grows to speak of both.

@@ -277,6 +277,32 @@ TEST(Merge, RefusesWhatDoesNotBelongTogether) {
     expect_refused(a, changed([](moestats & b) { b.labels = {"x"}; }), "labels");
 }
 
+// Parts of one file: only the shards of one run are sure to share no sample.
+TEST(Merge, RefusesPartsOfOneCorpusThatMayOverlap) {
+    const planted::plan p;
+    const auto          part = [&](const char * selection) {
+        moestats s             = profile_of(p, "a");
+        s.corpora[0].selection = selection;
+        return s;
+    };
+    const std::string all = "prompt_key=prompt response_key=response label_key= limit=0 shard=0/1";
+    for (const char * other : {
+             "prompt_key=prompt response_key=response label_key= limit=30 shard=0/1",
+             "prompt_key=prompt response_key=response label_key= limit=0 shuffle_seed=3 shard=0/1",
+             "prompt_key=prompt response_key=response label_key=domain limit=0 shard=0/1",
+             "prompt_key=prompt response_key=response label_key= limit=0 shard=1/2",
+         }) {
+        expect_refused(part(all.c_str()), part(other), "twice");
+    }
+    expect_refused(part("windows limit=0 shard=0/2"), part("windows limit=0 shard=1/3"), "twice");
+    for (const auto & [a, b] : {std::pair("windows limit=0 shard=0/3", "windows limit=0 shard=2/3"),
+                                std::pair(all.c_str(), "prompt_key=question response_key=response label_key= limit=0 shard=0/1")}) {
+        moestats to = part(a);
+        merge_into(to, "a", part(b), "b");
+        EXPECT_EQ(to.corpora.size(), 2u) << a << " and " << b;
+    }
+}
+
 TEST(ExpertStats, HasExactlyTheDocumentedShape) {
     planted::plan p;
     p.n_prompt = 2;   // few rows, so that some experts are never selected
