@@ -1,7 +1,8 @@
 // How long the page takes to redraw a matrix of 1,000,000 cells, measured in the page: 1,000 layers of 1,000 experts
 // through the real report. Prints medians over the redraws:
-//   recolour   every cell through a new colour table, then scaled onto the canvas (what a change of theme costs)
-//   move       the painted cells scaled onto the canvas again (what one frame of zooming costs)
+//   new values  a million new cells, found for each pixel, coloured and drawn (what a change of metric costs)
+//   recolour    the same cells through a new colour table (what a change of theme costs)
+//   zoom        another part of the cells: the frames of zooming in, from the whole to a hundredth
 // One pixel is read back after each, so that the time holds the drawing itself and not only its order.
 import { execFileSync } from 'node:child_process';
 import { mkdtempSync, rmSync } from 'node:fs';
@@ -21,15 +22,20 @@ try {
   const times = await page.evaluate(async (n) => {
     const view = window.moescope.view('experts'), m = view.matrix, canvas = m.element.querySelector('canvas.matrix'), ctx = canvas.getContext('2d');
     if (m.raster.cols * m.raster.rows !== 1e6) throw new Error(`${m.raster.cols} × ${m.raster.rows} cells`);
-    const table = new Uint32Array(256), out = { recolour: [], move: [] };
+    const table = new Uint32Array(256), out = { 'new values': [], recolour: [], zoom: [] };
+    const cells = [0, 1].map((seed) => Uint8Array.from({ length: 1e6 }, (_, c) => (c * 2654435761 + seed * 97) >>> 24));
+    const whole = m.transform;
     for (let i = 0; i < n; i++) {
       for (let c = 0; c < 256; c++) table[c] = (0xff000000 | (c * 65793 + i)) >>> 0;
-      for (const kind of ['recolour', 'move']) {
+      for (const kind of Object.keys(out)) {
         const begin = performance.now();
+        if (kind === 'new values') m.setCells(cells[i % 2], 1000, 1000);
         if (kind === 'recolour') m.setColors(table.slice());
+        if (kind === 'zoom') m.transform = whole.scale(10 ** ((i + 1) / n));
         m.redraw();
         ctx.getImageData(canvas.width >> 1, canvas.height >> 1, 1, 1);
         out[kind].push(performance.now() - begin);
+        m.transform = whole;
       }
       await new Promise((done) => requestAnimationFrame(done));
     }

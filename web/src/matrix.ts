@@ -4,7 +4,7 @@ import { select as d3select } from 'd3-selection';
 import { axisLeft, axisTop } from 'd3-axis';
 import { scaleLinear } from 'd3-scale';
 import { zoom as d3zoom, zoomIdentity, type ZoomTransform } from 'd3-zoom';
-import { cssOf, inkOn } from './color';
+import { inkOn } from './color';
 import { h } from './dom';
 import { Raster, type Rect } from './raster';
 import { hideTip, showTip, type TipRows } from './tooltip';
@@ -23,7 +23,7 @@ export interface MatrixOptions {
   onopen?: (cell: Cell) => void;                     // Enter or a double click
   cellHeight?: [least: number, most: number];
   square?: boolean;
-  gutter?: { width: number; title: string; draw: (ctx: CanvasRenderingContext2D, row: number, box: Rect) => void };
+  gutter?: { width: number; title: string; value: (row: number) => number };   // a bar beside each row, 0 … 1
 }
 
 const margin = { top: 34, left: 44, bottom: 6, right: 8 };
@@ -34,6 +34,12 @@ export class Matrix {
   private canvas = h('canvas', { class: 'matrix', tabindex: 0, role: 'application' });
   private overlay = h('canvas', { class: 'matrix-overlay', 'aria-hidden': 'true' });
   private svg = h('svg', { class: 'axes', 'aria-hidden': 'true' }) as SVGSVGElement;
+  private axes = d3select(this.svg);
+  private xAxis = this.axes.append('g');
+  private yAxis = this.axes.append('g');
+  private xTitle = this.axes.append('text').attr('class', 'axis-title').attr('y', 10).attr('text-anchor', 'end');
+  private gutterTitle = this.axes.append('text').attr('class', 'axis-title').attr('y', 26).attr('text-anchor', 'end');
+  private axesDrawn = '';
   private transform: ZoomTransform = zoomIdentity;
   private zoomer = d3zoom<HTMLCanvasElement, unknown>();
   private plot: Rect = { x: 0, y: 0, width: 0, height: 0 };
@@ -45,6 +51,9 @@ export class Matrix {
     this.reset = h('button', { type: 'button', class: 'zoom-reset', hidden: true, onclick: () => this.zoomTo(zoomIdentity) }, 'Whole picture');
     this.element = h('div', { class: 'matrix-box' }, this.canvas, this.svg, this.overlay, this.reset);
     this.canvas.setAttribute('aria-label', options.label);
+    this.xTitle.text(options.xTitle);
+    this.axes.append('text').attr('class', 'axis-title').attr('x', 2).attr('y', 10).text(options.yTitle);
+    this.gutterTitle.text(options.gutter?.title ?? '');
     this.listen();
     this.zoomer
       .filter((e: MouseEvent & WheelEvent) => (e.type === 'wheel' ? e.ctrlKey || e.metaKey : e.type === 'mousedown' ? this.transform.k > 1 && !e.button : e.type.startsWith('touch') ? this.transform.k > 1 || (e as unknown as TouchEvent).touches.length > 1 : !e.button && e.type !== 'dblclick'))
@@ -128,6 +137,12 @@ export class Matrix {
     return col >= 0 && row >= 0 && col < this.raster.cols && row < this.raster.rows ? { col, row } : null;
   }
 
+  // Where the cells go, in the canvas's own pixels.
+  private devicePlot(): Rect {
+    const p = this.plot, at = (v: number) => Math.round(v * devicePixelRatio);
+    return { x: at(p.x), y: at(p.y), width: at(p.x + p.width) - at(p.x), height: at(p.y + p.height) - at(p.y) };
+  }
+
   redraw(): void {
     const ctx = this.canvas.getContext('2d')!;
     const { plot } = this;
@@ -135,9 +150,9 @@ export class Matrix {
     ctx.clearRect(0, 0, this.canvas.width, this.canvas.height);
     if (this.raster.cols === 0 || plot.width === 0) return;
     const view = this.view();
-    this.raster.draw(ctx, view, plot);
+    this.raster.draw(ctx, view, this.devicePlot());
     this.drawGrid(ctx, view);
-    this.drawGutter(ctx, view);
+    if (this.options.gutter) this.drawGutter(ctx, view, this.options.gutter.value);
     this.drawAxes(view);
     this.drawOverlay();
   }
@@ -166,38 +181,37 @@ export class Matrix {
     }
   }
 
-  private drawGutter(ctx: CanvasRenderingContext2D, view: Rect): void {
-    const g = this.options.gutter;
-    if (!g) return;
-    const { plot } = this, hgt = plot.height / view.height, width = this.gutterWidth();
-    ctx.save();
-    ctx.beginPath();
-    ctx.rect(plot.x + plot.width, plot.y, width, plot.height);
-    ctx.clip();
-    for (let r = Math.floor(view.y); r < Math.min(this.raster.rows, view.y + view.height); r++) {
-      g.draw(ctx, r, { x: plot.x + plot.width + 10, y: plot.y + (r - view.y) * hgt, width: width - 14, height: hgt });
-    }
-    ctx.restore();
+  // One bar for each row, or for each line of pixels where rows are thinner.
+  private drawGutter(ctx: CanvasRenderingContext2D, view: Rect, value: (row: number) => number): void {
+    const { plot } = this, style = getComputedStyle(this.element), pitch = plot.height / view.height;
+    const x = plot.x + plot.width + 10, width = this.gutterWidth() - 14, height = Math.max(1, Math.min(pitch - 2, 8));
+    const last = Math.min(this.raster.rows, view.y + view.height), step = Math.max(1, Math.ceil(1 / pitch));
+    const bars = (color: string, fraction: (row: number) => number) => {
+      ctx.fillStyle = style.getPropertyValue(color);
+      for (let r = Math.floor(view.y); r < last; r += step) {
+        const y = plot.y + (r + 0.5 - view.y) * pitch - height / 2;
+        if (y >= plot.y - height / 2 && y < plot.y + plot.height) ctx.fillRect(x, y, width * fraction(r), height);
+      }
+    };
+    bars('--line', () => 1);
+    bars('--quiet', value);
   }
 
+  // The axes' elements stay, and change only where a tick does: making them anew would cost more than all the cells.
   private drawAxes(view: Rect): void {
-    const { plot, options } = this;
+    const { plot, options, raster } = this;
     const x = scaleLinear([view.x - 0.5, view.x + view.width - 0.5], [plot.x, plot.x + plot.width]);
     const y = scaleLinear([view.y - 0.5, view.y + view.height - 0.5], [plot.y, plot.y + plot.height]);
     const whole = (scale: typeof x, n: number, most: number) => scale.ticks(Math.min(n, most)).filter((t) => Number.isInteger(t) && t >= 0 && t < most);
-    const svg = d3select(this.svg);
-    svg.selectAll('*').remove();
-    svg.append('g').attr('transform', `translate(0,${plot.y - 1})`)
-      .call(axisTop(x).tickValues(whole(x, Math.floor(plot.width / 44), this.raster.cols)).tickFormat((v) => options.colLabel(Number(v), null)).tickSize(3).tickPadding(3))
-      .select('.domain').remove();
-    svg.append('g').attr('transform', `translate(${plot.x - 1},0)`)
-      .call(axisLeft(y).tickValues(whole(y, Math.floor(plot.height / 20), this.raster.rows)).tickFormat((v) => options.rowLabel(Number(v))).tickSize(3).tickPadding(3))
-      .select('.domain').remove();
-    svg.append('text').attr('class', 'axis-title').attr('x', plot.x + plot.width).attr('y', 10).attr('text-anchor', 'end').text(options.xTitle);
-    svg.append('text').attr('class', 'axis-title').attr('x', 2).attr('y', 10).text(options.yTitle);
-    if (options.gutter) {
-      svg.append('text').attr('class', 'axis-title').attr('x', plot.x + plot.width + this.gutterWidth()).attr('y', 26).attr('text-anchor', 'end').text(options.gutter.title);
-    }
+    const cols = whole(x, Math.floor(plot.width / 44), raster.cols), rows = whole(y, Math.floor(plot.height / 20), raster.rows);
+    const colLabels = cols.map((c) => options.colLabel(c, null)), rowLabels = rows.map(options.rowLabel);
+    const drawn = JSON.stringify([view, plot, colLabels, rowLabels]);
+    if (drawn === this.axesDrawn) return;
+    this.axesDrawn = drawn;
+    this.xAxis.attr('transform', `translate(0,${plot.y - 1})`).call(axisTop(x).tickValues(cols).tickFormat((_, i) => colLabels[i]!).tickSize(3).tickPadding(3));
+    this.yAxis.attr('transform', `translate(${plot.x - 1},0)`).call(axisLeft(y).tickValues(rows).tickFormat((_, i) => rowLabels[i]!).tickSize(3).tickPadding(3));
+    this.xTitle.attr('x', plot.x + plot.width);
+    this.gutterTitle.attr('x', plot.x + plot.width + this.gutterWidth());
   }
 
   private drawOverlay(): void {
@@ -282,30 +296,5 @@ export class Matrix {
 
   private zoomTo(t: ZoomTransform): void {
     d3select(this.canvas).call(this.zoomer.transform, t);
-  }
-}
-
-// A colour bar with its scale.
-export class Legend {
-  readonly element = h('div', { class: 'legend' });
-  private bar = h('canvas', { width: 254, height: 1, 'aria-hidden': 'true' });
-  private low = h('span', null);
-  private mid = h('span', null);
-  private high = h('span', null);
-  private nothing = h('span', { class: 'nothing' });
-
-  constructor() {
-    this.element.append(h('div', { class: 'legend-bar' }, this.bar, h('div', { class: 'legend-scale' }, this.low, this.mid, this.high)), this.nothing);
-  }
-  set(table: Uint32Array, low: string, mid: string, high: string, nothing: string | null): void {
-    const image = new ImageData(254, 1);
-    new Uint32Array(image.data.buffer).set(table.subarray(0, 254));
-    this.bar.getContext('2d')!.putImageData(image, 0, 0);
-    this.low.textContent = low;
-    this.mid.textContent = mid;
-    this.high.textContent = high;
-    this.nothing.textContent = nothing ?? '';
-    this.nothing.hidden = nothing === null;
-    this.nothing.style.setProperty('--swatch', cssOf(table[255]!));
   }
 }

@@ -1,83 +1,111 @@
-// A matrix painted one pixel per cell through a colour table, then scaled onto the canvas in one draw without smoothing.
-// Where a cell lies is arithmetic, so a hit test costs nothing. Matrices above 4 million visible cells are drawn from a
-// level in which each pixel is the largest of 2ⁿ × 2ⁿ cells.
+// A matrix painted straight in the screen's pixels: each pixel finds its cells by arithmetic and goes through the colour
+// table once. Where several cells fall into one pixel, it shows the largest of them, so that no hot cell is lost.
+// Matrices of which more than 4 million cells are in view are read from a level whose entries are the largest of
+// 2ⁿ × 2ⁿ cells.
 
 import { noValue } from './color';
 
-const maxPixels = 4_000_000;
+const maxCells = 4_000_000;
 
-interface Level { index: Uint8Array; cols: number; rows: number; factor: number }
+// `rank` holds 0 for "no value" and the colour index plus one otherwise, so that the larger one is simply the larger.
+interface Level { rank: Uint8Array; cols: number; rows: number; factor: number }
 
 export interface Rect { x: number; y: number; width: number; height: number }
 
+// Which cells the pixels of one axis show: pixel p those from begin[p] to end[p] (exclusive), which is at least one. Each
+// cell belongs to the pixel that its centre lies in, and a pixel without any to the cell it lies in.
+interface Spans { begin: Int32Array; end: Int32Array; most: number }
+
+function spans(from: number, length: number, pixels: number, cells: number): Spans {
+  const begin = new Int32Array(pixels), end = new Int32Array(pixels), step = length / pixels;
+  let most = 1;
+  for (let p = 0; p < pixels; p++) {
+    const a = from + p * step, first = Math.ceil(a - 0.5), last = Math.ceil(a + step - 0.5);
+    begin[p] = Math.min(cells - 1, Math.max(0, last > first ? first : Math.floor(a + step / 2)));
+    end[p] = Math.min(cells, Math.max(begin[p]! + 1, last));
+    most = Math.max(most, end[p]! - begin[p]!);
+  }
+  return { begin, end, most };
+}
+
 export class Raster {
   private levels: Level[] = [];
-  private table: Uint32Array = new Uint32Array(256);
-  private picture: OffscreenCanvas | null = null;
-  private pictureOf: Rect | null = null;   // the cells in it
-  private pictureFactor = 1;
+  private table = new Uint32Array(256);            // by rank
+  private image: ImageData | null = null;          // the pixels of the last draw
+  private ranks = new Uint8Array(0);               // of the image, before colour
+  private drawn = '';                              // which part of the matrix they show
+  private colored = false;                         // the image has the colours of `table`
   cols = 0;
   rows = 0;
 
   // index: colour of each cell, row by row; 255 is "no value".
   setCells(index: Uint8Array, cols: number, rows: number): void {
-    this.levels = [{ index, cols, rows, factor: 1 }];
+    const rank = new Uint8Array(index.length);
+    for (let i = 0; i < rank.length; i++) rank[i] = index[i]! + 1;   // 255 wraps around to 0
+    this.levels = [{ rank, cols, rows, factor: 1 }];
     this.cols = cols;
     this.rows = rows;
-    this.picture = null;
+    this.drawn = '';
   }
   setColors(table: Uint32Array): void {
-    this.table = table;
-    this.picture = null;
-  }
-  indexAt(col: number, row: number): number {
-    return this.levels[0]!.index[row * this.cols + col]!;
+    for (let i = 0; i < 256; i++) this.table[(i + 1) & 255] = table[i]!;
+    this.colored = false;
   }
   colorAt(col: number, row: number): number {
-    return this.table[this.indexAt(col, row)]!;
+    return this.table[this.levels[0]!.rank[row * this.cols + col]!]!;
   }
 
-  // Draws the cells of `view` (fractions allowed) into `to`, in the context's own pixels.
+  // Draws the cells of `view` (fractions allowed) into `to`, both in whole pixels of the canvas, whatever its transform.
   draw(ctx: CanvasRenderingContext2D, view: Rect, to: Rect): void {
-    if (this.cols === 0 || this.rows === 0) return;
-    const picture = this.pictureFor(view);
-    const of = this.pictureOf!, f = this.pictureFactor;
-    ctx.imageSmoothingEnabled = false;
-    ctx.drawImage(picture, (view.x - of.x) / f, (view.y - of.y) / f, view.width / f, view.height / f, to.x, to.y, to.width, to.height);
+    if (this.cols === 0 || this.rows === 0 || to.width < 1 || to.height < 1) return;
+    if (this.image?.width !== to.width || this.image.height !== to.height) {
+      this.image = new ImageData(to.width, to.height);
+      this.ranks = new Uint8Array(to.width * to.height);
+      this.drawn = '';
+    }
+    const part = `${view.x} ${view.y} ${view.width} ${view.height}`;
+    if (part !== this.drawn) {
+      this.sample(view, to.width, to.height);
+      this.drawn = part;
+      this.colored = false;
+    }
+    if (!this.colored) this.color(this.image);
+    ctx.putImageData(this.image, to.x, to.y);
   }
 
-  private pictureFor(view: Rect): OffscreenCanvas {
-    const whole = this.cols * this.rows <= maxPixels;
-    const x = whole ? 0 : Math.max(0, Math.floor(view.x)), y = whole ? 0 : Math.max(0, Math.floor(view.y));
-    const right = whole ? this.cols : Math.min(this.cols, Math.ceil(view.x + view.width));
-    const bottom = whole ? this.rows : Math.min(this.rows, Math.ceil(view.y + view.height));
-    const of = this.pictureOf;
-    if (this.picture && of && of.x <= x && of.y <= y && of.x + of.width >= right && of.y + of.height >= bottom &&
-        (this.pictureFactor === 1 || of.width * of.height <= 4 * (right - x) * (bottom - y))) {
-      return this.picture;
-    }
-    return this.paint(x, y, right, bottom);
+  private color(image: ImageData): void {
+    const pixels = new Uint32Array(image.data.buffer), { ranks, table } = this;
+    for (let i = 0; i < pixels.length; i++) pixels[i] = table[ranks[i]!]!;
+    this.colored = true;
   }
 
-  private paint(x: number, y: number, right: number, bottom: number): OffscreenCanvas {
-    let level = 0;
-    while (((right - x) * (bottom - y)) / 4 ** level > maxPixels) level++;
-    const { index, cols, rows, factor } = this.level(level);
-    const c0 = Math.floor(x / factor), r0 = Math.floor(y / factor);
-    const c1 = Math.min(cols, Math.ceil(right / factor)), r1 = Math.min(rows, Math.ceil(bottom / factor));
-    const width = c1 - c0, height = r1 - r0;
-    const canvas = new OffscreenCanvas(width, height);
-    const image = new ImageData(width, height);
-    const pixels = new Uint32Array(image.data.buffer), table = this.table;
-    for (let r = 0, to = 0; r < height; r++) {
-      const from = (r0 + r) * cols + c0;
-      for (let c = 0; c < width; c++) pixels[to++] = table[index[from + c]!]!;
+  private sample(view: Rect, width: number, height: number): void {
+    let n = 0;
+    while ((view.width * view.height) / 4 ** n > maxCells) n++;
+    const { rank, cols, rows, factor } = this.level(n), out = this.ranks;
+    const x = spans(view.x / factor, view.width / factor, width, cols), y = spans(view.y / factor, view.height / factor, height, rows);
+    const line = new Uint8Array(cols), left = x.begin[0]!, right = x.end[width - 1]!;
+    for (let p = 0; p < height; p++) {
+      const to = p * width;
+      if (p > 0 && y.begin[p] === y.begin[p - 1] && y.end[p] === y.end[p - 1]) {
+        out.copyWithin(to, to - width, to);
+        continue;
+      }
+      line.set(rank.subarray(y.begin[p]! * cols + left, y.begin[p]! * cols + right), left);
+      // Math.max rather than a comparison: what the cells hold cannot be foreseen, and a branch would wait for it.
+      for (let r = y.begin[p]! + 1; r < y.end[p]!; r++) {
+        for (let c = left, at = r * cols + left; c < right; c++, at++) line[c] = Math.max(line[c]!, rank[at]!);
+      }
+      if (x.most <= 2) {
+        for (let q = 0; q < width; q++) out[to + q] = Math.max(line[x.begin[q]!]!, line[x.end[q]! - 1]!);
+      } else {
+        for (let q = 0; q < width; q++) {
+          let best = 0;
+          for (let c = x.begin[q]!; c < x.end[q]!; c++) best = Math.max(best, line[c]!);
+          out[to + q] = best;
+        }
+      }
     }
-    canvas.getContext('2d')!.putImageData(image, 0, 0);
-    this.picture = canvas;
-    this.pictureFactor = factor;
-    this.pictureOf = { x: c0 * factor, y: r0 * factor, width: width * factor, height: height * factor };
-    return canvas;
   }
 
   private level(n: number): Level {
@@ -86,23 +114,17 @@ export class Raster {
   }
 }
 
-// Halves a level; each pixel becomes the largest index of its four, "no value" only where all four have none.
+// Halves a level; each entry becomes the largest of its four.
 function pool(from: Level): Level {
   const cols = Math.ceil(from.cols / 2), rows = Math.ceil(from.rows / 2);
-  const index = new Uint8Array(cols * rows);
-  for (let r = 0; r < rows; r++) {
-    for (let c = 0; c < cols; c++) {
-      let best = -1;
-      for (let i = 0; i < 4; i++) {
-        const y = 2 * r + (i >> 1), x = 2 * c + (i & 1);
-        if (y >= from.rows || x >= from.cols) continue;
-        const v = from.index[y * from.cols + x]!;
-        if (v !== noValue && v > best) best = v;
-      }
-      index[r * cols + c] = best < 0 ? noValue : best;
+  const rank = new Uint8Array(cols * rows);
+  for (let r = 0; r < from.rows; r++) {
+    for (let c = 0; c < from.cols; c++) {
+      const v = from.rank[r * from.cols + c]!, to = (r >> 1) * cols + (c >> 1);
+      if (v > rank[to]!) rank[to] = v;
     }
   }
-  return { index, cols, rows, factor: from.factor * 2 };
+  return { rank, cols, rows, factor: from.factor * 2 };
 }
 
 // Scales values into colour indices: 0 … 254 over [low, high]; NaN becomes "no value".

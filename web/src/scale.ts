@@ -2,7 +2,7 @@
 
 import { colorTable, type MapName, type Theme } from './color';
 import { compact, percent, real } from './format';
-import type { Legend } from './matrix';
+import type { Legend } from './legend';
 import { toIndices } from './raster';
 import type { Metric } from './state';
 

@@ -4,7 +4,8 @@ import { runOf, type App, type View } from '../app';
 import { colorTable } from '../color';
 import { fill, h, Segments } from '../dom';
 import { compact, integer, percent, real, times } from '../format';
-import { Legend, Matrix, type Cell } from '../matrix';
+import { Legend } from '../legend';
+import { Matrix, type Cell } from '../matrix';
 import { availableMetrics, balanceOf, blockName, countOf, expertOrder, hasPairs, metrics, rowsOf, valueOf, valuesOf, widest } from '../model';
 import { balanceScale, heatScale, largest, metricText, showLegend } from '../scale';
 import type { Metric, Phase, Sort } from '../state';
@@ -42,7 +43,7 @@ export class ExpertsView implements View {
       cellText: (cell) => this.text(cell),
       onselect: (cell) => this.pick(cell),
       onopen: () => app.go('tokens'),
-      gutter: { width: 74, title: 'evenness', draw: (ctx, row, box) => this.drawEvenness(ctx, row, box) },
+      gutter: { width: 74, title: 'evenness', value: (row) => runOf(app).blocks[row]?.entropy ?? 0 },
     });
     this.element = h('section', { class: 'card' },
       h('div', { class: 'toolbar' }, this.metric.element, this.relative.element, this.sort.element, this.phase.element, this.legend.element),
@@ -147,15 +148,5 @@ export class ExpertsView implements View {
       rows.push([metrics[m].name.toLowerCase().replace('reap', 'REAP').replace('ean', 'EAN').replace('mEAN', 'mean'), m === 'accesses' ? integer(v) : real(v)]);
     }
     return { title: `${blockName(b)}, expert ${expert}`, rows };
-  }
-
-  private drawEvenness(ctx: CanvasRenderingContext2D, row: number, box: { x: number; y: number; width: number; height: number }): void {
-    const b = runOf(this.app).blocks[row]!;
-    const style = getComputedStyle(this.matrix.element);
-    const height = Math.max(1, Math.min(box.height - 2, 8)), y = box.y + (box.height - height) / 2;
-    ctx.fillStyle = style.getPropertyValue('--line');
-    ctx.fillRect(box.x, y, box.width, height);
-    ctx.fillStyle = style.getPropertyValue('--quiet');
-    ctx.fillRect(box.x, y, box.width * (b.entropy ?? 0), height);
   }
 }

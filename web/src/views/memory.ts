@@ -7,7 +7,7 @@ import { runOf, type App, type View } from '../app';
 import { colorTable, cssOf } from '../color';
 import { fill, h, select } from '../dom';
 import { bytes, integer, percent, plural } from '../format';
-import { Legend } from '../matrix';
+import { Legend } from '../legend';
 import { entryName, isSlice, sliceIndex } from '../memory';
 import { blockName, TileReader } from '../model';
 import { heatScale, largest, showLegend } from '../scale';

@@ -5,7 +5,8 @@ import { runOf, type App, type View } from '../app';
 import { colorTable, cssOf, inkOn } from '../color';
 import { fill, h, Segments } from '../dom';
 import { integer, plural, quoted, real, seconds, visible } from '../format';
-import { Legend, Matrix } from '../matrix';
+import { Legend } from '../legend';
+import { Matrix } from '../matrix';
 import { blockName, TileReader, widest } from '../model';
 import { heatScale, largest, showLegend } from '../scale';
 
