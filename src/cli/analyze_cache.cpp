@@ -4,7 +4,7 @@
 
 #include <fmt/format.h>
 
-#include "analysis/cache.hpp"
+#include "analysis/cache_study.hpp"
 #include "analysis/model_sizes.hpp"
 #include "cli/analyze.hpp"
 #include "core/error.hpp"
@@ -15,18 +15,9 @@ namespace {
 
 using namespace analysis;
 
-constexpr uint64_t optimum_memory = 256u << 20;   // bytes; above, Belady's optimum must be asked for
-
-uint32_t most_experts(const cache_counts & c) {
-    uint32_t most = 0;
-    for (size_t b = 0; b < c.blocks().size(); ++b) {
-        most = std::max(most, c.blocks()[b].layout.n_expert);
-    }
-    return most;
-}
-
 // Slots per layer that a budget of bytes holds.
-uint32_t slots_of_bytes(const cache_options & o, const cache_counts & c, const expert_sizes & sizes) {
+uint32_t slots_of_bytes(const cache_options & o, const cache_study & study, const expert_sizes & sizes) {
+    const cache_counts & c = study.counts();
     uint64_t one_each = 0;
     for (size_t b = 0; b < c.blocks().size(); ++b) {
         one_each += sizes.of(c.blocks()[b].layout);
@@ -34,17 +25,17 @@ uint32_t slots_of_bytes(const cache_options & o, const cache_counts & c, const e
     if (one_each == 0) {
         throw error("the model has no experts in the layers of this trace").in(o.model).fix("give the model that ran");
     }
-    return static_cast<uint32_t>(std::min<uint64_t>(parse_bytes(o.bytes, "--bytes") / one_each, most_experts(c)));
+    return static_cast<uint32_t>(std::min<uint64_t>(parse_bytes(o.bytes, "--bytes") / one_each, study.most_experts()));
 }
 
-std::vector<uint32_t> slots_to_try(const cache_options & o, const cache_counts & c, const expert_sizes & sizes) {
+std::vector<uint32_t> slots_to_try(const cache_options & o, const cache_study & study, const expert_sizes & sizes) {
     if (!o.bytes.empty()) {
-        return {slots_of_bytes(o, c, sizes)};
+        return {slots_of_bytes(o, study, sizes)};
     }
     if (!o.slots.empty()) {
         return o.slots;
     }
-    const uint32_t        n = most_experts(c);
+    const uint32_t        n = study.most_experts();
     std::vector<uint32_t> slots;
     for (const uint32_t eighths : {1u, 2u, 4u, 6u}) {
         slots.push_back(std::max(1u, n * eighths / 8));
@@ -107,10 +98,10 @@ void add_winner(answer & a, const cache_result & r, uint32_t slots) {
     a.figures.push_back({"winner_is_sure", int64_t{sure}});
 }
 
-void add_notes(answer & a, const cache_result & r, const analyze_options & o, const cache_options & c) {
+void add_notes(answer & a, const cache_result & r, const std::optional<phase> & only, const cache_options & c) {
     a.notes.push_back(fmt::format("{} ubatches with {} tokens ({}); a read is one ubatch that needs a slice", with_commas(r.ubatches),
                                   with_commas(r.tokens),
-                                  o.phase == "decode" ? "decoded tokens alone" : o.phase.empty() ? "all" : "prefilled tokens alone"));
+                                  !only ? "all" : *only == phase::decode ? "decoded tokens alone" : "prefilled tokens alone"));
     a.notes.push_back(r.units_are_sequences ? fmt::format("intervals are over {} sequences", with_commas(r.units))
                                             : "one sequence: intervals are over stretches of 64 ubatches, and too narrow where "
                                               "these depend on each other");
@@ -125,9 +116,8 @@ void add_notes(answer & a, const cache_result & r, const analyze_options & o, co
 
 }  // namespace
 
-answer answer_cache(const analyze_options & options, const cache_options & c) {
-    analyze_options o      = options;
-    const auto      source = trace::open_source(o.traces.front());
+answer answer_cache(const analyze_options & o, const cache_options & c) {
+    const auto source = trace::open_source(o.traces.front());
     require_rows(*source);
     if (!c.bytes.empty() && c.model.empty()) {
         throw usage_error("--bytes needs --model, which says how large an expert is");
@@ -135,41 +125,33 @@ answer answer_cache(const analyze_options & options, const cache_options & c) {
     answer a;
     a.kind  = "cache";
     a.notes = source_notes(*source);
-    // The question is about decoding; a trace without any is answered for what it has.
-    cache_counts first;
-    if (o.phase.empty() && !c.all) {
-        o.phase = "decode";
-    }
-    feed(*source, o, {&first});
-    if (first.ubatches() == 0 && options.phase.empty() && o.phase == "decode") {
-        o.phase.clear();
-        feed(*source, o, {&first});
-    }
-    if (first.ubatches() == 0) {
+    progress    bar("reading", 0, "tokens");
+    cache_study study(*source, choice_of(o), !c.all, [&](uint64_t tokens) {
+        bar.update(tokens);
+        return true;
+    });
+    if (study.empty()) {
         a.headline.push_back("The trace is empty: no expert was selected.");
         return a;
     }
-    cache_counts second(first.ubatches() / 2);
-    feed(*source, o, {&second});
     cache_plan plan;
     plan.global = c.global;
     if (!c.model.empty()) {
         plan.sizes = read_expert_sizes(c.model);
     }
-    plan.slots   = slots_to_try(c, second, plan.sizes);
-    plan.optimum = c.belady || cache::optimum_bytes(second.accesses()) <= optimum_memory;
-    cache simulated(plan, second);
-    feed(*source, o, {&simulated});
-    const cache_result r         = simulated.result();
+    const uint64_t optimum_bytes = cache::optimum_bytes(study.counts().accesses());
+    plan.slots                   = slots_to_try(c, study, plan.sizes);
+    plan.optimum                 = c.belady || optimum_bytes <= cache_study::optimum_memory;
+    const cache_result r         = study.simulate({plan}).front();
     const double       bandwidth = c.bandwidth.empty() ? 0 : double(parse_bytes(c.bandwidth, "--bandwidth"));
     a.figures = {{"tokens", whole(r.tokens)}, {"ubatches", whole(r.ubatches)}, {"slices", whole(r.n_slices)},
                  {"mean_slice_bytes", r.mean_slice_bytes}, {"global", int64_t{c.global}}};
     add_winner(a, r, plan.slots[plan.slots.size() / 2]);
-    a.tables.push_back(scores_table(r, most_experts(second), bandwidth));
-    add_notes(a, r, o, c);
+    a.tables.push_back(scores_table(r, study.most_experts(), bandwidth));
+    add_notes(a, r, study.rows().only, c);
     if (!plan.optimum) {
         a.notes.push_back(fmt::format("Belady's optimum was left out: it needs {} of memory here; --belady asks for it",
-                                      human_bytes(cache::optimum_bytes(second.accesses()))));
+                                      human_bytes(optimum_bytes)));
     }
     return a;
 }
