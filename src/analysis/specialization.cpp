@@ -42,9 +42,13 @@ void specialization::set_domain(const std::string & name) {
 }
 
 void specialization::set_labels(const std::vector<std::string> & labels) {
-    by_labels_ = true;
-    tracker_   = {};
+    tracker_ = {};
     number_in_domain_.clear();
+    more_labels(labels);
+}
+
+void specialization::more_labels(const std::vector<std::string> & labels) {
+    by_labels_ = true;
     labels_.clear();
     for (const std::string & label : labels) {
         labels_.push_back(label.empty() ? SIZE_MAX : domain_number(label));

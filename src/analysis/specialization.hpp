@@ -46,7 +46,8 @@ struct specialization_result {
 class specialization final : public routing_sink {
 public:
     void set_domain(const std::string & name);                   // a new source begins: sequences are numbered anew
-    void set_labels(const std::vector<std::string> & labels);    // [sequence]; empty: no domain, as later sequences
+    void set_labels(const std::vector<std::string> & labels);    // a new source: [sequence]; empty: no domain, as later ones
+    void more_labels(const std::vector<std::string> & labels);   // the same of the source at hand, which has grown
 
     void                  ubatch(const routed_ubatch & u) override;
     specialization_result result() const;

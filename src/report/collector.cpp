@@ -5,6 +5,7 @@
 #include <numeric>
 
 #include "analysis/balance.hpp"
+#include "analysis/prompt_labels.hpp"
 
 namespace moescope::report {
 
@@ -71,6 +72,23 @@ void run_collector::add(const routed_ubatch & u) {
     for (size_t i = 0; i < u.blocks.size(); ++i) {
         add_rows(find(*u.blocks[i].layout, i), u.blocks[i], u);
     }
+    if (labelled_) {
+        domains_.ubatch(u);
+    }
+}
+
+void run_collector::notes(const std::vector<std::string> & all) {
+    const std::vector<std::string> labels = analysis::prompt_labels(all);
+    labelled_ = !labels.empty();
+    domains_.more_labels(labels);
+}
+
+uint64_t run_collector::accesses() const {
+    uint64_t n = 0;
+    for (const block_sums & b : blocks_) {
+        n = std::accumulate(b.accesses.begin(), b.accesses.end(), n);
+    }
+    return n;
 }
 
 void run_collector::add_rows(block_sums & b, const block_rows & rows, const routed_ubatch & u) {
@@ -179,6 +197,7 @@ page_run run_collector::result() const {
         }
         run.pairs.count.push_back(b.pairs);
     }
+    add_domains(run);
     if (!any_weight) {
         run.cells.weight_mean.clear();
     }
@@ -187,6 +206,24 @@ page_run run_collector::result() const {
         run.cells.reap.clear();
     }
     return run;
+}
+
+void run_collector::add_domains(page_run & run) const {
+    const analysis::specialization_result found = domains_.result();
+    for (size_t d = 0; d < found.domains.size(); ++d) {
+        page_domain domain{found.domains[d], found.sequences[d], {}, {}};
+        for (const page_block & b : run.blocks) {
+            const auto at = std::find_if(found.blocks.begin(), found.blocks.end(), [&](const auto & s) {
+                return s.layout.layer == b.layout.layer && s.layout.block == b.layout.block;
+            });
+            if (at == found.blocks.end()) {
+                return;   // its first rows had no domain yet
+            }
+            domain.rows.push_back(at->domains[d].rows);
+            append(domain.count, at->domains[d].count);
+        }
+        run.domains.push_back(std::move(domain));
+    }
 }
 
 std::vector<uint64_t> run_collector::pairs_of(int32_t layer, int32_t block) const {

@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <vector>
 
+#include "analysis/specialization.hpp"
 #include "report/page_data.hpp"
 #include "trace/source.hpp"
 
@@ -15,12 +16,15 @@ public:
     // max_pair_cells: pairs of experts over all blocks to keep co-selections of; runs with more keep none.
     explicit run_collector(uint64_t max_pair_cells) : max_pair_cells_(max_pair_cells) {}
 
+    // The source's notes, which label its prompts: before the ubatches that they are about.
+    void notes(const std::vector<std::string> & all);
     void add(const routed_ubatch & u);
     // Instead of rows, where the source holds only counts.
     void set_counts(const trace::expert_counts & counts);
 
     uint64_t tokens() const { return tokens_; }
     uint64_t ubatches() const { return ubatches_; }
+    uint64_t accesses() const;   // of slices, over all blocks
 
     // Fills blocks, cells, pairs and totals; label, source, model, tile and the rest are the caller's.
     page_run result() const;
@@ -41,6 +45,7 @@ private:
     block_sums &        find(const block_layout & l, size_t hint);
     void                add_rows(block_sums & b, const block_rows & rows, const routed_ubatch & u);
     std::vector<size_t> order() const;   // of blocks_, by layer and block
+    void                add_domains(page_run & run) const;
 
     uint64_t                max_pair_cells_, pair_cells_ = 0;
     bool                    pairs_complete_ = true, counts_only_ = false;
@@ -48,6 +53,8 @@ private:
     std::vector<uint32_t>   row_ids_;    // of the row at hand
     std::vector<uint64_t>   access_uses_;
     uint64_t                tokens_ = 0, decoded_ = 0, ubatches_ = 0;
+    bool                    labelled_ = false;
+    analysis::specialization domains_;   // by the labels of the prompts, where there are any
 };
 
 // Where the pair (a, b), a < b < n, lies in an upper triangle without diagonal.

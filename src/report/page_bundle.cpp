@@ -139,11 +139,33 @@ json model_json(const model_info & m) {
     };
 }
 
+json domains_json(bundle & b, const std::vector<page_domain> & domains) {
+    json list = json::array();
+    for (const page_domain & d : domains) {
+        list.push_back({{"label", d.label}, {"sequences", d.sequences}, {"rows", d.rows}, {"count", b.add_counts(d.count)}});
+    }
+    return list;
+}
+
+json cache_json(bundle & b, const page_cache & c) {
+    if (c.empty()) {
+        return nullptr;
+    }
+    return {
+        {"asked", c.asked}, {"of_tokens", c.of_tokens}, {"tokens", c.tokens}, {"ubatches", c.ubatches},
+        {"accesses", c.accesses}, {"cold", c.cold}, {"units", c.units}, {"units_are_sequences", c.units_are_sequences},
+        {"n_expert", c.n_expert}, {"slots", c.slots}, {"policies", c.policies}, {"too_many", c.too_many},
+        {"hit_rate", b.add(c.hit_rate)}, {"hit_rate_low", b.add(c.hit_rate_low)}, {"hit_rate_high", b.add(c.hit_rate_high)},
+        {"bytes_per_token", b.add(c.bytes_per_token)},
+    };
+}
+
 json run_json(bundle & b, const page_run & r) {
     return {
         {"label", r.label}, {"number", r.number}, {"source", source_json(r.source)}, {"model", model_json(r.model)}, {"text", r.text},
         {"tokens", r.tokens}, {"decoded", r.decoded}, {"ubatches", r.ubatches},
         {"blocks", blocks_json(r.blocks)}, {"cells", cells_json(b, r.cells)}, {"pairs", pairs_json(b, r.pairs)},
+        {"domains", domains_json(b, r.domains)}, {"cache", cache_json(b, r.cache)},
         {"tile", tile_json(b, r.tile, r.blocks)},
     };
 }
@@ -208,6 +230,12 @@ std::string to_bytes(const token_tile & tile, const std::vector<page_block> & bl
 std::string pairs_to_bytes(const std::vector<uint64_t> & triangle) {
     bundle b;
     json   document = {{"count", counts(b, triangle)}};
+    return b.finish(std::move(document), false);
+}
+
+std::string cache_to_bytes(const page_cache & cache) {
+    bundle b;
+    json   document = {{"cache", cache_json(b, cache)}};
     return b.finish(std::move(document), false);
 }
 

@@ -15,4 +15,7 @@ std::string to_bytes(const token_tile & tile, const std::vector<page_block> & bl
 // The bytes of the co-selections of one block.
 std::string pairs_to_bytes(const std::vector<uint64_t> & triangle);
 
+// The bytes of simulated caches.
+std::string cache_to_bytes(const page_cache & cache);
+
 }  // namespace moescope::report

@@ -49,6 +49,32 @@ struct page_pairs {
     bool complete = true;                       // false: too large for this page
 };
 
+// The rows of one label of `moescope run --label-key`.
+struct page_domain {
+    std::string           label;
+    uint64_t              sequences = 0;
+    std::vector<uint64_t> rows;     // parallel to the blocks
+    std::vector<uint64_t> count;    // [cell] selections
+};
+
+// What caches of expert slices would hold, as analysis/cache.hpp simulates them.
+struct page_cache {
+    std::string              asked;            // "decode", "prefill" or "all": the rows that were asked about; empty: not simulated
+    uint64_t                 of_tokens = 0;    // tokens of the trace when it was simulated
+    uint64_t                 tokens = 0, ubatches = 0;   // that were simulated
+    uint64_t                 accesses = 0, cold = 0;
+    uint64_t                 units = 0;        // that the intervals are over
+    bool                     units_are_sequences = false;
+    uint32_t                 n_expert = 0;     // of the widest block
+    std::vector<uint32_t>    slots;            // per layer
+    std::vector<std::string> policies;
+    // [2: slots in each layer, one pool of them all][slots][policy]; bytes are NaN without a model, rates without warm reads
+    std::vector<double>      hit_rate, hit_rate_low, hit_rate_high, bytes_per_token;
+    uint64_t                 too_many = 0;     // accesses, where these are more than a page simulates; nothing else is set
+
+    bool empty() const { return asked.empty() && too_many == 0; }
+};
+
 // A stretch of tokens in the order in which they ran.
 struct token_tile {
     uint64_t              first = 0;        // number of the first one in the run
@@ -71,17 +97,19 @@ struct token_tile {
 };
 
 struct page_run {
-    std::string             label;         // how the page names this run
-    uint32_t                number = 0;    // by which a served page asks for more of it
-    trace::trace_info       source;
-    model_info              model;
-    std::vector<page_block> blocks;
-    page_cells              cells;
-    page_pairs              pairs;
-    uint64_t                tokens = 0, decoded = 0, ubatches = 0;
-    std::vector<uint64_t>   access_uses;   // ubatches by routed_ubatch::access; not part of what the page reads
-    token_tile              tile;          // the tokens that the page holds; a served page asks for more
-    bool                    text = true;   // false: pieces were left out on request
+    std::string              label;                 // how the page names this run
+    uint32_t                 number = 0;            // by which a served page asks for more of it
+    trace::trace_info        source;
+    model_info               model;
+    std::vector<page_block>  blocks;
+    page_cells               cells;
+    page_pairs               pairs;
+    std::vector<page_domain> domains;               // empty: the trace has no labels
+    page_cache               cache;                 // empty: not simulated
+    uint64_t                 tokens = 0, decoded = 0, ubatches = 0;
+    std::vector<uint64_t>    access_uses;           // ubatches by routed_ubatch::access; not part of what the page reads
+    token_tile               tile;                  // the tokens that the page holds; a served page asks for more
+    bool                     text = true;           // false: pieces were left out on request
 };
 
 // The model file from its first byte to its last.

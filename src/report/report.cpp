@@ -8,6 +8,7 @@
 #include "analysis/prompt_labels.hpp"
 #include "core/error.hpp"
 #include "core/version.hpp"
+#include "report/caches.hpp"
 #include "report/collector.hpp"
 #include "report/memory.hpp"
 #include "report/tiles.hpp"
@@ -19,12 +20,16 @@ namespace {
 
 constexpr uint64_t progress_every = 1u << 14;   // tokens
 
+}  // namespace
+
 std::string label_of(const std::string & path) {
     const size_t slash = path.find_last_of('/');
     std::string  name  = slash == std::string::npos ? path : path.substr(slash + 1);
     const size_t dot   = name.rfind(".moetrace");
     return dot == std::string::npos || dot == 0 ? name : name.substr(0, dot);
 }
+
+namespace {
 
 std::vector<page_block> empty_blocks(const graph_layout & layout) {
     std::vector<page_block> blocks;
@@ -36,11 +41,12 @@ std::vector<page_block> empty_blocks(const graph_layout & layout) {
 }
 
 page_run read_run(trace::trace_source & source, const report_options & o, const std::string & label,
-                  const report_progress & progress) {
+                  const analysis::expert_sizes & sizes, const report_progress & progress) {
     const std::vector<page_block> blocks = empty_blocks(source.blocks());
     run_collector                 sums(o.max_pair_cells);
     tile_builder                  tile(0, tokens_that_fit(blocks, o.max_tile_bytes / o.traces.size()), blocks);
     uint64_t                      shown = 0;
+    sums.notes(source.info().notes);
     for (routed_ubatch u; source.next(u);) {
         tile.add(u, sums.tokens());
         sums.add(u);
@@ -62,6 +68,11 @@ page_run read_run(trace::trace_source & source, const report_options & o, const 
     }
     if (run.blocks.empty()) {
         throw error("no routed rows").in(run.source.path).fix("'moescope info' says what was recorded");
+    }
+    if (sums.accesses() > max_cache_accesses) {
+        run.cache = too_many_accesses(sums.accesses());
+    } else if (!run.source.counts_only) {
+        run.cache = simulate_caches(source, sizes, [] { return true; });
     }
     return run;
 }
@@ -93,12 +104,14 @@ void note_what_is_missing(page & p, const page_run & run) {
 page build_page(const report_options & o, const report_progress & progress) {
     page p;
     p.generator = std::string("moescope ") + version;
+    analysis::expert_sizes sizes;
     if (!o.model.empty()) {
         p.memory = read_memory(o.model);
+        sizes    = expert_sizes_of(o.model);
     }
     for (size_t i = 0; i < o.traces.size(); ++i) {
         const auto source = trace::open_source(o.traces[i]);
-        p.runs.push_back(read_run(*source, o, i < o.labels.size() ? o.labels[i] : label_of(o.traces[i]), progress));
+        p.runs.push_back(read_run(*source, o, i < o.labels.size() ? o.labels[i] : label_of(o.traces[i]), sizes, progress));
         if (!p.memory.empty()) {
             add_accesses(p.memory, p.runs.back(), source->access_lists());
         }

@@ -18,6 +18,9 @@ struct report_options {
     uint64_t                 max_pair_cells  = 2'000'000;  // per run
 };
 
+// How a page names a trace that was given no label: after its file.
+std::string label_of(const std::string & path);
+
 // Tells how far reading is: tokens read so far, of this trace.
 using report_progress = std::function<void(const std::string & label, uint64_t tokens)>;
 

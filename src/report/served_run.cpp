@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <chrono>
 
+#include "core/error.hpp"
+#include "report/caches.hpp"
 #include "report/tiles.hpp"
 
 namespace moescope::report {
@@ -19,6 +21,13 @@ served_run::served_run(std::string path, std::string label, uint64_t max_pair_ce
     growing_ = dynamic_cast<trace::trace_reader *>(source_.get());
 }
 
+served_run::~served_run() {
+    closing_ = true;
+    if (simulation_.joinable()) {
+        simulation_.join();
+    }
+}
+
 bool served_run::read_on(bool live, int budget_ms) {
     using clock = std::chrono::steady_clock;
     const std::lock_guard lock(mutex_);
@@ -30,15 +39,21 @@ bool served_run::read_on(bool live, int budget_ms) {
         const bool fresh = !counts_taken_ || counts->ubatches != sums_.ubatches();
         sums_.set_counts(*counts);
         counts_taken_ = true;
+        at_end_       = true;
         return fresh;
     }
+    if (source_->info().notes.size() != notes_taken_) {
+        notes_taken_ = source_->info().notes.size();
+        sums_.notes(source_->info().notes);
+    }
     bool any = false;
-    for (int n = 1;; ++n) {
+    for (int n = 1;; ++n, at_end_ = false) {
         if (growing_ != nullptr && (bookmarks_.empty() || sums_.tokens() >= bookmarks_.back().tokens + tokens_per_bookmark)) {
             bookmarks_.push_back({sums_.tokens(), growing_->tell()});
         }
         routed_ubatch u;
         if (!source_->next(u)) {
+            at_end_ = true;
             return any;
         }
         sums_.add(u);
@@ -113,6 +128,40 @@ token_tile served_run::tile(uint64_t first, uint64_t count, bool text) {
         builder.add(u, before);
     }
     return builder.finish(text ? tile_source_.get() : nullptr);
+}
+
+page_cache served_run::caches(uint64_t tokens, const analysis::expert_sizes & sizes) {
+    uint64_t accesses = 0;
+    {
+        const std::lock_guard lock(mutex_);
+        accesses = sums_.accesses();
+    }
+    if (accesses > max_cache_accesses) {
+        return too_many_accesses(accesses);
+    }
+    const std::lock_guard lock(cache_mutex_);
+    if (simulating_ || (!cache_.empty() && cache_.of_tokens >= tokens)) {
+        return simulating_ ? page_cache{} : cache_;
+    }
+    if (simulation_.joinable()) {
+        simulation_.join();   // it has said that it is done
+    }
+    simulating_ = true;
+    simulation_ = std::thread([this, tokens, sizes] {
+        page_cache found;
+        found.asked = "all";
+        try {
+            const auto source = trace::open_source(path_);
+            found             = simulate_caches(*source, sizes, [this] { return !closing_; });
+        } catch (const error &) {
+            // Damaged further on than what was read so far: read_on() says so.
+        }
+        const std::lock_guard finished(cache_mutex_);
+        cache_           = std::move(found);
+        cache_.of_tokens = std::max(cache_.of_tokens, tokens);   // also where there was nothing to simulate
+        simulating_ = false;
+    });
+    return {};
 }
 
 std::vector<uint64_t> served_run::pairs(uint32_t block) const {

@@ -176,6 +176,21 @@ TEST(Specialization, AnEmptyLabelIsNoDomain) {
     EXPECT_EQ(s.result().rows_without_domain, 1u);
 }
 
+TEST(Specialization, LabelsOfASourceThatGrowsCountAsIfTheyHadBeenKnown) {
+    routing_builder first({block_of(0, 4, 1)}), second({block_of(0, 4, 1)});
+    first.token(0, 0, {{{0}}}).token(0, 1, {{{1}}});
+    second.token(0, 2, {{{1}}}).token(0, 0, {{{2}}}).token(0, 0, {{{3}}});   // goes on, then two more sequences
+    specialization s;
+    s.more_labels({"a"});
+    first.feed(s);
+    s.more_labels({"a", "b", "a"});
+    second.feed(s);
+    const specialization_result r = s.result();
+    EXPECT_EQ(r.blocks[0].domains[0].count, (std::vector<uint64_t>{1, 2, 0, 1}));
+    EXPECT_EQ(r.blocks[0].domains[1].count, (std::vector<uint64_t>{0, 0, 1, 0}));
+    EXPECT_EQ(r.sequences, (std::vector<uint64_t>{2, 1}));
+}
+
 TEST(PromptLabels, AreFoundAmongOtherNotes) {
     const std::vector<std::string> notes = {"the page cache is warm", R"({"prompt":0,"line":1,"label":"code","batch":0})",
                                             R"({"prompt":2,"label":"prose \"x\""})", R"({"prompt":-1,"label":"bad"})",

@@ -29,6 +29,7 @@ namespace {
 
 struct options {
     std::string out, truth, text_file, gpt_oss;
+    std::vector<std::string> labels;   // of the prompts, as `run --label-key` notes them: one each, of equally many ubatches
     std::string name       = "planted";
     uint32_t    n_layer    = 24, n_expert = 32, n_used = 4, n_prompt = 400, n_decode = 200, n_ubatch = 64, n_seq = 1;
     uint32_t    n_dead     = 0;        // experts at the end that no token selects
@@ -127,6 +128,7 @@ public:
         if (o_.access) {
             put_access();
         }
+        n_batches_ = (o_.n_prompt + o_.n_ubatch - 1) / o_.n_ubatch + o_.n_decode;
         for (uint32_t done = 0; done < o_.n_prompt;) {
             const uint32_t n = std::min(o_.n_ubatch, o_.n_prompt - done);
             ubatch(pieces, done, n, phase::prefill);
@@ -140,7 +142,7 @@ public:
 
     json truth() const {
         return {{"count", counts_}, {"accesses", accesses_}, {"tokens", tokens_}, {"ids", ids_}, {"weights", weights_},
-                {"pieces", piece_of_}, {"bytes", writer_.bytes()}};
+                {"pieces", piece_of_}, {"label", label_of_}, {"bytes", writer_.bytes()}};
     }
 
 private:
@@ -172,7 +174,23 @@ private:
         access_ = writer_.access(list);
     }
 
+    // Notes where the prompt of the next label begins.
+    void put_label(uint32_t begin, uint32_t n) {
+        if (o_.labels.empty()) {
+            return;
+        }
+        const auto at = static_cast<uint32_t>(uint64_t(batch_) * o_.labels.size() / n_batches_);
+        if (batch_ == 0 || at != label_) {
+            prompt_begin_ = begin;
+            writer_.note(json{{"prompt", at}, {"line", at + 1}, {"label", o_.labels[at]}, {"batch", batch_}}.dump());
+        }
+        label_ = at;
+        label_of_.insert(label_of_.end(), n, o_.labels[at]);
+    }
+
     void ubatch(const std::vector<std::string> & pieces, uint32_t begin, uint32_t n, phase how) {
+        put_label(begin, n);
+        classes_.clear();
         std::vector<int32_t> token, pos, seq;
         std::vector<uint8_t> phases(n, static_cast<uint8_t>(how));
         for (uint32_t i = begin; i < begin + n; ++i) {
@@ -182,8 +200,11 @@ private:
                 writer_.piece(it->second, text);
             }
             token.push_back(it->second);
-            piece_of_.push_back(text);
-            pos.push_back(static_cast<int32_t>(i / o_.n_seq));
+            classes_.push_back(class_of(text));
+            if (!o_.truth.empty()) {
+                piece_of_.push_back(text);
+            }
+            pos.push_back(static_cast<int32_t>((i - prompt_begin_) / o_.n_seq));
             seq.push_back(static_cast<int32_t>(i % o_.n_seq));
         }
         rows_of(begin, token);
@@ -207,7 +228,7 @@ private:
         for (uint32_t il = 0; il < o_.n_layer; ++il) {
             std::vector<bool> read(o_.n_expert);
             for (size_t i = 0; i < n; ++i) {
-                const row r = route(o_, il, class_of(piece_of_[piece_of_.size() - n + i]), static_cast<uint64_t>(token[i]), begin + i);
+                const row r = route(o_, il, classes_[i], static_cast<uint64_t>(token[i]), begin + i);
                 for (size_t j = 0; j < k; ++j) {
                     ids8_[il].push_back(static_cast<uint8_t>(r.ids[j]));
                     ids16_[il].push_back(static_cast<uint16_t>(r.ids[j]));
@@ -241,11 +262,12 @@ private:
     std::vector<std::vector<uint16_t>> ids16_;
     std::vector<std::vector<float>>    w_, norm_;
     std::vector<std::vector<uint64_t>> counts_, accesses_;
-    std::vector<std::string>           piece_of_;
+    std::vector<std::string>           piece_of_, label_of_;   // [token]
+    std::vector<int>                   classes_;               // of the ubatch's tokens
     std::map<std::string, int32_t>     numbers_;
     json                               ids_ = json::object(), weights_ = json::object();
     uint64_t                           tokens_ = 0, now_ns_ = 0;
-    uint32_t                           batch_ = 0, access_ = 0;
+    uint32_t                           batch_ = 0, access_ = 0, n_batches_ = 0, label_ = 0, prompt_begin_ = 0;
 };
 
 const char * sample =
@@ -268,6 +290,7 @@ int main(int argc, char ** argv) {
     app.add_option("--truth", o.truth);
     app.add_option("--name", o.name);
     app.add_option("--text", o.text_file);
+    app.add_option("--labels", o.labels)->delimiter(',');
     app.add_option("--layers", o.n_layer);
     app.add_option("--experts", o.n_expert);
     app.add_option("--used", o.n_used);

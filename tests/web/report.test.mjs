@@ -281,13 +281,13 @@ test('counts alone still give a page', async (t) => {
 });
 
 test('both widths, both themes: nothing sticks out, everything is there', async (t) => {
-  const dir = temporaryFolder(t), gguf = join(dir, 'm.gguf'), { path } = trace(dir, 'a', '--norms', '--gpt-oss-model', gguf);
+  const dir = temporaryFolder(t), gguf = join(dir, 'm.gguf'), { path } = trace(dir, 'a', '--norms', '--labels', 'code,arithmetic,a label longer than its place', '--gpt-oss-model', gguf);
   const file = report(dir, [path], '--model', gguf);
   for (const width of [1280, 390]) {
     for (const colorScheme of ['light', 'dark']) {
       const page = await open(t, file, { width, colorScheme });
       assert.equal(await page.getAttribute('html', 'data-theme'), colorScheme);
-      for (const view of ['experts', 'memory', 'tokens', 'pairs', 'hottest']) {
+      for (const view of ['experts', 'memory', 'tokens', 'pairs', 'domains', 'cache', 'hottest']) {
         await page.evaluate((v) => window.moescope.store.set({ view: v, block: 4, expert: 7, token: 420 }), view);
         await settle(page);
         assert.ok(await page.evaluate(() => document.documentElement.scrollWidth <= innerWidth), `${view} at ${width}`);

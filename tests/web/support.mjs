@@ -60,7 +60,7 @@ export async function closeBrowser() {
 }
 
 // Opens the page and fails the test for anything the browser complains about.
-export async function open(t, where, { width = 1280, height = 900, colorScheme = 'light', view = '' } = {}) {
+export async function open(t, where, { width = 1280, height = 900, colorScheme = 'light', view = '', timeout = 60000 } = {}) {
   const context = await (await openBrowser()).newContext({ viewport: { width, height }, colorScheme, acceptDownloads: true });
   const page = await context.newPage();
   const complaints = [];
@@ -70,8 +70,8 @@ export async function open(t, where, { width = 1280, height = 900, colorScheme =
   });
   page.on('pageerror', (e) => complaints.push(String(e)));
   page.on('dialog', (d) => { complaints.push('a dialog: ' + d.message()); d.dismiss(); });
-  await page.goto((where.startsWith('http') ? where : 'file://' + where) + (view ? '#' + view : ''));
-  await page.waitForFunction(() => window.moescope !== undefined, null, { timeout: 30000 });
+  await page.goto((where.startsWith('http') ? where : 'file://' + where) + (view ? '#' + view : ''), { timeout });
+  await page.waitForFunction(() => window.moescope !== undefined, null, { timeout });
   t.after(async () => {
     await context.close();
     if (complaints.length > 0) throw new Error('the page complained: ' + complaints.join('; '));

@@ -29,6 +29,16 @@ export interface Tile {
   pieces: { token: Int32Array; end: Uint32Array; bytes: Uint8Array };
 }
 
+export interface Domain { label: string; sequences: number; rows: number[]; count: Numbers }   // rows by block, count by cell
+
+export interface Cache {
+  asked: 'decode' | 'prefill' | 'all';
+  of_tokens: number; tokens: number; ubatches: number; accesses: number; cold: number; units: number; units_are_sequences: boolean;
+  n_expert: number; slots: number[]; policies: string[];
+  hit_rate: Float64Array; hit_rate_low: Float64Array; hit_rate_high: Float64Array; bytes_per_token: Float64Array;   // [scope][slots][policy]
+  too_many: number;
+}
+
 export interface Run {
   label: string; number: number; text: boolean; tokens: number; decoded: number; ubatches: number;
   source: {
@@ -43,6 +53,8 @@ export interface Run {
   blocks: Block[];
   cells: Cells;
   pairs: { complete: boolean; count: (Numbers | null)[] };
+  domains: Domain[];
+  cache: Cache | null;
   tile: Tile;
 }
 

@@ -52,6 +52,11 @@ export class Segments<T extends string | number> {
   set(value: T): void {
     for (const [v, b] of this.buttons) b.setAttribute('aria-pressed', String(v === value));
   }
+  // Brings the pressed button into view where the row is wider than the screen.
+  reveal(value: T): void {
+    const b = this.buttons.get(value)?.getBoundingClientRect(), row = this.element.getBoundingClientRect();
+    if (b && (b.left < row.left || b.right > row.right)) this.element.scrollLeft += b.left + b.width / 2 - (row.left + row.width / 2);
+  }
 }
 
 export function select<T extends string | number>(label: string, options: Option<T>[], onpick: (value: T) => void): HTMLSelectElement {

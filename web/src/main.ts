@@ -9,8 +9,9 @@ import { openSource } from './source';
 import { Store, type State, type ViewName } from './state';
 import { mountTooltip } from './tooltip';
 import { ExpertsView } from './views/experts';
+import { CacheView } from './views/cache';
 import { CompareView } from './views/compare';
-import { DomainsView, sameShape } from './views/domains';
+import { DomainsView, hasDomains, sameShape } from './views/domains';
 import { HottestView } from './views/hottest';
 import { MemoryView } from './views/memory';
 import { PairsView } from './views/pairs';
@@ -65,7 +66,7 @@ class Shell {
     const { page, store } = this.app, several = sameShape(page.runs);
     this.views = [
       new ExpertsView(this.app), ...(page.memory ? [new MemoryView(this.app, page.memory)] : []), new TokensView(this.app), new PairsView(this.app),
-      ...(several ? [new DomainsView(this.app)] : []), new HottestView(this.app),
+      ...(hasDomains(page.runs) ? [new DomainsView(this.app)] : []), new CacheView(this.app), new HottestView(this.app),
       ...(several ? [new CompareView(this.app)] : []),
     ];
     this.current = null;
@@ -142,6 +143,7 @@ class Shell {
     if (changed.has('theme')) document.documentElement.dataset['theme'] = theme;
     if (changed.has('run')) this.showFacts();
     this.tabs.set(view);
+    if (changed.has('view')) this.tabs.reveal(view);
     const next = this.view(view) ?? this.views[0]!;
     const fresh = next !== this.current;
     if (fresh) {

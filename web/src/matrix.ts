@@ -22,11 +22,12 @@ export interface MatrixOptions {
   onselect: (cell: Cell) => void;
   onopen?: (cell: Cell) => void;                     // Enter or a double click
   cellHeight?: [least: number, most: number];
+  labelWidth?: number;                               // of the row labels
   square?: boolean;
   gutter?: { width: number; title: string; value: (row: number) => number };   // a bar beside each row, 0 … 1
 }
 
-const margin = { top: 34, left: 44, bottom: 6, right: 8 };
+const margin = { top: 34, bottom: 6, right: 8 };
 
 export class Matrix {
   readonly element: HTMLElement;
@@ -94,12 +95,12 @@ export class Matrix {
     const width = this.element.clientWidth;
     if (width === 0 || cols === 0) return;
     const gutter = this.gutterWidth();
-    const inner = width - margin.left - margin.right - gutter;
-    const [least, most] = this.options.cellHeight ?? [4, 26];
+    const left = this.options.labelWidth ?? 44, inner = width - left - margin.right - gutter;
+    const [least, most] = this.options.cellHeight ?? [4, 38];
     const cell = this.options.square ? Math.min(inner / cols, most) : Math.min(most, Math.max(least, 620 / rows));
     const plotWidth = this.options.square ? Math.max(cell, 1) * cols : inner;
     const plotHeight = Math.max(48, Math.min(this.options.square ? plotWidth * (rows / cols) : 1e9, Math.min(cell * rows, 1400)));
-    this.plot = { x: margin.left, y: margin.top, width: Math.min(inner, plotWidth), height: plotHeight };
+    this.plot = { x: left, y: margin.top, width: Math.min(inner, plotWidth), height: plotHeight };
     const height = margin.top + plotHeight + margin.bottom;
     for (const c of [this.canvas, this.overlay]) {
       c.width = Math.round(width * devicePixelRatio);
@@ -211,7 +212,7 @@ export class Matrix {
     this.xAxis.attr('transform', `translate(0,${plot.y - 1})`).call(axisTop(x).tickValues(cols).tickFormat((_, i) => colLabels[i]!).tickSize(3).tickPadding(3));
     this.yAxis.attr('transform', `translate(${plot.x - 1},0)`).call(axisLeft(y).tickValues(rows).tickFormat((_, i) => rowLabels[i]!).tickSize(3).tickPadding(3));
     this.xTitle.attr('x', plot.x + plot.width);
-    this.gutterTitle.attr('x', plot.x + plot.width + this.gutterWidth());
+    this.gutterTitle.attr('x', plot.x + plot.width + this.gutterWidth()).attr('visibility', this.gutterWidth() < 60 ? 'hidden' : null);
   }
 
   private drawOverlay(): void {

@@ -1,7 +1,7 @@
 // Where data comes from: the element inside a report, or the server that sent the page.
 
 import { fromBase64, readBundle, type Numbers } from './bundle';
-import type { Page, Tile } from './contract';
+import type { Cache, Page, Tile } from './contract';
 
 export interface DataSource {
   readonly served: boolean;
@@ -11,6 +11,8 @@ export interface DataSource {
   // Tokens [first, first + count) of a run, by its number.
   tile(run: number, first: number, count: number): Promise<Tile>;
   pairs(run: number, block: number): Promise<Numbers | null>;
+  // Simulated caches of at least so many tokens; null: not yet.
+  caches(run: number, tokens: number): Promise<Cache | null>;
 }
 
 class Embedded implements DataSource {
@@ -30,6 +32,9 @@ class Embedded implements DataSource {
   }
   async pairs(): Promise<null> {
     return null;
+  }
+  async caches(run: number): Promise<Cache | null> {
+    return (await this.loaded).runs.find((r) => r.number === run)!.cache;
   }
 }
 
@@ -52,6 +57,9 @@ class Served implements DataSource {
   }
   async pairs(run: number, block: number): Promise<Numbers | null> {
     return (await this.get<{ count: Numbers | null }>(`pairs?run=${run}&block=${block}`))!.count;
+  }
+  async caches(run: number, tokens: number): Promise<Cache | null> {
+    return (await this.get<{ cache: Cache }>(`caches?run=${run}&tokens=${tokens}`))?.cache ?? null;
   }
 }
 

@@ -13,8 +13,9 @@ import { blockName, TileReader } from '../model';
 import { heatScale, largest, showLegend } from '../scale';
 import { hideTip, showTip, type TipRows } from '../tooltip';
 import type { Memory } from '../contract';
+import { LayerRows } from './memory_rows';
 
-const stripHeight = 132, overviewHeight = 26, rowHeight = 13, gap = 3, labelWidth = 40;
+const stripHeight = 132, overviewHeight = 26;
 
 export class MemoryView implements View {
   readonly name = 'memory';
@@ -23,7 +24,7 @@ export class MemoryView implements View {
   private m: Memory;
   private strip = h('canvas', { class: 'strip', tabindex: 0, role: 'application', 'aria-label': 'The model file, byte by byte. Arrow keys move from entry to entry, plus and minus zoom.' });
   private overview = h('canvas', { class: 'overview', 'aria-hidden': 'true' });
-  private rows = h('canvas', { class: 'layer-rows', 'aria-hidden': 'true' });
+  private rows: LayerRows;
   private legend = new Legend();
   private facts = h('div', { class: 'tiles' });
   private caption = h('p', { class: 'caption' });
@@ -40,7 +41,6 @@ export class MemoryView implements View {
   private shown: Uint8Array;              // [entry] 1: passes the filters
   private focus: number | null = null;    // entry
   private layers: number[];
-  private bytesOfLayer = new Map<number, number>();
   private lit = new Set<number>();        // slices that the selected token reads
   private whole = '';                     // colour of tensors outside the experts that were read
 
@@ -51,13 +51,13 @@ export class MemoryView implements View {
     this.total = start.at(-1)!;
     this.begin = Float64Array.from(memory.offset, (o, i) => o + start[memory.part[i]!]!);
     this.shown = new Uint8Array(memory.offset.length).fill(1);
-    memory.size.forEach((n, i) => this.bytesOfLayer.set(memory.layer[i]!, (this.bytesOfLayer.get(memory.layer[i]!) ?? 0) + n));
     this.layers = [...new Set(memory.layer)].sort((a, b) => a - b);
+    this.rows = new LayerRows(memory, this.layers);
     this.layerFilter = select('Layer', [{ value: NaN, label: 'All layers' }, ...this.layers.map((l) => ({ value: l, label: l < 0 ? 'Outside the layers' : `Layer ${l}` }))], () => this.filter());
     this.componentFilter = select('Component', [{ value: -1, label: 'All components' }, ...memory.components.map((c, i) => ({ value: i, label: c }))], () => this.filter());
     this.element = h('section', { class: 'card' },
       h('div', { class: 'toolbar' }, this.layerFilter, this.componentFilter, this.toSelected, this.reset, this.legend.element),
-      this.facts, h('div', { class: 'strips' }, this.overview, this.strip, this.where), this.caption, h('h4', null, 'Every layer as a row; all layers on one scale'), this.rows);
+      this.facts, h('div', { class: 'strips' }, this.overview, this.strip, this.where), this.caption, h('h4', null, 'Every layer as a row; all layers on one scale'), this.rows.canvas);
     this.listen();
   }
 
@@ -191,7 +191,7 @@ export class MemoryView implements View {
     };
     size(this.overview, overviewHeight);
     size(this.strip, stripHeight);
-    size(this.rows, this.layers.length * (rowHeight + gap));
+    size(this.rows.canvas, this.rows.height);
     this.zoomer.extent([[0, 0], [width, stripHeight]]).translateExtent([[0, 0], [width, stripHeight]]);
     this.draw();
   }
@@ -211,7 +211,8 @@ export class MemoryView implements View {
     const color = { panel: style.getPropertyValue('--panel'), mark: style.getPropertyValue('--mark'), ink: style.getPropertyValue('--ink'), quiet: style.getPropertyValue('--quiet'), raised: style.getPropertyValue('--raised') };
     this.drawOverview(color);
     this.drawStrip(color);
-    this.drawRows(color);
+    const selected = new Set(this.selected());
+    this.rows.draw(this.context(this.rows.canvas), this.width, { quiet: color.quiet, mark: color.mark, colorOf: (i) => this.colorOf(i), shown: (i) => this.passes(i), lit: (i) => this.lit.has(i), selected: (i) => selected.has(i) });
     const [from, to] = this.view;
     this.where.textContent = `bytes ${integer(Math.max(0, Math.round(from)))} – ${integer(Math.min(this.total, Math.round(to)))}` + (this.focus !== null ? ` · ${entryName(this.m, this.focus)}` : '');
     this.toSelected.disabled = this.focus === null && this.selected().length === 0;
@@ -308,50 +309,6 @@ export class MemoryView implements View {
     layerLabel(this.total);
   }
 
-  private drawRows(color: Record<string, string>): void {
-    const ctx = this.context(this.rows);
-    const m = this.m, selected = new Set(this.selected());
-    const used = new Map<number, number>();
-    const outlines: [x: number, y: number, width: number, strong: boolean][] = [];
-    ctx.font = '10px ' + getComputedStyle(this.element).getPropertyValue('--sans');
-    ctx.textBaseline = 'middle';
-    ctx.textAlign = 'right';
-    ctx.fillStyle = color['quiet']!;
-    this.layers.forEach((l, row) => ctx.fillText(l < 0 ? 'other' : String(l), labelWidth - 8, row * (rowHeight + gap) + rowHeight / 2));
-    for (let i = 0; i < this.begin.length; i++) {
-      const row = this.layers.indexOf(m.layer[i]!), at = used.get(row) ?? 0;
-      used.set(row, at + m.size[i]!);
-      const scale = this.rowScale(m.layer[i]!), x = labelWidth + at * scale, w = m.size[i]! * scale, y = row * (rowHeight + gap);
-      ctx.globalAlpha = this.shown[i] ? 1 : 0.12;
-      ctx.fillStyle = this.colorOf(i);
-      ctx.fillRect(x, y, Math.max(w - (w > 3 ? 0.75 : 0), 0.5), rowHeight);
-      if (this.lit.has(i) || selected.has(i)) outlines.push([x, y, Math.max(w, 2), selected.has(i)]);
-    }
-    ctx.globalAlpha = 1;
-    ctx.strokeStyle = color['mark']!;
-    for (const [x, y, w, strong] of outlines) {
-      ctx.lineWidth = strong ? 2 : 1.25;
-      ctx.strokeRect(x, y - 0.5, w, rowHeight + 1);
-    }
-    ctx.textAlign = 'left';
-  }
-  // Pixels per byte of a row: one scale for all layers, another for what lies outside them.
-  private rowScale(layer: number): number {
-    const longest = layer < 0 ? this.bytesOfLayer.get(layer)! : Math.max(...[...this.bytesOfLayer].map(([l, n]) => (l < 0 ? 0 : n)));
-    return (this.width - labelWidth) / longest;
-  }
-  private rowEntryAt(x: number, y: number): number | null {
-    const layer = this.layers[Math.floor(y / (rowHeight + gap))];
-    if (layer === undefined || x < labelWidth) return null;
-    let at = (x - labelWidth) / this.rowScale(layer);
-    for (let i = 0; i < this.begin.length; i++) {
-      if (this.m.layer[i] !== layer) continue;
-      if (at < this.m.size[i]!) return i;
-      at -= this.m.size[i]!;
-    }
-    return null;
-  }
-
   // ---- hands -------------------------------------------------------------------------------------------------------
 
   private listen(): void {
@@ -365,9 +322,9 @@ export class MemoryView implements View {
     this.strip.addEventListener('pointermove', (e) => hover(e, at(e)));
     this.strip.addEventListener('pointerleave', hideTip);
     this.strip.addEventListener('click', (e) => this.pick(at(e)));
-    this.rows.addEventListener('pointermove', (e) => hover(e, this.rowEntryAt(e.offsetX, e.offsetY)));
-    this.rows.addEventListener('pointerleave', hideTip);
-    this.rows.addEventListener('click', (e) => this.pick(this.rowEntryAt(e.offsetX, e.offsetY)));
+    this.rows.canvas.addEventListener('pointermove', (e) => hover(e, this.rows.entryAt(e.offsetX, e.offsetY)));
+    this.rows.canvas.addEventListener('pointerleave', hideTip);
+    this.rows.canvas.addEventListener('click', (e) => this.pick(this.rows.entryAt(e.offsetX, e.offsetY)));
     this.overview.addEventListener('click', (e) => {
       const [from, to] = this.view, half = (to - from) / 2, middle = (e.offsetX / this.width) * this.total;
       this.zoomTo(Math.max(0, middle - half), Math.min(this.total, middle + half));
