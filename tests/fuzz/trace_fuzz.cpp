@@ -1,6 +1,6 @@
 // libFuzzer target: anything given as a trace or a log is read, checked or refused, never crashed on.
 //   cmake --preset fuzz && cmake --build --preset fuzz
-//   build-fuzz/tests/trace_fuzz corpus tests/golden
+//   build-fuzz/tests/trace_fuzz corpus tests/golden tests/fuzz/trace_corpus
 //
 // Checksums would keep a fuzzer out of everything behind them, so the target makes them right before it reads.
 
