@@ -56,26 +56,30 @@ void probe::look_at_backends() {
 }
 
 void probe::plan(ggml_cgraph * graph) {
+    // Nothing of the graph before stays: its tensors may be gone, its inputs are not this one's.
+    graph_ = {};
     planned_.clear();
     bound_.clear();
+    tokens_.clear();
+    pos_.clear();
+    out_ids_.clear();
     pending_ = false;
     if (!failure_.empty()) {
         return;
     }
     ggml_tensor ** nodes   = api_.ggml_graph_nodes(graph);
     const int      n_nodes = api_.ggml_graph_n_nodes(graph);
-    graph_                 = find_moe(api_, nodes, n_nodes);
-    if (graph_.blocks.empty()) {
+    if (!nodes_tested_ && refuses(test_nodes(api_, nodes, n_nodes))) {
+        return;   // before anything follows the nodes' pointers
+    }
+    nodes_tested_    = true;
+    moe_graph  found = find_moe(api_, nodes, n_nodes);
+    if (found.blocks.empty() || (!blocks_tested_ && refuses(test_blocks(api_, found)))) {
         return;
     }
-    if (!tested_) {
-        tested_  = true;
-        failure_ = test_tensor_layout(api_, nodes, n_nodes, graph_);
-        if (!failure_.empty()) {
-            failure_ = std::string("this ggml (") + api_.ggml_version() + ") lays out its tensors differently: " + failure_;
-            return;
-        }
-    }
+    blocks_tested_ = true;
+    graph_         = std::move(found);
+
     const auto unwanted = [&](const auto & item) { return item.layer >= 0 && !options_.layers.has(item.layer); };
     graph_.blocks.erase(std::remove_if(graph_.blocks.begin(), graph_.blocks.end(), unwanted), graph_.blocks.end());
     if (options_.what.has(capture::access)) {
@@ -83,6 +87,10 @@ void probe::plan(ggml_cgraph * graph) {
         weight_reads_.erase(std::remove_if(weight_reads_.begin(), weight_reads_.end(), unwanted), weight_reads_.end());
     }
 
+    if (graph_.blocks.size() > max_added_nodes / 5) {
+        failure_ = "the graph has more MoE blocks than there is room for probes";
+        return;
+    }
     api_.ggml_reset(ctx_);
     std::vector<insertion> added;
     for (const moe_block & b : graph_.blocks) {
@@ -97,6 +105,14 @@ void probe::plan(ggml_cgraph * graph) {
     for (ggml_tensor * t : graph_.inputs) {
         api_.ggml_set_output(t);
     }
+}
+
+// Whether the self-test found something wrong, which ends the recording here.
+bool probe::refuses(const std::string & wrong) {
+    if (!wrong.empty()) {
+        failure_ = std::string("this ggml (") + api_.ggml_version() + ") lays out its tensors differently: " + wrong;
+    }
+    return !wrong.empty();
 }
 
 // Nothing may be placed over t, nor over the memory it views.
@@ -256,49 +272,50 @@ void probe::computed(bool success) {
     pending_ = success && !bound_.empty();
 }
 
-void probe::collect(ubatch_buffer & out) {
+ubatch_buffer & probe::collect() {
     pending_ = false;
-    out.clear();
+    read_.clear();
     const auto n_tokens = static_cast<size_t>(graph_.n_tokens);
-    out.set_tokens(n_tokens);
-    std::copy(tokens_.begin(), tokens_.end(), out.token.begin());
+    read_.set_tokens(n_tokens);
+    std::copy(tokens_.begin(), tokens_.end(), read_.token.begin());
     if (pos_.size() >= n_tokens) {   // M-RoPE has four sections: the first is the position
-        std::copy_n(pos_.begin(), n_tokens, out.pos.begin());
+        std::copy_n(pos_.begin(), n_tokens, read_.pos.begin());
     }
-    out.layout = layout_;
+    read_.layout = layout_;
     for (const bound & b : bound_) {
-        fill_rows(b, out);
+        fill_rows(b);
     }
+    return read_;
 }
 
-void probe::fill_rows(const bound & b, ubatch_buffer & out) {
+void probe::fill_rows(const bound & b) {
     const auto n_rows   = b.ids ? static_cast<uint32_t>(b.ids.rows()) : 0;
     const bool identity = static_cast<int64_t>(n_rows) == graph_.n_tokens;
-    out.add_block(n_rows, !identity);
+    read_.add_block(n_rows, !identity);
     if (!identity) {
         // As many rows as outputs: rows of the tokens whose logits were asked for. Else it is not known.
         const bool outputs = out_ids_.size() == n_rows;
         for (uint32_t r = 0; r < n_rows; ++r) {
-            out.row_tokens()[r] = outputs && out_ids_[r] < graph_.n_tokens ? out_ids_[r] : -1;
+            read_.row_tokens()[r] = outputs && out_ids_[r] < graph_.n_tokens ? out_ids_[r] : -1;
         }
     }
     if (n_rows > 0) {
-        b.ids.read_ids(out.ids(), b.layout.id_bytes(), scratch_);
+        b.ids.read_ids(read_.ids(), b.layout.id_bytes(), scratch_);
     }
     for (size_t i = 0; i < n_float_columns; ++i) {
-        float * to = out.column(i);
+        float * to = read_.column(i);
         if (to == nullptr || n_rows == 0) {
             continue;
         }
         const size_t width = b.layout.width(float_columns[i]);
         if (b.columns[i] && b.columns[i].rows() == static_cast<int64_t>(n_rows)) {
             b.columns[i].read_floats(to, scratch_);
-        } else if (b.columns[i] && b.columns[i].rows() == graph_.n_tokens && std::all_of(out.row_tokens(), out.row_tokens() + n_rows, [](int32_t t) { return t >= 0; })) {
+        } else if (b.columns[i] && b.columns[i].rows() == graph_.n_tokens && std::all_of(read_.row_tokens(), read_.row_tokens() + n_rows, [](int32_t t) { return t >= 0; })) {
             // The router read all tokens before the rows that matter were chosen (SmallThinker's last layer).
             all_rows_.resize(static_cast<size_t>(graph_.n_tokens) * width);
             b.columns[i].read_floats(all_rows_.data(), scratch_);
             for (uint32_t r = 0; r < n_rows; ++r) {
-                std::copy_n(all_rows_.data() + size_t(out.row_tokens()[r]) * width, width, to + r * width);
+                std::copy_n(all_rows_.data() + size_t(read_.row_tokens()[r]) * width, width, to + r * width);
             }
         } else {
             std::fill_n(to, size_t(n_rows) * width, NAN);   // check reports it

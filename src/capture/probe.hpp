@@ -16,7 +16,7 @@ namespace moescope::capturing {
 //     reserve:  plan(graph)                        the memory plan must know what shall survive
 //     alloc:    plan(graph), real, bind()          where the values will lie
 //     compute:  read_inputs(), real, computed()    inputs are overwritten before any later hook
-//     then:     collect(buffer)                    at once on the CPU, else after the next synchronize
+//     then:     collect()                          at once on the CPU, else after the next synchronize
 //
 // On a CPU-only scheduler wanted tensors, and all graph inputs, are marked as outputs, so that nothing is placed over
 // them. Elsewhere only copies are marked (marking ids or gates would switch off the backends' top-k fusion): `ggml_cont`
@@ -40,8 +40,8 @@ public:
     bool pending() const { return pending_; }
     // Whether values can be read as soon as compute returns; otherwise the scheduler must be synchronized first.
     bool synchronous() const { return cpu_only_; }
-    // Reads what was computed. Only when pending().
-    void collect(ubatch_buffer & out);
+    // Reads what was computed; only when pending(). Valid until the next collect().
+    ubatch_buffer & collect();
     // Forgets what is pending: its compute failed, or its memory is gone.
     void drop() { pending_ = false; }
 
@@ -73,6 +73,7 @@ private:
         ggml_tensor * node;
     };
 
+    bool          refuses(const std::string & wrong);
     void          look_at_backends();
     planned       plan_block(const moe_block & b, std::vector<insertion> & added);
     ggml_tensor * keep(ggml_tensor * t);
@@ -80,7 +81,7 @@ private:
     ggml_tensor * norms_of(const moe_block & b, planned & p, std::vector<insertion> & added);
     void          insert(ggml_cgraph * graph, std::vector<insertion> & added);
     ggml_backend_t backend_of_weight(const ggml_tensor * w) const;
-    void          fill_rows(const bound & b, ubatch_buffer & out);
+    void          fill_rows(const bound & b);
 
     const ggml_api &     api_;
     ggml_backend_sched_t sched_;
@@ -101,10 +102,11 @@ private:
     const void *         weight_address_ = nullptr;
 
     std::vector<int32_t> tokens_, pos_, out_ids_;   // of the ubatch being computed
+    ubatch_buffer        read_;                     // reused, so that steady work allocates nothing
     std::vector<uint8_t> scratch_;
     std::vector<float>   all_rows_;
     bool                 pending_ = false;
-    bool                 tested_  = false;
+    bool                 nodes_tested_ = false, blocks_tested_ = false;   // once: it holds for all graphs
     std::string          failure_;
 };
 

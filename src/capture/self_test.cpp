@@ -32,12 +32,16 @@ std::string test_node(const ggml_api & api, const ggml_tensor * t) {
 
 }  // namespace
 
-std::string test_tensor_layout(const ggml_api & api, ggml_tensor ** nodes, int n_nodes, const moe_graph & g) {
+std::string test_nodes(const ggml_api & api, ggml_tensor ** nodes, int n_nodes) {
     for (int i = 0; i < n_nodes && i < 64; ++i) {
         if (std::string wrong = test_node(api, nodes[i]); !wrong.empty()) {
             return wrong;
         }
     }
+    return {};
+}
+
+std::string test_blocks(const ggml_api & api, const moe_graph & g) {
     for (const moe_block & b : g.blocks) {
         for (const ggml_tensor * t : {static_cast<const ggml_tensor *>(b.ids), static_cast<const ggml_tensor *>(b.weights)}) {
             if (std::string wrong = test_node(api, t); !wrong.empty()) {

@@ -1,6 +1,9 @@
 #include "capture/tap.hpp"
 
+#include <cerrno>
 #include <chrono>
+
+#include <pthread.h>
 
 #include "capture/model_query.hpp"
 
@@ -10,14 +13,37 @@ namespace {
 
 std::atomic<tap *> the_tap{nullptr};   // the one registry that hooks reach
 
-// Whose llama_decode the calling thread is in.
+// Whose llama_decode the calling thread is in, or was in last: it may have been freed since, by any thread.
 thread_local llama_context * current_context = nullptr;
+
+thread_local int hooks_entered = 0;
 
 uint64_t steady_ns() {
     return static_cast<uint64_t>(std::chrono::steady_clock::now().time_since_epoch().count());
 }
 
 }  // namespace
+
+// The host notices nothing of a hook: not its errno, not its files as points of cancellation (unwinding through a noexcept
+// function would end the program).
+class tap::hook {
+public:
+    hook() {
+        hooks_entered += 1;
+        ::pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &cancel_state_);
+    }
+    ~hook() {
+        ::pthread_setcancelstate(cancel_state_, nullptr);
+        hooks_entered -= 1;
+        errno = errno_;
+    }
+    hook(const hook &)             = delete;
+    hook & operator=(const hook &) = delete;
+
+private:
+    const int errno_        = errno;
+    int       cancel_state_ = 0;
+};
 
 class tap::timed {
 public:
@@ -30,7 +56,7 @@ private:
 };
 
 tap::tap(ggml_api api, capture_options options, open_sink open)
-    : api_(api), options_(std::move(options)), open_(std::move(open)), started_ns_(steady_ns()) {}
+    : api_(api), options_(std::move(options)), started_ns_(steady_ns()), streams_(api_, std::move(open)) {}
 
 tap::~tap() = default;
 
@@ -40,10 +66,6 @@ tap * tap::active() {
 
 void tap::activate(tap * t) {
     the_tap.store(t, std::memory_order_release);
-}
-
-uint64_t tap::now_ns() const {
-    return steady_ns() - started_ns_;
 }
 
 void tap::complain(const std::string & why) {
@@ -58,17 +80,8 @@ std::string tap::failure() const {
     return failure_;
 }
 
-uint32_t tap::n_streams() const {
-    const std::lock_guard lock(mutex_);
-    return n_streams_;
-}
-
 void tap::set_phase(phase p) {
-    const std::lock_guard lock(mutex_);
-    phase_ = p;
-    for (auto & [ctx, s] : streams_) {
-        s->set_phase(p);
-    }
+    streams_.set_phase(p);
 }
 
 probe * tap::find_probe(ggml_backend_sched_t sched, bool create) {
@@ -83,27 +96,10 @@ probe * tap::find_probe(ggml_backend_sched_t sched, bool create) {
     return (probes_[sched] = std::make_unique<probe>(api_, sched, options_)).get();
 }
 
-// A scheduler belongs to the context whose llama_decode first computes with it.
-stream & tap::stream_of(llama_context * ctx, ggml_backend_sched_t sched) {
-    const std::lock_guard lock(mutex_);
-    std::unique_ptr<stream> & slot = ctx != nullptr ? streams_[ctx] : orphans_[sched];
-    if (!slot) {
-        slot = std::make_unique<stream>(api_, ctx, query_model(api_, ctx), [this](const model_info & m) {
-            uint32_t number;
-            {
-                const std::lock_guard count(mutex_);
-                number = ++n_streams_;
-            }
-            return open_(number, m);
-        });
-        slot->set_phase(phase_);
-        const auto warming = warming_.find(ctx);
-        slot->set_warmup(warming != warming_.end() && warming->second);
-    }
-    return *slot;
-}
+// ---- the schedulers' hooks ------------------------------------------------------------------------------------------
 
 void tap::before_plan(ggml_backend_sched_t sched, ggml_cgraph * graph) noexcept {
+    const hook h;
     try {
         const timed t(*this);
         saw_graph_ = true;
@@ -114,8 +110,11 @@ void tap::before_plan(ggml_backend_sched_t sched, ggml_cgraph * graph) noexcept 
         if (p->pending()) {
             collect(sched, *p);
         }
-        if (current_context != nullptr) {
-            p->set_n_layer(first_mtp_layer(stream_of(current_context, sched).model()));
+        {
+            const std::shared_lock alive(life_);
+            if (const stream * s = streams_.find(current_context)) {
+                p->set_n_layer(first_mtp_layer(s->model()));
+            }
         }
         p->plan(graph);
         if (!p->failure().empty()) {
@@ -127,6 +126,7 @@ void tap::before_plan(ggml_backend_sched_t sched, ggml_cgraph * graph) noexcept 
 }
 
 void tap::after_alloc(ggml_backend_sched_t sched) noexcept {
+    const hook h;
     try {
         const timed t(*this);
         if (probe * p = find_probe(sched, false)) {
@@ -139,6 +139,7 @@ void tap::after_alloc(ggml_backend_sched_t sched) noexcept {
 }
 
 void tap::before_compute(ggml_backend_sched_t sched) noexcept {
+    const hook h;
     try {
         const timed t(*this);
         if (probe * p = find_probe(sched, false); p != nullptr && p->has_moe()) {
@@ -154,6 +155,7 @@ void tap::before_compute(ggml_backend_sched_t sched) noexcept {
 }
 
 void tap::after_compute(ggml_backend_sched_t sched, bool success) noexcept {
+    const hook h;
     try {
         const timed t(*this);
         if (callback * c = callback::take_current()) {
@@ -164,10 +166,7 @@ void tap::after_compute(ggml_backend_sched_t sched, bool success) noexcept {
         if (p == nullptr || !p->has_moe()) {
             return;
         }
-        {
-            const std::lock_guard lock(mutex_);
-            contexts_[sched] = current_context;
-        }
+        streams_.set_owner(sched, current_context);
         p->computed(success);
         if (p->pending() && p->synchronous()) {
             collect(sched, *p);
@@ -178,6 +177,7 @@ void tap::after_compute(ggml_backend_sched_t sched, bool success) noexcept {
 }
 
 void tap::synchronized(ggml_backend_sched_t sched) noexcept {
+    const hook h;
     try {
         if (probe * p = find_probe(sched, false); p != nullptr && p->pending()) {
             const timed t(*this);
@@ -189,6 +189,7 @@ void tap::synchronized(ggml_backend_sched_t sched) noexcept {
 }
 
 void tap::before_reset(ggml_backend_sched_t sched) noexcept {
+    const hook h;
     try {
         if (probe * p = find_probe(sched, false); p != nullptr && p->pending()) {
             const timed t(*this);
@@ -201,12 +202,13 @@ void tap::before_reset(ggml_backend_sched_t sched) noexcept {
 }
 
 void tap::before_free(ggml_backend_sched_t sched) noexcept {
+    const hook h;
     before_reset(sched);
     try {
-        const std::lock_guard lock(mutex_);
+        const std::shared_lock        alive(life_);
+        const std::unique_ptr<stream> ended = streams_.take(sched);
+        const std::lock_guard         lock(mutex_);
         probes_.erase(sched);
-        contexts_.erase(sched);
-        orphans_.erase(sched);
     } catch (const std::exception & e) {
         complain(e.what());
     }
@@ -218,16 +220,10 @@ void tap::collect(ggml_backend_sched_t sched, probe & p) {
         p.drop();
         return;
     }
-    llama_context * ctx = nullptr;
-    {
-        const std::lock_guard lock(mutex_);
-        ctx = contexts_[sched];
-    }
-    thread_local ubatch_buffer buffer;   // reused, so that steady work allocates nothing
-    p.collect(buffer);
-    stream & s = stream_of(ctx, sched);
+    ubatch_buffer & u = p.collect();
+    stream &        s = streams_.of_sched(sched);
     name_file(s, p.weight_address());
-    submit(s, buffer, p.weight_reads());
+    submit(s, u, p.weight_reads());
 }
 
 void tap::name_file(stream & s, const void * weight_address) {
@@ -237,7 +233,7 @@ void tap::name_file(stream & s, const void * weight_address) {
 }
 
 void tap::submit(stream & s, ubatch_buffer & u, const access_list & reads) {
-    u.time_ns = now_ns();
+    u.time_ns = steady_ns() - started_ns_;
     s.submit(u, reads);
     if (!s.failure().empty()) {
         complain(s.failure());
@@ -251,7 +247,8 @@ callback & tap::new_callback() {
         if (closed_) {
             return;
         }
-        stream &       s         = stream_of(current_context, nullptr);
+        stream *       of_ctx    = streams_.find(current_context);
+        stream &       s         = of_ctx != nullptr ? *of_ctx : streams_.of_sched(nullptr);
         const uint32_t first_mtp = first_mtp_layer(s.model());
         name_file(s, from.weight_address());
         for (block_layout & l : u.layout) {
@@ -262,26 +259,38 @@ callback & tap::new_callback() {
     return *callbacks_.back();
 }
 
+// ---- the contexts' hooks --------------------------------------------------------------------------------------------
+
+// Reads what the context computed and nobody has synchronized for: on a device, llama_decode returns before its results are
+// there. It belongs to the batch before, and must be read before anything changes that.
+void tap::collect_waiting(llama_context * ctx) {
+    for (ggml_backend_sched_t sched : streams_.scheds_of(ctx)) {
+        before_reset(sched);
+    }
+}
+
 void tap::begin_batch(llama_context * ctx, const llama_batch * batch, bool encode) noexcept {
+    const hook h;
     try {
-        const timed            t(*this);
+        const timed t(*this);
+        collect_waiting(ctx);
         const std::shared_lock alive(life_);
         current_context = ctx;
-        if (closed_) {
-            return;
+        if (!closed_) {
+            streams_.of_context(ctx).begin_batch(batch, encode);
         }
-        stream_of(ctx, nullptr).begin_batch(batch, encode);
     } catch (const std::exception & e) {
         complain(e.what());
     }
 }
 
 void tap::perf_reset(llama_context * ctx) noexcept {
+    const hook h;
     try {
+        collect_waiting(ctx);
         const std::shared_lock alive(life_);
-        const std::lock_guard  lock(mutex_);
-        if (const auto it = streams_.find(ctx); it != streams_.end()) {
-            it->second->perf_reset();
+        if (stream * s = streams_.find(ctx)) {
+            s->perf_reset();
         }
     } catch (const std::exception & e) {
         complain(e.what());
@@ -289,13 +298,13 @@ void tap::perf_reset(llama_context * ctx) noexcept {
 }
 
 void tap::memory_cleared(llama_memory_t memory) noexcept {
+    const hook h;
     try {
+        llama_context * ctx = streams_.find_by_memory(memory);
+        collect_waiting(ctx);
         const std::shared_lock alive(life_);
-        const std::lock_guard  lock(mutex_);
-        for (const auto & [ctx, s] : streams_) {
-            if (ctx != nullptr && api_.llama_get_memory != nullptr && api_.llama_get_memory(ctx) == memory) {
-                s->memory_cleared();
-            }
+        if (stream * s = streams_.find(ctx)) {
+            s->memory_cleared();
         }
     } catch (const std::exception & e) {
         complain(e.what());
@@ -303,53 +312,30 @@ void tap::memory_cleared(llama_memory_t memory) noexcept {
 }
 
 void tap::set_warmup(llama_context * ctx, bool on) noexcept {
+    const hook h;
     try {
-        const std::lock_guard lock(mutex_);
-        warming_[ctx] = on;
-        if (const auto it = streams_.find(ctx); it != streams_.end()) {
-            it->second->set_warmup(on);
-        }
+        collect_waiting(ctx);
+        const std::shared_lock alive(life_);
+        streams_.set_warmup(ctx, on);
     } catch (const std::exception & e) {
         complain(e.what());
     }
 }
 
 void tap::before_context_free(llama_context * ctx) noexcept {
-    std::vector<ggml_backend_sched_t> its_own;
+    const hook h;
     try {
-        const std::lock_guard lock(mutex_);
-        for (const auto & [sched, owner] : contexts_) {
-            if (owner == ctx) {
-                its_own.push_back(sched);
-            }
-        }
-    } catch (const std::exception & e) {
-        complain(e.what());
-    }
-    for (ggml_backend_sched_t sched : its_own) {
-        before_reset(sched);   // the last read
-    }
-    try {
-        const std::shared_lock  alive(life_);
-        std::unique_ptr<stream> ended;
-        {
-            const std::lock_guard lock(mutex_);
-            if (const auto it = streams_.find(ctx); it != streams_.end()) {
-                ended = std::move(it->second);
-                streams_.erase(it);
-            }
-            warming_.erase(ctx);
-        }
-        if (current_context == ctx) {
-            current_context = nullptr;
-        }
-        if (ended) {
+        collect_waiting(ctx);
+        const std::shared_lock alive(life_);
+        if (const std::unique_ptr<stream> ended = streams_.take(ctx)) {
             ended->close();
         }
     } catch (const std::exception & e) {
         complain(e.what());
     }
 }
+
+// ---- for the owner --------------------------------------------------------------------------------------------------
 
 void tap::read_pending() {
     std::vector<std::pair<ggml_backend_sched_t, probe *>> waiting;
@@ -365,14 +351,7 @@ void tap::read_pending() {
         api_.ggml_backend_sched_synchronize(sched);
         collect(sched, *p);
     }
-    std::vector<stream *> streams;
-    {
-        const std::lock_guard lock(mutex_);
-        for (const auto & entry : streams_) {
-            streams.push_back(entry.second.get());
-        }
-    }
-    for (stream * s : streams) {
+    for (stream * s : streams_.all()) {
         s->release();
         if (!s->failure().empty()) {
             complain(s->failure());
@@ -380,27 +359,19 @@ void tap::read_pending() {
     }
 }
 
-void tap::close_all() {
+bool tap::close_all() {
+    if (hooks_entered > 0) {
+        return false;
+    }
     const std::unique_lock alone(life_);
-    if (closed_.exchange(true)) {
-        return;
-    }
-    std::unordered_map<llama_context *, std::unique_ptr<stream>>      streams;
-    std::unordered_map<ggml_backend_sched_t, std::unique_ptr<stream>> orphans;
-    {
-        const std::lock_guard lock(mutex_);
-        streams.swap(streams_);
-        orphans.swap(orphans_);
-    }
-    for (auto & [ctx, s] : streams) {
+    closed_ = true;
+    for (const std::unique_ptr<stream> & s : streams_.take_all()) {
         s->close();
         if (!s->failure().empty()) {
             complain(s->failure());
         }
     }
-    for (auto & [sched, s] : orphans) {
-        s->close();
-    }
+    return true;
 }
 
 }  // namespace moescope::capturing

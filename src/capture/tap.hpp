@@ -1,18 +1,18 @@
 #pragma once
 
 #include <atomic>
-#include <functional>
 #include <memory>
 #include <mutex>
 #include <shared_mutex>
 #include <string>
 #include <unordered_map>
+#include <vector>
 
 #include "capture/callback.hpp"
 #include "capture/capture_options.hpp"
 #include "capture/ggml_api.hpp"
 #include "capture/probe.hpp"
-#include "capture/stream.hpp"
+#include "capture/stream_registry.hpp"
 
 namespace moescope::capturing {
 
@@ -21,7 +21,7 @@ namespace moescope::capturing {
 // llama.cpp demands.
 class tap {
 public:
-    using open_sink = std::function<std::unique_ptr<routing_sink>(uint32_t stream, const model_info & model)>;
+    using open_sink = stream_registry::open_sink;
 
     tap(ggml_api api, capture_options options, open_sink open);
     ~tap();
@@ -47,45 +47,41 @@ public:
     void before_context_free(llama_context * ctx) noexcept;
 
     // ---- called by the owner ---------------------------------------------------------------------------------------
-    void        set_phase(phase p);        // of the calling thread's current and following batches
+    void        set_phase(phase p);        // of every stream's following ubatches
     void        read_pending();            // synchronizes and hands over what is computed: none of it was a warm-up
-    void        close_all();               // ends every stream; later computations are not recorded
+    // Ends every stream; later computations are not recorded. False, with nothing done, where the calling thread is inside
+    // a hook (a signal handler that calls exit()): what it interrupted may hold any lock.
+    bool        close_all();
     callback &  new_callback();           // method::callback: the user data of one context's cb_eval
     uint64_t    capture_ns() const { return capture_ns_; }
     std::string failure() const;           // the first reason why something is not recorded; "" when all is well
-    uint32_t    n_streams() const;         // streams that recorded something
     method      way() const { return options_.way; }
     bool        saw_moe() const { return saw_moe_; }
     bool        saw_graph() const { return saw_graph_; }
 
 private:
+    class hook;    // what every hook does first and last
     class timed;   // adds the time spent inside to capture_ns_
 
-    probe *  find_probe(ggml_backend_sched_t sched, bool create);
-    stream & stream_of(llama_context * ctx, ggml_backend_sched_t sched);
-    void     collect(ggml_backend_sched_t sched, probe & p);
-    void     name_file(stream & s, const void * weight_address);
-    void     submit(stream & s, ubatch_buffer & u, const access_list & reads);
-    void     complain(const std::string & why);
-    uint64_t now_ns() const;
+    probe * find_probe(ggml_backend_sched_t sched, bool create);
+    void    collect(ggml_backend_sched_t sched, probe & p);
+    void    collect_waiting(llama_context * ctx);
+    void    name_file(stream & s, const void * weight_address);
+    void    submit(stream & s, ubatch_buffer & u, const access_list & reads);
+    void    complain(const std::string & why);
 
     const ggml_api        api_;
     const capture_options options_;
-    const open_sink       open_;
     const uint64_t        started_ns_;
 
     // Shared by whoever hands something to a stream, exclusive while the streams are closed at exit.
     std::shared_mutex     life_;
-    mutable std::mutex    mutex_;   // guards the maps and counters below, not what they point to
-    std::unordered_map<ggml_backend_sched_t, std::unique_ptr<probe>>  probes_;
-    std::unordered_map<llama_context *, std::unique_ptr<stream>>      streams_;
-    std::unordered_map<ggml_backend_sched_t, llama_context *>         contexts_;   // whose scheduler it is
-    std::unordered_map<llama_context *, bool>                         warming_;
-    std::vector<std::unique_ptr<callback>>                            callbacks_;
-    std::unordered_map<ggml_backend_sched_t, std::unique_ptr<stream>> orphans_;    // computed outside llama_decode
-    uint32_t              n_streams_ = 0;   // that were opened
+    stream_registry       streams_;
+
+    mutable std::mutex    mutex_;   // guards the containers below, not what they point to
+    std::unordered_map<ggml_backend_sched_t, std::unique_ptr<probe>> probes_;
+    std::vector<std::unique_ptr<callback>>                           callbacks_;
     std::string           failure_;
-    std::optional<phase>  phase_;
 
     std::atomic<uint64_t> capture_ns_{0};
     std::atomic<bool>     closed_{false}, saw_moe_{false}, saw_graph_{false};

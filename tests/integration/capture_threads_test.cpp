@@ -3,8 +3,11 @@
 
 #include <gtest/gtest.h>
 
+#include <future>
 #include <mutex>
 #include <thread>
+
+#include <malloc.h>
 
 #include "make-model/planted_model.hpp"
 #include "support/model_runner.hpp"
@@ -59,6 +62,35 @@ TEST(CaptureThreads, ContextsComeAndGo) {
             EXPECT_EQ(std::vector<int>(r.ids.begin(), r.ids.end()), truth.ids(static_cast<uint32_t>(r.layer), r.token));
         }
     }
+}
+
+// A pool's thread decodes in a context that another thread frees, then opens the next one: nothing may be asked of the
+// context that is gone, although it was the last in which this thread decoded.
+TEST(CaptureThreads, AContextIsFreedByAnotherThread) {
+    ::mallopt(M_PERTURB, 0xa5);   // what is freed cannot be used by mistake
+    const scratch_folder            folder;
+    const make_model::planted_truth truth(make_model::planted_options{});
+    make_model::write_planted_model(folder / "m.gguf", truth);
+    const auto streams = capture_streams({}, [&](capturing::session &) {
+        model_runner runner(folder / "m.gguf");
+        runner.open();
+        std::promise<void> decoded, freed;
+        std::thread        pool([&] {
+            runner.decode({{20, 0}});
+            decoded.set_value();
+            freed.get_future().wait();
+            runner.open();
+            runner.decode({{21, 0}});
+        });
+        decoded.get_future().wait();
+        runner.close();
+        freed.set_value();
+        pool.join();
+    });
+    ::mallopt(M_PERTURB, 0);
+    ASSERT_EQ(streams.size(), 2u);
+    EXPECT_EQ(streams[0].rows().at(0).token, 20);
+    EXPECT_EQ(streams[1].rows().at(0).token, 21);
 }
 
 }  // namespace

@@ -50,7 +50,9 @@ public:
     capturing::tap & tap() { return *tap_; }
 
     void finish() {
-        tap_->close_all();
+        if (!tap_->close_all()) {
+            return;   // exit() out of a signal handler that interrupted us: what is written reads
+        }
         const std::string why = tap_->failure();
         if (!why.empty()) {
             stopped(why);
