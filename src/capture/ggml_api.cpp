@@ -42,7 +42,10 @@ void * library_with(const char * function) {
         // Not our own definition of it.
         if (found != nullptr && dladdr(found, &there) != 0 && dladdr(reinterpret_cast<void *>(&library_of), &here) != 0 &&
             here.dli_fbase != there.dli_fbase) {
-            return library;
+            return library;   // and keeps it loaded: its functions will be called
+        }
+        if (library != nullptr) {
+            dlclose(library);
         }
     }
     return nullptr;

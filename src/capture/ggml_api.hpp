@@ -24,7 +24,8 @@ namespace moescope::capturing {
 // Absent in some versions, or where only ggml is used: what depends on one of these is then unknown.
 #define MOESCOPE_LLAMA_FUNCTIONS(X)                                                                                     \
     X(llama_decode) X(llama_encode) X(llama_free) X(llama_perf_context_reset) X(llama_set_warmup)                       \
-    X(llama_get_model) X(ggml_build_forward_select) X(llama_get_memory) X(llama_memory_clear) X(llama_memory_seq_pos_max) X(llama_model_get_vocab)                         \
+    X(llama_get_model) X(llama_get_memory) X(llama_memory_clear) X(llama_memory_seq_pos_max)         \
+    X(llama_max_parallel_sequences) X(ggml_build_forward_select) X(llama_model_get_vocab)                               \
     X(llama_model_meta_count) X(llama_model_meta_key_by_index) X(llama_model_meta_val_str_by_index)                     \
     X(llama_model_meta_val_str) X(llama_vocab_n_tokens) X(llama_token_to_piece)
 
@@ -35,7 +36,7 @@ struct ggml_api {
 #undef X
 
     // Looks everything up behind our own definitions (RTLD_NEXT), else in the library that `caller` lies in and what
-    // False, with the first missing ggml function in `missing`, when capture is impossible.
+    // that depends on. False, with the first missing ggml function in `missing`, when capture is impossible.
     bool resolve(void * caller, std::string & missing);
 
     // Whether t is the result of an operation of this header's enumeration. Versions number their operations differently;

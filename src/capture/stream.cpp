@@ -19,19 +19,29 @@ bool is_trial(const llama_batch & b) {
     return b.n_tokens == 2 && b.token != nullptr && b.token[0] == 0 && b.token[1] == 0 && b.pos == nullptr && b.seq_id == nullptr;
 }
 
-// By sequence id, the position at which a batch without positions goes on.
-std::vector<int32_t> next_positions(const ggml_api & api, const llama_context * ctx, const llama_batch & batch) {
-    std::vector<int32_t> next;
-    if (batch.pos != nullptr || ctx == nullptr || api.llama_get_memory == nullptr || api.llama_memory_seq_pos_max == nullptr) {
-        return next;
-    }
-    llama_memory_t memory = api.llama_get_memory(ctx);
-    int32_t        n_seq  = 1;
+// How many sequences the batch speaks of; 0 when it names one that cannot be. llama_decode refuses such a batch, but
+// llama_memory_seq_pos_max would end the program.
+int32_t count_sequences(const ggml_api & api, const llama_batch & batch) {
+    const int64_t n_max = api.llama_max_parallel_sequences != nullptr ? int64_t(api.llama_max_parallel_sequences()) : 64;
+    int32_t       n_seq = 1;
     for (int32_t i = 0; batch.seq_id != nullptr && batch.n_seq_id != nullptr && i < batch.n_tokens; ++i) {
         for (int32_t s = 0; s < batch.n_seq_id[i]; ++s) {
+            if (batch.seq_id[i][s] < 0 || batch.seq_id[i][s] >= n_max) {
+                return 0;
+            }
             n_seq = std::max(n_seq, batch.seq_id[i][s] + 1);
         }
     }
+    return n_seq;
+}
+
+// By sequence id, the position at which a batch without positions goes on. Encoders begin at 0.
+std::vector<int32_t> next_positions(const ggml_api & api, const llama_context * ctx, int32_t n_seq, bool encode) {
+    std::vector<int32_t> next;
+    if (ctx == nullptr || api.llama_get_memory == nullptr || api.llama_memory_seq_pos_max == nullptr) {
+        return next;
+    }
+    llama_memory_t memory = encode ? nullptr : api.llama_get_memory(ctx);
     next.resize(static_cast<size_t>(n_seq), 0);
     for (int32_t s = 0; s < n_seq && memory != nullptr; ++s) {
         next[static_cast<size_t>(s)] = api.llama_memory_seq_pos_max(memory, s) + 1;
@@ -61,11 +71,12 @@ void stream::begin_batch(const llama_batch * batch, bool encode) {
         first_ = first_ && n_decodes_ == 1;
         trial_ = batch != nullptr && is_trial(*batch);
     }
-    if (batch == nullptr) {
+    const int32_t n_seq = batch != nullptr ? count_sequences(api_, *batch) : 0;
+    if (n_seq == 0) {
         replay_.begin_unknown();
         return;
     }
-    replay_.begin(*batch, next_positions(api_, ctx_, *batch));
+    replay_.begin(*batch, batch->pos == nullptr ? next_positions(api_, ctx_, n_seq, encode) : std::vector<int32_t>());
 }
 
 void stream::perf_reset() {

@@ -20,8 +20,9 @@ public:
 
 enum class existing_file { refuse, replace };
 
-// An append-only file. Creates it (0644 less umask); errors name the path. A file on a full disk, or over RLIMIT_FSIZE,
-// is cut back to the last whole write.
+// An append-only file. Creates it (0666 less umask); errors name the path. A file on a full disk, or over RLIMIT_FSIZE,
+// is cut back to the last whole write. To replace a file is to begin another one under its name; devices and pipes are
+// written to as they are.
 std::unique_ptr<byte_sink> open_file_sink(const std::string & path, existing_file policy);
 
 }  // namespace moescope::trace

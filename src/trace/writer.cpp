@@ -2,6 +2,9 @@
 
 #include <algorithm>
 
+#include <sys/random.h>
+#include <time.h>
+
 #include "core/error.hpp"
 #include "core/version.hpp"
 
@@ -29,6 +32,18 @@ text_pairs model_pairs(const model_info & m) {
 
 }  // namespace
 
+uint64_t new_trace_id() {
+    uint64_t id = 0;
+    while (id == 0) {
+        if (::getrandom(&id, sizeof(id), GRND_NONBLOCK) != sizeof(id)) {   // at boot only
+            timespec now = {};
+            ::clock_gettime(CLOCK_REALTIME, &now);
+            id = hash_bytes(&now, sizeof(now));
+        }
+    }
+    return id;
+}
+
 std::string part_path(const std::string & path, uint32_t part) {
     if (part == 1) {
         return path;
@@ -46,10 +61,10 @@ trace_writer::trace_writer(std::string path, trace_head head, writer_options opt
 
 trace_writer::~trace_writer() {
     try {
-        if (!finished_) {
+        if (!finished_ && !failed_) {
             flush();
         }
-    } catch (const error &) {
+    } catch (const std::exception &) {
         // Nobody is left to tell; the file reads up to its last whole chunk.
     }
 }
@@ -86,13 +101,9 @@ std::unique_ptr<byte_sink> trace_writer::open_part() const {
 void trace_writer::roll_over() {
     // The next part is there before this one names it: no trace ever goes on in a file that does not exist.
     part_ += 1;
-    std::unique_ptr<byte_sink> sink;
-    try {
-        sink = open_part();
-    } catch (const error &) {
-        part_ -= 1;
-        throw;
-    }
+    failed_ = true;   // unless it can be created
+    std::unique_ptr<byte_sink> sink = open_part();
+    failed_ = false;
     const std::string next = part_path(path_, part_);
     encoder           end;
     end.pairs({{"reason", "goes on in the next part"}, {"next", next.substr(next.find_last_of('/') + 1)}});
@@ -115,7 +126,9 @@ void trace_writer::put(chunk_kind kind, const encoder & payload) {
     whole.value(make_chunk_header(kind, payload.data(), payload.size()));
     whole.raw(payload.data(), payload.size());
     whole.pad(8);
+    failed_ = true;   // unless the write returns
     sink_->write(whole.data(), whole.size());
+    failed_ = false;
 }
 
 void trace_writer::model(const model_info & m) {
@@ -224,6 +237,7 @@ void trace_writer::encode_frame(const routed_ubatch & u, uint32_t layout) {
     frames_.pad(frame_alignment);   // so that the next frame's 64-bit time is aligned
     if (frames_.size() - start > UINT32_MAX) {
         frames_.shrink(start);
+        failed_ = true;
         throw error("an ubatch of " + std::to_string(u.n_tokens()) + " tokens holds more than 4 GiB of captured values")
             .fix("capture less, fewer layers (--layers), or use a smaller -ub");
     }
@@ -290,6 +304,9 @@ void trace_writer::note(const std::string & text) {
 }
 
 void trace_writer::finish(const trace_end & end) {
+    if (failed_) {
+        return;
+    }
     finished_ = true;
     flush();
     encoder payload;

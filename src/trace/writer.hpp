@@ -38,8 +38,8 @@ struct trace_end {
 };
 
 // Writes one stream's trace; see docs/trace-format.md. Not thread-safe: one stream calls from one thread at a time.
-// Every method may throw moescope::error (disk full, …); after that the file is valid up to its last whole chunk and
-// the writer must only be destroyed.
+// Every method may throw moescope::error (disk full, …); after that the file is valid up to its last whole chunk, has no
+// end, and the writer writes nothing more.
 class trace_writer final : public routing_sink {
 public:
     trace_writer(std::string path, trace_head head, writer_options options);
@@ -52,7 +52,7 @@ public:
     void     note(const std::string & text) override;
 
     void flush();                        // writes the pending chunk
-    void finish(const trace_end & end);  // the last call
+    void finish(const trace_end & end);  // the last call; does nothing after an error
 
     const std::string &   path() const { return path_; }        // of the first part
     const expert_counts & counts() const { return counts_; }    // everything so far
@@ -79,6 +79,7 @@ private:
     uint32_t                   part_         = 1;
     uint64_t                   bytes_before_ = 0;   // in earlier parts
     bool                       finished_     = false;
+    bool                       failed_       = false;
 
     model_info                 model_;
     bool                       has_model_ = false;
@@ -89,6 +90,9 @@ private:
     encoder                    pieces_, frames_, scratch_;
     uint64_t                   flushed_ns_ = 0;     // when the last chunk went out
 };
+
+// A new trace's id: random, never 0.
+uint64_t new_trace_id();
 
 // NAME.moetrace -> NAME.part2.moetrace; the part after which a trace goes on.
 std::string part_path(const std::string & path, uint32_t part);

@@ -1,5 +1,6 @@
 // A program that uses llama.cpp in ways that a recorder must survive. usage: host MODE MODEL. Prints what it computed.
 
+#include <csignal>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
@@ -46,8 +47,11 @@ void use_once(llama_model * model) {
 }  // namespace
 
 int main(int argc, char ** argv) {
-    const std::string mode  = argc > 2 ? argv[1] : "";
-    llama_model *     model = load(argv[2]);
+    const std::string mode = argc > 2 ? argv[1] : "";
+    if (mode == "exit-in-handler") {
+        std::signal(SIGTERM, [](int) { std::exit(9); });
+    }
+    llama_model * model = load(argv[2]);
     if (mode == "twice") {   // two models' lives, two contexts each
         for (int i = 0; i < 2; ++i) {
             use_once(model);
@@ -60,7 +64,29 @@ int main(int argc, char ** argv) {
     llama_context * ctx = open_context(model);
     decode(ctx, 100);
     decode(ctx, 1);
-    if (mode == "abort") {
+    if (mode == "bad-sequence") {   // llama_decode refuses the batch; the program goes on
+        llama_token    token = 40;
+        int32_t        n_seq = 1;
+        llama_seq_id   seq = 1000000000, * seqs[] = {&seq, nullptr};
+        const int32_t  status = llama_decode(ctx, {1, &token, nullptr, nullptr, &n_seq, seqs, nullptr});
+        std::printf("refused with %d\n", status);
+        decode(ctx, 1);
+    } else if (mode == "loud") {
+        std::fputs("a line of the host\n", stderr);
+        decode(ctx, 1);
+    } else if (mode == "threads") {
+        std::vector<std::thread> threads;
+        for (int t = 0; t < 3; ++t) {
+            threads.emplace_back([model] {
+                for (int i = 0; i < 4; ++i) {
+                    use_once(model);
+                }
+            });
+        }
+        for (std::thread & t : threads) {
+            t.join();
+        }
+    } else if (mode == "abort") {
         std::abort();
     } else if (mode == "exit-in-thread") {
         std::thread([] { std::exit(7); }).join();
@@ -79,7 +105,7 @@ int main(int argc, char ** argv) {
         }
         waitpid(child, nullptr, 0);
         decode(ctx, 1);
-    } else if (mode == "long") {
+    } else if (mode == "long" || mode == "exit-in-handler") {
         for (int i = 0; i < 100000; ++i) {
             llama_memory_clear(llama_get_memory(ctx), true);
             decode(ctx, 100);

@@ -1,14 +1,17 @@
 """The recorder never harms its host: whatever happens to the program, to the disk or to the file, the program ends as it
 would have ended, and what was recorded reads."""
 
+import fcntl
 import json
 import os
 import re
 import resource
 import shutil
 import signal
+import struct
 import subprocess
 import tempfile
+import termios
 import time
 import unittest
 
@@ -138,6 +141,69 @@ class RecordHost(unittest.TestCase):
             trace = self.trace if number == 1 else self.trace.replace(".moetrace", f".{number}.moetrace")
             self.assertEqual(self.tokens(trace), list(range(21)))
             self.check(trace)
+
+    def test_contexts_come_and_go_in_several_threads(self):
+        result = self.recorded("threads")
+        self.assertEqual(result.returncode, 0, result.stderr)
+        for number in range(2, 2 + 3 * 4):   # the first stream is the one before the threads
+            trace = self.trace.replace(".moetrace", f".{number}.moetrace")
+            self.assertEqual(self.tokens(trace), list(range(21)))
+            self.check(trace)
+        self.assertEqual(self.tokens(), list(range(101)))
+
+    def test_a_batch_that_llama_refuses(self):
+        result = self.recorded("bad-sequence")
+        self.assertEqual(result.returncode, 0, result.stderr)
+        self.assertEqual(result.stdout, self.host("bad-sequence").stdout)
+        self.assertEqual(self.tokens(), list(range(102)))
+        self.check()
+
+    def test_nobody_reads_stderr(self):
+        reader, writer = os.pipe()
+        os.close(reader)
+        try:
+            host = subprocess.run([HOST, "plain", self.model], stdout=subprocess.PIPE, stderr=writer, timeout=120,
+                                  env=dict(os.environ, LD_PRELOAD=RECORDER, LLAMA_EXPERT_TRACE_STATS="1"))
+        finally:
+            os.close(writer)
+        self.assertEqual(host.returncode, 0)
+
+    def test_nobody_reads_the_trace(self):
+        reader, writer = os.pipe()
+        os.close(reader)
+        try:
+            result = self.preloaded("plain", {"MOESCOPE_OUTPUT": f"/dev/fd/{writer}"}, pass_fds=[writer])
+        finally:
+            os.close(writer)
+        self.assertEqual((result.returncode, result.stdout), (0, self.host("plain").stdout))
+
+    def test_a_host_without_stderr(self):
+        host = subprocess.run([HOST, "loud", self.model], stdout=subprocess.PIPE, timeout=120, preexec_fn=lambda: os.close(2),
+                              env=dict(os.environ, LD_PRELOAD=RECORDER, MOESCOPE_OUTPUT=self.trace))
+        self.assertEqual(host.returncode, 0)
+        self.assertEqual(self.tokens(), list(range(102)))   # the host's line is not in the trace
+        self.check()
+
+    def test_exit_in_a_signal_handler_that_interrupts_the_recorder(self):
+        pipe = os.path.join(self.folder, "pipe")
+        os.mkfifo(pipe)
+        reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)   # never read: the recorder waits in its write
+        try:
+            host = subprocess.Popen([HOST, "exit-in-handler", self.model], stdout=subprocess.DEVNULL,
+                                    env=dict(os.environ, LD_PRELOAD=RECORDER, MOESCOPE_OUTPUT=pipe, MOESCOPE_CAPTURE="all"))
+            waiting = lambda: struct.unpack("i", fcntl.ioctl(reader, termios.FIONREAD, b"\0" * 4))[0]
+            before, deadline = 0, time.time() + 60
+            while time.time() < deadline and (waiting() < 32768 or waiting() != before):   # until the pipe is full
+                before = waiting()
+                time.sleep(0.5)
+            host.terminate()
+            try:
+                self.assertEqual(host.wait(timeout=60), 9)
+            finally:
+                host.kill()
+                host.wait()
+        finally:
+            os.close(reader)
 
     def test_dense_model(self):
         result = self.recorded("plain", model=self.dense)

@@ -5,7 +5,6 @@
 #include <chrono>
 #include <cstring>
 #include <memory>
-#include <random>
 
 #include <unistd.h>
 
@@ -41,12 +40,11 @@ void put(char * to, size_t size, const std::string & text) {
 }
 
 trace::trace_head make_head(capture_set captured) {
-    std::random_device random;
-    trace::trace_head  h;
+    trace::trace_head h;
     h.program         = "embedded";
     h.pid             = ::getpid();
     h.started_unix_ns = static_cast<uint64_t>(std::chrono::system_clock::now().time_since_epoch().count());
-    h.trace_id        = uint64_t(random()) << 32 | random();
+    h.trace_id        = trace::new_trace_id();
     h.captured        = captured;
     return h;
 }

@@ -1,13 +1,12 @@
 #include "recorder/injected/outputs.hpp"
 
 #include <algorithm>
-#include <cerrno>
-#include <random>
 
 #include <time.h>
 #include <unistd.h>
 
 #include "core/error.hpp"
+#include "trace/write_whole.hpp"
 
 namespace moescope::recorder {
 
@@ -27,13 +26,12 @@ uint64_t wall_ns() {
 }
 
 trace::trace_head make_head(const settings & s, uint32_t stream) {
-    std::random_device random;
-    trace::trace_head  h;
+    trace::trace_head h;
     h.program         = program_name();
     h.pid             = ::getpid();
     h.stream          = stream;
     h.started_unix_ns = wall_ns();
-    h.trace_id        = uint64_t(random()) << 32 | random();
+    h.trace_id        = trace::new_trace_id();
     h.captured        = s.capture.what;
     return h;
 }
@@ -50,19 +48,7 @@ trace::writer_options make_options(const settings & s) {
 }  // namespace
 
 void print_stderr(const std::string & lines) {
-    const char * at   = lines.data();
-    size_t       left = lines.size();
-    while (left > 0) {
-        const ssize_t n = ::write(STDERR_FILENO, at, left);
-        if (n < 0 && errno == EINTR) {
-            continue;
-        }
-        if (n <= 0) {
-            return;   // a closed stderr is the host's choice
-        }
-        at += n;
-        left -= static_cast<size_t>(n);
-    }
+    trace::write_whole(STDERR_FILENO, lines.data(), lines.size());   // a closed stderr is the host's choice
 }
 
 template <class F>
@@ -106,9 +92,6 @@ trace_output::trace_output(const settings & s, uint32_t stream, std::function<ui
       on_failure_(std::move(on_failure)) {}
 
 trace_output::~trace_output() {
-    if (failed_) {
-        return;
-    }
     try {
         trace::trace_end end;
         end.reason     = "the program ended, or freed this context";
@@ -121,9 +104,7 @@ trace_output::~trace_output() {
 }
 
 void trace_output::ubatch(const routed_ubatch & u) {
-    failed_ = true;   // unless the write returns
     writer_.ubatch(u);
-    failed_  = false;
     last_ns_ = u.time_ns;
 }
 

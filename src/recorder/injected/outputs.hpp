@@ -37,7 +37,7 @@ private:
     std::vector<std::unique_ptr<routing_sink>> sinks_;
 };
 
-// The trace; finished, with the time spent on it, when it is destroyed.
+// The trace; finished, with the time spent on it, when it is destroyed (unless writing it failed).
 class trace_output final : public routing_sink {
 public:
     using told = std::function<void(const std::string & why)>;
@@ -57,7 +57,6 @@ private:
     std::function<uint64_t()> capture_ns_;
     told                      on_failure_;
     uint64_t                  last_ns_ = 0;
-    bool                      failed_  = false;
 };
 
 // LLAMA_EXPERT_TRACE_*: counts on stderr and as JSON when it is destroyed, names as they come.

@@ -1,0 +1,52 @@
+// Files that traces are written to: what happens to them under a host that knows nothing of them.
+
+#include <gtest/gtest.h>
+
+#include <fcntl.h>
+#include <unistd.h>
+
+#include "core/error.hpp"
+#include "trace/byte_sink.hpp"
+#include "trace_kit.hpp"
+
+namespace moescope::trace {
+namespace {
+
+using namespace trace_kit;
+
+TEST(TraceSink, ADescriptorThatTheHostClosedIsNotWrittenTo) {
+    temp_folder       folder;
+    const std::string path  = folder.file("t.moetrace");
+    const std::string other = folder.file("other");
+    const int         next  = ::open("/dev/null", O_RDONLY);
+    ::close(next);
+    {
+        const auto sink = open_file_sink(path, existing_file::refuse);   // takes the same number
+        sink->write("abc", 3);
+        ASSERT_EQ(::close(next), 0);
+        ASSERT_EQ(::open(other.c_str(), O_CREAT | O_RDWR, 0600), next);
+        EXPECT_THROW(sink->write("def", 3), error);
+    }
+    EXPECT_EQ(::close(next), 0) << "the sink closed the host's file";
+    EXPECT_EQ(slurp(other), "");
+    EXPECT_EQ(slurp(path), "abc");
+}
+
+TEST(TraceSink, ReplacingLeavesTheFileBeforeToWhoUsesIt) {
+    temp_folder       folder;
+    const std::string path   = folder.file("t.moetrace");
+    const auto        before = open_file_sink(path, existing_file::refuse);
+    before->write("before", 6);
+    const int reader = ::open(path.c_str(), O_RDONLY);
+    const auto after = open_file_sink(path, existing_file::replace);
+    after->write("after", 5);
+    before->write("!", 1);   // another process that still runs
+    char      bytes[16];
+    const auto n = ::read(reader, bytes, sizeof(bytes));
+    ::close(reader);
+    EXPECT_EQ(slurp(path), "after");
+    EXPECT_EQ(std::string(bytes, static_cast<size_t>(n)), "before!");
+}
+
+}  // namespace
+}  // namespace moescope::trace
