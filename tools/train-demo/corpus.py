@@ -34,7 +34,7 @@ def read_code(folder):
     train, held_out = [], []
     for path in sorted(Path(folder).rglob("*.py")):
         name = path.relative_to(folder).as_posix()
-        if "-packages/" in name:  # what else is installed on the machine is not the standard library
+        if "-packages/" in name or name.startswith("tkinter/"):   # what else is installed on the machine
             continue
         try:
             text = path.read_text(encoding="utf-8")
@@ -52,6 +52,14 @@ def read_corpora(args):
         "arithmetic": read_arithmetic(args.arithmetic),
         "prose": read_prose(args.prose),
     }
+
+
+def pieces(documents, n, n_chars):
+    """n stretches of n_chars characters, evenly spread over the joined documents; fewer where that would overlap."""
+    text = "".join(documents)
+    n = min(n, max(1, len(text) // n_chars))
+    starts = [i * (len(text) - n_chars) // max(1, n - 1) for i in range(n)]
+    return [text[s : s + n_chars] for s in starts]
 
 
 def add_corpus_options(parser):

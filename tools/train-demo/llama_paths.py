@@ -14,5 +14,7 @@ def default_source():
     return newest("llama.cpp-" + "[0-9a-f]" * 12)
 
 
-def default_build():
-    return newest("llama.cpp-*-build-*")
+def default_build(built="libllama.so"):
+    """The build folder in whose bin/ this file was built last; None where there is none."""
+    found = newest(f"llama.cpp-*-build-*/bin/{built}")
+    return found.parent.parent if found else None
