@@ -3,7 +3,7 @@
 #
 # Every GGML_* option given to this configure (-DGGML_CUDA=ON, -DGGML_VULKAN=ON, …) is handed on.
 # Defines: llama::ggml (ggml-base), llama::llama, llama::common, the target llama_programs (what the tests run),
-# and LLAMA_CPP_BIN (where libraries and programs lie).
+# and LLAMA_CPP_BIN (where libraries and programs lie; also linked as llama.cpp in the build folder).
 
 set(LLAMA_CPP_COMMIT de3ff815ea7d559ee917f063901b8986f038abc6)   # v0.5.0; scripts/setup reads this line
 
@@ -44,6 +44,7 @@ string(SHA256 key "${llama_options};${CMAKE_CXX_COMPILER_VERSION};${cpu};${LLAMA
 string(SUBSTRING ${key} 0 12 key)
 set(LLAMA_CPP_BUILD ${MOESCOPE_CACHE_DIR}/llama.cpp-${commit12}-build-${key})
 set(LLAMA_CPP_BIN ${LLAMA_CPP_BUILD}/bin)
+file(CREATE_LINK ${LLAMA_CPP_BIN} ${CMAKE_BINARY_DIR}/llama.cpp SYMBOLIC)   # a name that can be typed
 
 if(NOT EXISTS ${LLAMA_CPP_BUILD}/build.ninja)
     message(STATUS "configuring llama.cpp in ${LLAMA_CPP_BUILD}")
