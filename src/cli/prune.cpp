@@ -161,8 +161,13 @@ void run_prune(const prune_options & o) {
     }
     const model_file       model(o.model);
     const prune_request    request = make_request(o, model);
-    const prune_plan       plan    = plan_prune(model, request);
-    nlohmann::ordered_json json    = plan_json(plan);
+    prune_plan             plan    = plan_prune(model, request);
+    if (!request.scores.layers.empty()) {
+        if (const std::string doubt = doubt_about_scores(o.stats, o.model); !doubt.empty()) {
+            plan.warnings.push_back(doubt);
+        }
+    }
+    nlohmann::ordered_json json = plan_json(plan);
     for (const std::string & warning : plan.warnings) {
         note("warning: " + warning);
     }

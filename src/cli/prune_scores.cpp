@@ -4,8 +4,10 @@
 
 #include <fmt/format.h>
 
+#include "cli/output.hpp"
 #include "core/error.hpp"
 #include "gguf/input_file.hpp"
+#include "infer/model_identity.hpp"
 #include "stats/moestats.hpp"
 
 namespace moescope::cli {
@@ -52,6 +54,18 @@ expert_scores load_scores(const std::string & path, prune_criterion criterion) {
         }
     }
     return scores;
+}
+
+std::string doubt_about_scores(const std::string & path, const std::string & model) {
+    if (!is_moestats(path)) {
+        return "";
+    }
+    const stats::moestats profile = stats::read_moestats(path);
+    if (profile.model_fingerprint != infer::fingerprint(model)) {
+        return fmt::format("{} was measured on another file ({} of {} bytes): its scores fit only where the same ids are the "
+                           "same experts", printable(path), printable(profile.model.file), profile.model.file_size);
+    }
+    return profile.complete() ? "" : printable(path) + " is not finished: it speaks of a part of its corpus";
 }
 
 }  // namespace moescope::cli

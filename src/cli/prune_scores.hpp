@@ -10,4 +10,8 @@ namespace moescope::cli {
 // Throws error, or usage_error where the file cannot support the criterion.
 expert_scores load_scores(const std::string & path, prune_criterion criterion);
 
+// Why the scores of a .moestats may say nothing about the experts of `model`: measured on another file, where expert 5
+// may be another expert, or on a part of the corpus. Empty when there is no doubt, or no way to tell (other formats).
+std::string doubt_about_scores(const std::string & path, const std::string & model);
+
 }  // namespace moescope::cli

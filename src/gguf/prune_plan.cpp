@@ -104,6 +104,14 @@ void check_scores(const prune_plan & plan, const std::map<int, std::vector<doubl
     }
 }
 
+void check_protected_layers(const prune_plan & plan, const prune_request & request) {
+    for (const auto & [il, ids] : request.protect) {
+        if (il != every_layer && plan.layers.count(il) == 0) {
+            throw usage_error(fmt::format("layer {} has no experts to protect", il));
+        }
+    }
+}
+
 void choose_by_scores(prune_plan & plan, const prune_request & request) {
     const bool is_random = request.criterion == prune_criterion::random;
     if (!is_random) {
@@ -244,6 +252,7 @@ prune_plan plan_prune(const model_file & model, const prune_request & request) {
         throw e.in(model.path());
     }
     find_expert_tensors(model, plan);
+    check_protected_layers(plan, request);
     if (request.criterion == prune_criterion::ids) {
         choose_by_ids(plan, request);
     } else {

@@ -1,7 +1,8 @@
-#include "gguf_builder.hpp"
+#include "pruned_moe.hpp"
 
 #include "cli/prune_scores.hpp"
 #include "core/error.hpp"
+#include "infer/model_identity.hpp"
 #include "stats/moestats.hpp"
 
 #include <gtest/gtest.h>
@@ -13,7 +14,7 @@ namespace {
 
 // Two experts of layer 3 over 10 rows: the first selected 4 times, the second 6 times. And a second block, which is not
 // about routed experts.
-std::string write_profile(const std::string & path, uint32_t flags = 0) {
+std::string write_profile(const std::string & path, uint32_t flags = 0, const std::string & model = "", bool complete = true) {
     stats::saliency_block block;
     block.layer = 3, block.n_expert = 2, block.n_expert_used = 1, block.flags = flags, block.rows = 10;
     block.count      = {4, 6};
@@ -24,6 +25,10 @@ std::string write_profile(const std::string & path, uint32_t flags = 0) {
     stats::moestats profile;
     profile.blocks   = {block, block};
     profile.blocks[1].block = 1;
+    profile.model_fingerprint = model.empty() ? 0 : infer::fingerprint(model);
+    profile.model.file        = "profiled.gguf";
+    profile.corpora.resize(1);
+    profile.corpora[0].complete = complete;
     const std::string bytes = stats::encode_moestats(profile);
     std::ofstream(path, std::ios::binary).write(bytes.data(), static_cast<std::streamsize>(bytes.size()));
     return path;
@@ -49,4 +54,17 @@ TEST(PruneScores, no_norm_without_its_gate_where_the_model_gates_the_input) {
     const std::string path = write_profile(dir / "s.moestats", block_layout::norms_gated);
     EXPECT_THROW(cli::load_scores(path, prune_criterion::ean), usage_error);
     EXPECT_EQ(cli::load_scores(path, prune_criterion::reap).layers.at(3).size(), 2u);
+}
+
+TEST(PruneScores, of_another_file_or_of_half_a_corpus_are_doubted) {
+    const temp_dir    dir;
+    const moe_options o;
+    const std::string mine = dir / "mine.gguf", other = dir / "other.gguf", path = dir / "s.moestats";
+    make_moe(o).write(mine);
+    std::ofstream(other, std::ios::binary) << std::ifstream(mine, std::ios::binary).rdbuf() << "x";
+    write_profile(path, 0, mine);
+    EXPECT_EQ(cli::doubt_about_scores(path, mine), "");
+    EXPECT_NE(cli::doubt_about_scores(path, other).find("profiled.gguf"), std::string::npos);
+    write_profile(path, 0, mine, false);
+    EXPECT_NE(cli::doubt_about_scores(path, mine).find("not finished"), std::string::npos);
 }

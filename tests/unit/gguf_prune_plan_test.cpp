@@ -133,6 +133,8 @@ TEST(GgufPrunePlan, protected_experts_stay) {
     EXPECT_SAYS(refusal(model, request), "protected");
     request.protect = parse_expert_ids({"8"}, "--protect");
     EXPECT_SAYS(refusal(model, request), "expert 8");
+    request.protect = parse_expert_ids({"77:1"}, "--protect");
+    EXPECT_SAYS(refusal(model, request), "layer 77");
     EXPECT_THROW(parse_expert_ids({"1,x"}, "--protect"), usage_error);
     EXPECT_THROW(parse_expert_ids({""}, "--protect"), usage_error);
 }
