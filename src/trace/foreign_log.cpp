@@ -68,14 +68,20 @@ void foreign_log::describe() {
     info_.bytes = static_cast<uint64_t>(in_.tellg());
     info_.ended = true;
 
-    if (n_expert_ <= largest_id_ && has_ids_) {
+    for (const auto & [key, s] : shapes_) {
+        model_.n_expert_used = std::max(model_.n_expert_used, s.k);
+        model_.n_embd        = std::max(model_.n_embd, s.n_embd);
+    }
+    const uint32_t k      = has_shape_line_ ? 0 : model_.n_expert_used;   // in a row of which ids may repeat
+    const uint32_t fewest = std::max(largest_id_ + 1, k);
+    if (n_expert_ < fewest && has_ids_) {
         if (has_shape_line_) {
             info_.notes.push_back("the log names expert " + std::to_string(largest_id_) + " of n_experts=" + std::to_string(n_expert_));
         } else {
-            info_.notes.push_back("the log does not say how many experts there are: taken as the largest id + 1, " +
-                                  std::to_string(largest_id_ + 1));
+            info_.notes.push_back("the log does not say how many experts there are: taken as " +
+                                  std::string(fewest > k ? "the largest id + 1, " : "the number of ids in a row, ") + std::to_string(fewest));
         }
-        n_expert_ = largest_id_ + 1;
+        n_expert_ = fewest;
     }
     if (!seen(kind::token_row)) {
         info_.notes.push_back("the log does not say which tokens were generated: a batch of one row behind the first batch counts "
@@ -86,10 +92,6 @@ void foreign_log::describe() {
                               " no sense and " + (n_malformed_ == 1 ? "is" : "are") + " left out; the first: " + first_malformed_);
     }
     model_.n_expert = n_expert_;
-    for (const auto & [key, s] : shapes_) {
-        model_.n_expert_used = std::max(model_.n_expert_used, s.k);
-        model_.n_embd        = std::max(model_.n_embd, s.n_embd);
-    }
 }
 
 graph_layout foreign_log::blocks() const {

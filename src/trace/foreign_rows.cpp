@@ -59,7 +59,7 @@ void foreign_log::number_tokens() {
     token_.assign(tokens_.size(), -1);
     pos_ = seq_ = token_;
     for (size_t t = 0; t < tokens_.size() && positional_; ++t) {
-        pos_[t] = static_cast<int32_t>(std::min<int64_t>(tokens_[t].token, INT32_MAX));
+        pos_[t] = tokens_[t].token >= 0 && tokens_[t].token <= INT32_MAX ? static_cast<int32_t>(tokens_[t].token) : -1;
         seq_[t] = tokens_[t].sequence;
     }
     phases_.assign(tokens_.size(), phase_of_ubatch());

@@ -87,6 +87,18 @@ TEST(ForeignLog, ReadsSelectionRows) {
     EXPECT_NE(source->info().notes.at(0).find("largest id + 1, 111"), std::string::npos);
 }
 
+TEST(ForeignLog, HasAtLeastAsManyExpertsAsARowHasIds) {
+    const log_file f("3,1 1 0 1\n3,0 0 0 0\n");
+    const auto     source = open_source(f.path);
+    EXPECT_EQ(source->blocks()[0].n_expert, 4u);
+    EXPECT_NE(source->info().notes.at(0).find("the number of ids in a row, 4"), std::string::npos) << source->info().notes.at(0);
+}
+
+TEST(ForeignLog, APositionThatCannotBeIsUnknown) {
+    const log_file f("7,-5,\"[0 1]\",\"[0.5 0.5]\"\n7,3000000000,\"[2 3]\",\"[0.5 0.5]\"\n");
+    EXPECT_EQ(summary(f.path), (strings{"prefill batch 0 pos -1 layer 7: 0 1 | 0.5 0.5", "prefill batch 0 pos -1 layer 7: 2 3 | 0.5 0.5"}));
+}
+
 TEST(ForeignLog, ReadsGateRowsAndTellsGeneratedTokens) {
     const log_file f("gate_input,0,0,1 2\ngate_input,0,1,3 4\ngate_input,1,0,5 6\ngate_input,1,1,7 8\n"
                      "gate_input,0,0,-1.5 1e-3\ngate_input,1,0,9 10\n");
