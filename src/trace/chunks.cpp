@@ -35,7 +35,8 @@ bool chunk_list::refresh() {
 }
 
 void chunk_list::walk() {
-    state_ = {};
+    state_            = {};
+    uint64_t released = next_;   // the headers lie far apart, and the kernel maps many pages around each
     while (next_ < file_.size()) {
         const uint64_t left = file_.size() - next_;
         chunk_header   h;
@@ -55,7 +56,9 @@ void chunk_list::walk() {
         }
         chunks_.push_back({static_cast<chunk_kind>(h.kind), next_ + sizeof(h), h.size, h.hash});
         next_ += sizeof(h) + padded(h.size, 8);
+        file_.release_before(next_, released);
     }
+    file_.release(released, next_ - released);
 }
 
 }  // namespace moescope::trace

@@ -47,6 +47,7 @@ part_integrity check_part(const std::string & path) {
         p.state = {damage::kind::broken, offset, p.bytes - p.whole_bytes, reason};
         return p;
     };
+    uint64_t released = 0;
     for (const chunk_place & c : list.chunks()) {
         if (!list.intact(c)) {
             return stop(c.offset, "a chunk's checksum does not fit");
@@ -61,8 +62,8 @@ part_integrity check_part(const std::string & path) {
         } catch (const error & e) {
             return stop(static_cast<uint64_t>(e.offset()), e.reason());
         }
-        list.file().release(p.whole_bytes, c.offset - p.whole_bytes + c.size);
         p.whole_bytes = c.offset + padded(c.size, 8);
+        list.file().release_before(p.whole_bytes, released);
         p.n_chunks += 1;
     }
     return p;

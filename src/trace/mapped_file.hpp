@@ -20,8 +20,15 @@ public:
 
     void refresh();                                            // maps what was appended; pointers into data() change
     void release(uint64_t offset, uint64_t size) const;        // these pages are not needed again soon
+    // For who goes from the front to the end: what lies before `at` is released, in large steps since each call costs.
+    // `released` is where the last call left off. So no more than 16 MiB of what was passed stay in memory.
+    void release_before(uint64_t at, uint64_t & released) const;
+    // The same for who reads every byte: the next step is mapped at once instead of page by page.
+    void read_on(uint64_t at, uint64_t & released) const;
 
 private:
+    static constexpr uint64_t step = 16u << 20;
+
     void map();
     void unmap();
 

@@ -11,9 +11,6 @@ namespace moescope::trace {
 
 namespace {
 
-// How much of the mapping stays resident behind the reader.
-constexpr uint64_t release_behind = 32u << 20;
-
 [[noreturn]] void throw_broken(const chunk_list & list, uint64_t offset, const std::string & reason) {
     throw error("damaged trace: " + reason)
         .in(list.file().path(), static_cast<int64_t>(offset))
@@ -42,6 +39,7 @@ void trace_reader::parse_new_chunks(part & p) {
     }
     info_.lost_bytes  = state.lost;
     info_.lost_offset = state.offset;
+    uint64_t released = 0;
     for (; p.parsed < p.list.chunks().size(); ++p.parsed) {
         const chunk_place & c = p.list.chunks()[p.parsed];
         p.layouts_known.push_back(static_cast<uint32_t>(p.layout_number.size()));
@@ -51,6 +49,7 @@ void trace_reader::parse_new_chunks(part & p) {
         if (!p.list.intact(c)) {
             throw_broken(p.list, c.offset, "a chunk's checksum does not fit");
         }
+        p.list.file().release_before(c.offset, released);
         try {
             parse_small(p, c);
         } catch (error & e) {
@@ -220,6 +219,7 @@ bool trace_reader::next_at(position & at, routed_ubatch & u, std::vector<block_r
         if (at.part + 1 == parts_.size()) {
             return false;   // keep the position: the trace may grow
         }
+        p.list.file().release(0, p.list.file().size());
     }
     return false;
 }
@@ -229,11 +229,7 @@ void trace_reader::check_chunk(const part & p, const chunk_place & c, position &
         throw_broken(p.list, c.offset, "a chunk's checksum does not fit");
     }
     at.checked = true;
-    // In large steps: each call costs, and so does walking over what was released before.
-    if (c.offset > at.released + 2 * release_behind) {
-        p.list.file().release(at.released, c.offset - release_behind - at.released);
-        at.released = c.offset - release_behind;
-    }
+    p.list.file().read_on(c.offset, at.released);
 }
 
 void trace_reader::read_frame(const part & p, const chunk_place & c, position & at, routed_ubatch & u,
