@@ -1,16 +1,9 @@
 #include "trace/format.hpp"
 
-#define XXH_INLINE_ALL
-#include <xxhash.h>
-
 #include <cmath>
 #include <cstddef>
 
 namespace moescope::trace {
-
-uint64_t hash_bytes(const void * data, size_t size) {
-    return XXH3_64bits(data, size);
-}
 
 chunk_header make_chunk_header(chunk_kind kind, const void * payload, size_t size) {
     chunk_header h = {};

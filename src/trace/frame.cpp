@@ -1,6 +1,7 @@
 #include "trace/frame.hpp"
 
 #include <algorithm>
+#include <type_traits>
 
 namespace moescope::trace {
 
@@ -14,14 +15,28 @@ span<const int32_t> take_i32(decoder & d, size_t n) {
     return {reinterpret_cast<const int32_t *>(d.take(uint64_t(n) * sizeof(int32_t))), n};
 }
 
+// No id exceeds the bits of all ids together, which are gathered many at a time; only where these are not below n_expert
+// each id must be looked at.
 void check_ids(const decoder & d, const block_rows & b) {
     const size_t n = size_t(b.n_rows) * b.layout->n_expert_used;
     b.visit_ids([&](auto * ids) {
-        uint32_t largest = 0;
-        for (size_t i = 0; i < n; ++i) {
-            largest = std::max<uint32_t>(largest, ids[i]);
+        using id       = std::remove_const_t<std::remove_pointer_t<decltype(ids)>>;
+        uint64_t words = 0;
+        uint32_t bits  = 0;
+        size_t   i     = 0;
+        for (; i + sizeof(words) / sizeof(id) <= n; i += sizeof(words) / sizeof(id)) {
+            uint64_t word;
+            std::memcpy(&word, ids + i, sizeof(word));
+            words |= word;
         }
-        if (n > 0 && largest >= b.layout->n_expert) {
+        for (; i < n; ++i) {
+            bits |= ids[i];
+        }
+        for (size_t half = 32; half >= 8 * sizeof(id); half /= 2) {   // all ids of the words into the lowest
+            words |= words >> half;
+        }
+        bits |= static_cast<id>(words);
+        if (bits >= b.layout->n_expert && n > 0 && *std::max_element(ids, ids + n) >= b.layout->n_expert) {
             d.fail("an expert id that the layer does not have");
         }
     });
@@ -47,9 +62,11 @@ void read_block(decoder & d, uint32_t rows, uint32_t value_bytes, uint32_t n_tok
     b.ids = d.take(uint64_t(b.n_rows) * b.layout->n_expert_used * b.layout->id_bytes());
     d.skip_padding(4);
     check_ids(d, b);
-    for (size_t i = 0; i < n_float_columns; ++i) {
-        b.values[i] = nullptr;
-        if (!b.layout->columns.has(float_columns[i])) {
+    // Bit 0 of the columns is ids; the others follow in the order of float_columns.
+    std::fill(std::begin(b.values), std::end(b.values), nullptr);
+    uint32_t columns = (b.layout->columns.bits() & ~capture_set(capture::access).bits()) >> 1;
+    for (size_t i = 0; columns != 0; ++i, columns >>= 1) {
+        if ((columns & 1) == 0) {
             continue;
         }
         const uint64_t  n  = uint64_t(b.n_rows) * b.layout->width(float_columns[i]);
@@ -67,6 +84,8 @@ void read_block(decoder & d, uint32_t rows, uint32_t value_bytes, uint32_t n_tok
         b.values[i] = floats.data() + start;   // reserved by read_frame_body: does not move
     }
 }
+
+static_assert(capture_set(capture::weights).bits() == 1u << 1 && capture_set(capture::gate_input).bits() == 1u << n_float_columns);
 
 }  // namespace
 
