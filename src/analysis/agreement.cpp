@@ -1,6 +1,8 @@
 #include "analysis/agreement.hpp"
 
 #include <algorithm>
+#include <cmath>
+#include <numeric>
 #include <set>
 #include <unordered_map>
 
@@ -106,23 +108,34 @@ private:
     sequence_tracker                    tracker_;
 };
 
-void compare_block(block_agreement & out, const uint32_t * a, const uint32_t * b) {
-    const uint32_t     k = out.layout.n_expert_used;
-    std::set<uint32_t> set_a(a, a + k), set_b(b, b + k);
-    size_t             shared = 0;
-    for (const uint32_t id : set_a) {
-        shared += set_b.count(id);
-        if (id < out.count_a.size()) {
-            out.count_a[id] += 1;
+// The experts of a row, each once, by rising id (GroveMoE's second block repeats).
+void sorted_experts(const uint32_t * ids, size_t k, uint32_t n_expert, std::vector<uint32_t> & experts) {
+    experts.assign(ids, ids + k);
+    std::sort(experts.begin(), experts.end());
+    experts.erase(std::unique(experts.begin(), experts.end()), experts.end());
+    while (!experts.empty() && experts.back() >= n_expert) {
+        experts.pop_back();
+    }
+}
+
+void compare_block(block_agreement & out, const uint32_t * a, const uint32_t * b, std::vector<uint32_t> (&sets)[2]) {
+    const size_t n = out.layout.n_expert, k = out.layout.n_expert_used;
+    sorted_experts(a, k, out.layout.n_expert, sets[0]);
+    sorted_experts(b, k, out.layout.n_expert, sets[1]);
+    size_t shared = 0;
+    for (const uint32_t from : sets[0]) {
+        out.count_a[from] += 1;
+        uint32_t * both = &out.both[from * n];
+        for (const uint32_t to : sets[1]) {
+            both[to] += 1;
+            shared += from == to;
         }
     }
-    for (const uint32_t id : set_b) {
-        if (id < out.count_b.size()) {
-            out.count_b[id] += 1;
-        }
+    for (const uint32_t to : sets[1]) {
+        out.count_b[to] += 1;
     }
-    out.overlap.add(double(shared) / double(std::max(set_a.size(), set_b.size())));
-    out.same_set += set_a == set_b;
+    out.overlap.add(double(shared) / double(std::max({sets[0].size(), sets[1].size(), size_t{1}})));
+    out.same_set += sets[0] == sets[1];
     out.same_top += a[0] == b[0];
 }
 
@@ -135,6 +148,7 @@ public:
             agreement.layout = b.layout;
             agreement.count_a.resize(b.layout.n_expert);
             agreement.count_b.resize(b.layout.n_expert);
+            agreement.both.resize(size_t{b.layout.n_expert} * b.layout.n_expert);
             agreement.overlap_by_chance = double(b.layout.n_expert_used) / double(b.layout.n_expert);
             result_.blocks.push_back(std::move(agreement));
         }
@@ -151,6 +165,10 @@ public:
         others.erase(it);
     }
     size_t n_waiting() const { return waiting_[0].size() + waiting_[1].size(); }
+    size_t bytes_waiting() const {
+        const size_t n_ids = blocks_.empty() ? 0 : blocks_.back().first + blocks_.back().layout.n_expert_used;
+        return n_waiting() * (sizeof(token_key) + sizeof(routed_token) + 64 + n_ids * sizeof(uint32_t) + blocks_.size() / 8);
+    }
 
 private:
     // Partners meet in the order of the slower run, which is that of positions within a sequence.
@@ -168,7 +186,7 @@ private:
         result_.tokens_matched += 1;
         for (size_t i = 0; i < blocks_.size(); ++i) {
             if (a.computed[i] && b.computed[i]) {
-                compare_block(result_.blocks[i], &a.ids[blocks_[i].first], &b.ids[blocks_[i].first]);
+                compare_block(result_.blocks[i], &a.ids[blocks_[i].first], &b.ids[blocks_[i].first], sets_);
             }
         }
     }
@@ -177,9 +195,51 @@ private:
     agreement_result &                  result_;
     std::map<token_key, routed_token>   waiting_[2];
     std::set<int64_t>                   differs_;   // sequences that have parted
+    std::vector<uint32_t>               sets_[2];   // of the row at hand
 };
 
 }  // namespace
+
+uint64_t block_agreement::n_shared() const {
+    uint64_t n = 0;
+    for (size_t e = 0; e < layout.n_expert; ++e) {
+        n += both[e * layout.n_expert + e];
+    }
+    return n;
+}
+
+double block_agreement::shared_mean() const {
+    return std::accumulate(both.begin(), both.end(), 0.0) / layout.n_expert;
+}
+
+double block_agreement::shared_variance() const {
+    const size_t        n = layout.n_expert;
+    std::vector<double> row(n), column(n);   // means
+    for (size_t a = 0; a < n; ++a) {
+        for (size_t b = 0; b < n; ++b) {
+            row[a] += double(both[a * n + b]) / double(n);
+            column[b] += double(both[a * n + b]) / double(n);
+        }
+    }
+    const double all = shared_mean() / double(n);
+    double       sum = 0;
+    for (size_t a = 0; a < n; ++a) {
+        for (size_t b = 0; b < n; ++b) {
+            const double centred = double(both[a * n + b]) - row[a] - column[b] + all;
+            sum += centred * centred;
+        }
+    }
+    return n > 1 ? sum / double(n - 1) : 0;
+}
+
+double agreement_result::relatedness() const {
+    double more = 0, variance = 0;
+    for (const block_agreement & b : blocks) {
+        more += double(b.n_shared()) - b.shared_mean();
+        variance += b.shared_variance();
+    }
+    return variance > 0 ? more / std::sqrt(variance) : unknown;
+}
 
 double block_agreement::rank_correlation() const {
     return analysis::rank_correlation(count_a, count_b);
@@ -198,7 +258,7 @@ agreement_result measure_agreement(trace::trace_source & a, trace::trace_source 
     while (more[0] || more[1]) {
         const size_t side = !more[1] || (more[0] && streams[0].n_read <= streams[1].n_read) ? 0 : 1;
         more[side] = streams[side].read([&](const token_key & key, routed_token && t) { match.take(side, key, std::move(t)); });
-        if (match.n_waiting() > max_waiting) {
+        if (match.bytes_waiting() > max_waiting) {
             throw error("the runs go through their sequences in different order: too many tokens wait for their partner")
                 .in(b.info().path)
                 .fix("record both with one sequence at a time");

@@ -18,6 +18,12 @@ struct block_agreement {
     uint64_t      same_top = 0;     // rows with the same first expert
     std::vector<uint64_t> count_a, count_b;     // selections over the matched rows, in ids of each run
     double        overlap_by_chance = unknown;  // k / E: two balanced random routers
+    std::vector<uint32_t> both;                 // [n_expert][n_expert] rows in which a selects the first and b the second
+    uint64_t      n_shared() const;             // Σ |A ∩ B|: the diagonal of `both`
+    // The same if the second run's experts were numbered at random: its mean and variance over all numberings
+    // (Hoeffding 1951: Σ both / E, and Σ of the squares of `both`, centred by rows and columns, / (E − 1)).
+    double        shared_mean() const;
+    double        shared_variance() const;
     double        rank_correlation() const;     // Spearman's, of count_a and count_b
     double        distance() const;             // Jensen–Shannon, of count_a and count_b
 };
@@ -29,11 +35,16 @@ struct agreement_result {
     uint64_t tokens_after     = 0;           // behind a difference in their sequence: another context, not compared
     uint64_t tokens_unmatched = 0;           // that one run alone has, or whose place is not known
     bool     ids_unknown      = false;       // token ids are not known in one of them: matched by place alone
+
+    // How many standard deviations more the runs share, over all blocks, than with experts numbered at random. Models that
+    // are not related number theirs so: this is near 0, whatever the tokens have in common. Unknown without matches.
+    double relatedness() const;
 };
 
 // Matches the runs token by token, by the order of their sequences and the position in them. Ubatches may be cut
 // differently. Reads both sources once, side by side; memory holds the tokens that one run has computed and the other
-// not yet. Throws error where these exceed max_waiting tokens (the runs go through their sequences in different order).
-agreement_result measure_agreement(trace::trace_source & a, trace::trace_source & b, size_t max_waiting = 2'000'000);
+// not yet. Throws error where these take more than max_waiting bytes (the runs go through their sequences in different
+// order).
+agreement_result measure_agreement(trace::trace_source & a, trace::trace_source & b, size_t max_waiting = 256u << 20);
 
 }  // namespace moescope::analysis

@@ -2,23 +2,13 @@
 
 #include <algorithm>
 
+#include "analysis/slices.hpp"
+
 namespace moescope::analysis {
 
 namespace {
 
 constexpr uint64_t stretch = 64;   // ubatches: the unit of the interval where there are no two sequences
-
-// The slices that an ubatch reads in a block, by rising id.
-void slices_read(const block_rows & rows, std::vector<uint32_t> & ids) {
-    ids.clear();
-    const size_t n = size_t{rows.n_rows} * rows.layout->n_expert_used;
-    rows.visit_ids([&](auto * p) { ids.assign(p, p + n); });
-    std::sort(ids.begin(), ids.end());
-    ids.erase(std::unique(ids.begin(), ids.end()), ids.end());
-    while (!ids.empty() && ids.back() >= rows.layout->n_expert) {
-        ids.pop_back();
-    }
-}
 
 bool selects(const routed_ubatch & u) {
     return std::any_of(u.blocks.begin(), u.blocks.end(), [](const block_rows & r) { return r.n_rows > 0; });
@@ -221,6 +211,24 @@ void cache::ubatch(const routed_ubatch & u) {
     }
     r.tokens += n_rows;
     r.ubatches += 1;
+}
+
+policy_ranking rank_policies(const cache_result & r, uint32_t slots) {
+    policy_ranking                   ranking;
+    std::vector<std::vector<double>> hits;
+    for (const cache_score & s : r.scores) {
+        if (s.slots == slots && s.policy != cache_policy::optimum) {
+            ranking.scores.push_back(&s);
+        }
+    }
+    std::stable_sort(ranking.scores.begin(), ranking.scores.end(), [](auto * a, auto * b) { return a->hits > b->hits; });
+    for (const cache_score * s : ranking.scores) {
+        hits.push_back(s->unit_hits);
+    }
+    if (!hits.empty()) {
+        ranking.lead = bootstrap_lead(hits, ranking.scores[0]->unit_warm, 0);
+    }
+    return ranking;
 }
 
 cache_result cache::result() {

@@ -62,6 +62,21 @@ struct cache_result {
     double   chance(uint32_t slots, uint32_t n_expert) const { return double(slots) / n_expert; }
 };
 
+// The policies that can be built (all but Belady's), best first, with one number of slots.
+struct policy_ranking {
+    std::vector<const cache_score *> scores;   // in the result that was ranked
+    std::vector<interval>            lead;     // of the first above scores[i], in hit rate; 95 % for all at once
+
+    bool first_is_sure() const {               // it surely beats every other
+        bool sure = lead.size() > 1;
+        for (size_t i = 1; i < lead.size(); ++i) {
+            sure = sure && lead[i].low > 0;
+        }
+        return sure;
+    }
+};
+policy_ranking rank_policies(const cache_result & r, uint32_t slots);
+
 // Simulates caches of expert slices. One access is one ubatch that reads a slice, however many rows select it; within an
 // ubatch and block slices are read by rising id, as ggml does.
 //

@@ -2,37 +2,63 @@
 
 #include <algorithm>
 #include <numeric>
+#include <set>
+#include <utility>
 
 namespace moescope::analysis {
 
 namespace {
+
+constexpr uint32_t none = UINT32_MAX;
+
+// Grows a table by slice number as slices appear.
+template <class T>
+T & at_slice(std::vector<T> & table, uint32_t slice) {
+    if (slice >= table.size()) {
+        table.resize(slice + 1);
+    }
+    return table[slice];
+}
 
 class lru_pool final : public cache_pool {
 public:
     explicit lru_pool(uint32_t n_slot) : n_slot_(n_slot) {}
 
     bool access(uint32_t slice) override {
-        const auto it = where_.find(slice);
-        if (it != where_.end()) {
-            order_.splice(order_.begin(), order_, it->second);
-            return true;
-        }
         if (n_slot_ == 0) {
             return false;
         }
-        if (where_.size() == n_slot_) {
-            where_.erase(order_.back());
-            order_.pop_back();
+        const bool hit = at_slice(links_, slice).resident;
+        if (hit) {
+            take_out(slice);
+        } else if (n_ == n_slot_) {
+            take_out(oldest_);
         }
-        order_.push_front(slice);
-        where_[slice] = order_.begin();
-        return false;
+        put_in_front(slice);
+        return hit;
     }
 
 private:
-    uint32_t                                                     n_slot_;
-    std::list<uint32_t>                                          order_;   // most recently used first
-    std::unordered_map<uint32_t, std::list<uint32_t>::iterator> where_;
+    struct link {   // of a list from the most recently used slice to the oldest
+        uint32_t newer = none, older = none;
+        bool     resident = false;
+    };
+    void take_out(uint32_t slice) {
+        link & l                                       = links_[slice];
+        (l.newer == none ? newest_ : links_[l.newer].older) = l.older;
+        (l.older == none ? oldest_ : links_[l.older].newer) = l.newer;
+        l.resident                                     = false;
+        n_ -= 1;
+    }
+    void put_in_front(uint32_t slice) {
+        links_[slice]                                       = {none, newest_, true};
+        (newest_ == none ? oldest_ : links_[newest_].newer) = slice;
+        newest_                                             = slice;
+        n_ += 1;
+    }
+
+    uint32_t          n_slot_, n_ = 0, newest_ = none, oldest_ = none;
+    std::vector<link> links_;
 };
 
 class lfu_pool final : public cache_pool {
@@ -40,32 +66,66 @@ public:
     explicit lfu_pool(uint32_t n_slot) : n_slot_(n_slot) {}
 
     bool access(uint32_t slice) override {
-        use &      u   = uses_[slice];
-        const bool hit = u.resident;
-        if (hit) {
-            residents_.erase({u.count, u.last, slice});
-        } else if (n_slot_ == 0) {
+        if (n_slot_ == 0) {
             return false;
-        } else if (residents_.size() == n_slot_) {
-            uses_[std::get<2>(*residents_.begin())].resident = false;
-            residents_.erase(residents_.begin());
         }
+        use &      u   = at_slice(uses_, slice);
+        const bool hit = u.place != none;
         u.count += 1;
-        u.last     = ++clock_;
-        u.resident = true;
-        residents_.insert({u.count, u.last, slice});
+        u.last = ++clock_;
+        if (hit) {
+            sink(u.place);
+        } else if (heap_.size() < n_slot_) {
+            u.place = static_cast<uint32_t>(heap_.size());
+            heap_.push_back(slice);
+            rise(u.place);
+        } else {
+            uses_[heap_[0]].place = none;
+            heap_[0]              = slice;
+            u.place               = 0;
+            sink(0);
+        }
         return hit;
     }
 
 private:
     struct use {
         uint64_t count = 0, last = 0;
-        bool     resident = false;
+        uint32_t place = none;   // in the heap; none: not resident
     };
-    uint32_t                                            n_slot_;
-    uint64_t                                            clock_ = 0;
-    std::unordered_map<uint32_t, use>                   uses_;
-    std::set<std::tuple<uint64_t, uint64_t, uint32_t>>  residents_;   // count, last use, slice
+    // Whether a is to go before b.
+    bool before(uint32_t a, uint32_t b) const {
+        const use &x = uses_[a], &y = uses_[b];
+        return x.count != y.count ? x.count < y.count : x.last < y.last;
+    }
+    void swap(uint32_t i, uint32_t j) {
+        std::swap(heap_[i], heap_[j]);
+        uses_[heap_[i]].place = i;
+        uses_[heap_[j]].place = j;
+    }
+    void rise(uint32_t i) {
+        for (; i > 0 && before(heap_[i], heap_[(i - 1) / 2]); i = (i - 1) / 2) {
+            swap(i, (i - 1) / 2);
+        }
+    }
+    void sink(uint32_t i) {
+        for (;;) {
+            uint32_t first = i;
+            for (const uint32_t child : {2 * i + 1, 2 * i + 2}) {
+                first = child < heap_.size() && before(heap_[child], heap_[first]) ? child : first;
+            }
+            if (first == i) {
+                return;
+            }
+            swap(i, first);
+            i = first;
+        }
+    }
+
+    uint32_t              n_slot_;
+    uint64_t              clock_ = 0;
+    std::vector<use>      uses_;
+    std::vector<uint32_t> heap_;   // residents; at its root the next to go
 };
 
 class random_pool final : public cache_pool {
@@ -73,20 +133,18 @@ public:
     random_pool(uint32_t n_slot, uint64_t seed) : n_slot_(n_slot), random_(seed) {}
 
     bool access(uint32_t slice) override {
-        if (where_.count(slice) != 0) {
-            return true;
+        uint8_t & resident = at_slice(resident_, slice);
+        if (resident || n_slot_ == 0) {
+            return resident;
         }
-        if (n_slot_ == 0) {
-            return false;
-        }
+        resident = 1;
         if (slots_.size() < n_slot_) {
             slots_.push_back(slice);
         } else {
             uint32_t & victim = slots_[random_.below(n_slot_)];
-            where_.erase(victim);
-            victim = slice;
+            resident_[victim] = 0;
+            victim            = slice;
         }
-        where_.insert(slice);
         return false;
     }
 
@@ -94,7 +152,7 @@ private:
     uint32_t              n_slot_;
     random_stream         random_;
     std::vector<uint32_t> slots_;
-    std::set<uint32_t>    where_;
+    std::vector<uint8_t>  resident_;
 };
 
 class fixed_pool final : public cache_pool {

@@ -1,12 +1,7 @@
 #pragma once
 
 #include <cstdint>
-#include <list>
 #include <memory>
-#include <set>
-#include <string>
-#include <tuple>
-#include <unordered_map>
 #include <vector>
 
 #include "analysis/random.hpp"

@@ -36,16 +36,19 @@ void sort_pairs(std::vector<pair_counts> & all) {
     });
 }
 
-// Whether rank j of a row names an expert of the layer that no earlier rank named (GroveMoE's second block repeats).
-bool counts(const block_rows & rows, size_t row, uint32_t j) {
-    const size_t   first = row * rows.layout->n_expert_used;
-    const uint32_t id    = rows.id(first + j);
-    for (uint32_t i = 0; i < j && rows.layout->has(block_layout::ids_repeat); ++i) {
-        if (rows.id(first + i) == id) {
-            return false;
+// The experts that a row selects, each once (GroveMoE's second block repeats).
+void experts_of(const block_rows & rows, size_t row, std::vector<uint32_t> & experts) {
+    const size_t k = rows.layout->n_expert_used;
+    experts.clear();
+    rows.visit_ids([&](auto * ids) {
+        for (size_t i = row * k; i < (row + 1) * k; ++i) {
+            const uint32_t id = ids[i];
+            if (id < rows.layout->n_expert && (!rows.layout->has(block_layout::ids_repeat) ||
+                                               std::find(experts.begin(), experts.end(), id) == experts.end())) {
+                experts.push_back(id);
+            }
         }
-    }
-    return id < rows.layout->n_expert;
+    });
 }
 
 }  // namespace
@@ -76,7 +79,7 @@ std::vector<expert_pair> top_pairs(const pair_counts & p, size_t n) {
     std::vector<expert_pair> all;
     for (uint32_t a = 0; a < p.from.n_expert; ++a) {
         for (uint32_t b = p.within() ? a + 1 : 0; b < p.to.n_expert; ++b) {
-            if (p.n_both(a, b) > 0) {
+            if (p.n_both(a, b) >= least_together) {
                 // Within a block either may stand for the condition; the rarer one gives the more cautious interval.
                 const bool swap = p.within() && p.count_from[b] < p.count_from[a];
                 all.push_back({a, b, p.lift(a, b), swap ? p.lift_interval(b, a) : p.lift_interval(a, b)});
@@ -101,56 +104,40 @@ void coactivation::ubatch(const routed_ubatch & u) {
     }
 }
 
+// Counts each pair in one of its two cells; result() fills the other.
 void coactivation::add_within(pair_counts & p, const block_rows & rows) {
-    const uint32_t k = p.from.n_expert_used, n = p.from.n_expert;
+    const size_t n = p.from.n_expert;
     p.rows += rows.n_rows;
     for (size_t r = 0; r < rows.n_rows; ++r) {
-        for (uint32_t i = 0; i < k; ++i) {
-            if (!counts(rows, r, i)) {
-                continue;
-            }
-            const uint32_t a = rows.id(r * k + i);
-            p.count_from[a] += 1;
-            p.count_to[a] += 1;
-            for (uint32_t j = 0; j < i; ++j) {
-                if (counts(rows, r, j)) {
-                    const uint32_t b = rows.id(r * k + j);
-                    p.both[size_t{a} * n + b] += 1;
-                    p.both[size_t{b} * n + a] += 1;
-                }
+        experts_of(rows, r, experts_);
+        for (size_t i = 0; i < experts_.size(); ++i) {
+            p.count_from[experts_[i]] += 1;
+            for (size_t j = 0; j < i; ++j) {
+                p.both[std::min(experts_[i], experts_[j]) * n + std::max(experts_[i], experts_[j])] += 1;
             }
         }
     }
 }
 
 void coactivation::add_between(pair_counts & p, const routed_ubatch & u, const block_rows & a, const block_rows & b) {
-    row_of_token_.assign(u.n_tokens(), -1);
-    for (uint32_t r = 0; r < a.n_rows; ++r) {
-        if (const int32_t t = a.token_of(r); t >= 0) {
-            row_of_token_[static_cast<size_t>(t)] = r;
-        }
-    }
+    rows_by_token(a, u.n_tokens(), row_of_token_);
     for (uint32_t r = 0; r < b.n_rows; ++r) {
-        const int32_t t = b.token_of(r);
-        const int64_t s = t >= 0 ? row_of_token_[static_cast<size_t>(t)] : -1;
-        if (s < 0) {
+        const int32_t t   = b.token_of(r);
+        const int64_t row = t >= 0 ? row_of_token_[static_cast<size_t>(t)] : -1;
+        if (row < 0) {
             continue;
         }
-        const auto row = static_cast<size_t>(s);
         p.rows += 1;
-        for (uint32_t j = 0; j < p.to.n_expert_used; ++j) {
-            p.count_to[counts(b, r, j) ? b.id(size_t{r} * p.to.n_expert_used + j) : 0] += counts(b, r, j);
+        experts_of(a, static_cast<size_t>(row), experts_);
+        experts_of(b, r, next_experts_);
+        for (const uint32_t to : next_experts_) {
+            p.count_to[to] += 1;
         }
-        for (uint32_t i = 0; i < p.from.n_expert_used; ++i) {
-            if (!counts(a, row, i)) {
-                continue;
-            }
-            const uint32_t from = a.id(row * p.from.n_expert_used + i);
+        for (const uint32_t from : experts_) {
             p.count_from[from] += 1;
-            for (uint32_t j = 0; j < p.to.n_expert_used; ++j) {
-                if (counts(b, r, j)) {
-                    p.both[size_t{from} * p.to.n_expert + b.id(size_t{r} * p.to.n_expert_used + j)] += 1;
-                }
+            uint32_t * both = &p.both[size_t{from} * p.to.n_expert];
+            for (const uint32_t to : next_experts_) {
+                both[to] += 1;
             }
         }
     }
@@ -158,6 +145,15 @@ void coactivation::add_between(pair_counts & p, const routed_ubatch & u, const b
 
 coactivation_result coactivation::result() const {
     coactivation_result r{within_, between_};
+    for (pair_counts & p : r.within) {
+        const size_t n = p.from.n_expert;
+        p.count_to     = p.count_from;
+        for (size_t a = 0; a < n; ++a) {
+            for (size_t b = 0; b < a; ++b) {
+                p.both[a * n + b] = p.both[b * n + a];
+            }
+        }
+    }
     sort_pairs(r.within);
     sort_pairs(r.between);
     return r;

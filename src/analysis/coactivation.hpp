@@ -32,7 +32,10 @@ struct expert_pair {
     double   lift = 0;
     interval range;
 };
-// The pairs whose lift is surely highest: by the lower end of the interval. a < b within a block.
+// Pairs seen together less often say nothing: every pair of rare experts that met once would lead.
+inline constexpr uint32_t least_together = 5;
+// The pairs whose lift is surely highest: by the lower end of the interval, of those seen least_together times. a < b
+// within a block.
 std::vector<expert_pair> top_pairs(const pair_counts & p, size_t n);
 
 struct coactivation_result {
@@ -40,7 +43,7 @@ struct coactivation_result {
     std::vector<pair_counts> between;   // each block and the one that the graph computed next
 };
 
-// Memory: 4 n_expert² bytes for each block and each pair of neighbours.
+// Memory: 4 n_expert² bytes for each block and each pair of neighbours, twice while result() lives.
 class coactivation final : public routing_sink {
 public:
     void                ubatch(const routed_ubatch & u) override;
@@ -52,6 +55,7 @@ private:
 
     std::vector<pair_counts> within_, between_;   // in order of appearance
     std::vector<int64_t>     row_of_token_;
+    std::vector<uint32_t>    experts_, next_experts_;   // of the rows at hand
 };
 
 }  // namespace moescope::analysis

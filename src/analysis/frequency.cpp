@@ -28,7 +28,14 @@ row_kind kind_of(const routed_ubatch & u, int32_t token) {
 
 template <class Id>
 void count_ids(const Id * ids, size_t n, uint64_t * count) {
-    for (size_t i = 0; i < n; ++i) {
+    size_t i = 0;
+    for (; i + 4 <= n; i += 4) {
+        count[ids[i]] += 1;
+        count[ids[i + 1]] += 1;
+        count[ids[i + 2]] += 1;
+        count[ids[i + 3]] += 1;
+    }
+    for (; i < n; ++i) {
         count[ids[i]] += 1;
     }
 }
@@ -138,14 +145,16 @@ void frequency::ubatch(const routed_ubatch & u) {
                 add_rows(rows, r, 1, b.count[kind]);
             }
         }
-        add_probs(b, rows);
+        if (rows.column(capture::probs) != nullptr) {
+            add_probs(b, rows);
+        }
     }
 }
 
 void frequency::add_probs(block & b, const block_rows & rows) {
     const float * p = rows.column(capture::probs);
     const size_t  n = b.layout.n_expert;
-    if (p == nullptr || n < 2) {
+    if (n < 2) {
         return;
     }
     for (uint32_t r = 0; r < rows.n_rows; ++r, p += n) {
@@ -205,13 +214,7 @@ frequency_result frequency_of(const trace::expert_counts & counts) {
     r.decoded    = counts.decoded;
     r.ubatches   = counts.ubatches;
     r.has_phases = false;
-    std::vector<size_t> order(counts.layout.size());
-    std::iota(order.begin(), order.end(), size_t{0});
-    std::sort(order.begin(), order.end(), [&](size_t a, size_t b) {
-        const block_layout &x = counts.layout[a], &y = counts.layout[b];
-        return std::pair(x.layer, x.block) < std::pair(y.layer, y.block);
-    });
-    for (const size_t i : order) {
+    for (const size_t i : by_layer_and_block(counts.layout.size(), [&](size_t b) -> auto & { return counts.layout[b]; })) {
         const trace::expert_counts::block & b = counts.blocks[i];
         block_frequency                     f;
         f.layout = counts.layout[i];

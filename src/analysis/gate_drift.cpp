@@ -102,12 +102,7 @@ void gate_drift::add_pair(const routed_ubatch & u, const block_rows & a, const b
     const float * va     = a.column(capture::gate_input);
     const float * vb     = b.column(capture::gate_input);
     drift_pair &  p      = pair(a.layout->layer, b.layout->layer);
-    row_of_token_.assign(u.n_tokens(), -1);
-    for (uint32_t r = 0; r < a.n_rows; ++r) {
-        if (const int32_t t = a.token_of(r); t >= 0) {
-            row_of_token_[static_cast<size_t>(t)] = r;
-        }
-    }
+    rows_by_token(a, u.n_tokens(), row_of_token_);
     const size_t first_step = result_.steps.size() - sum_.size();
     for (uint32_t r = 0; r < b.n_rows; ++r) {
         const int32_t t    = b.token_of(r);

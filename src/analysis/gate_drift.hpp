@@ -58,8 +58,8 @@ public:
     // every_row: also prefilled tokens, else decoded ones alone.
     explicit gate_drift(bool every_row = false) : every_row_(every_row) {}
 
-    void              ubatch(const routed_ubatch & u) override;
-    gate_drift_result result() const { return result_; }
+    void                      ubatch(const routed_ubatch & u) override;
+    const gate_drift_result & result() const { return result_; }
 
 private:
     drift_pair & pair(int32_t from, int32_t to);

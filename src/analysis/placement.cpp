@@ -4,6 +4,7 @@
 #include <map>
 #include <set>
 
+#include "analysis/slices.hpp"
 #include "core/error.hpp"
 #include "gguf/expert_tensor.hpp"
 #include "gguf/model_file.hpp"
@@ -167,10 +168,9 @@ void expert_reads::ubatch(const routed_ubatch & u) {
     for (size_t i = 0; i < u.blocks.size(); ++i) {
         const block_rows & rows = u.blocks[i];
         layer_reads &      l    = layers_.at(*rows.layout, i);
-        rows.visit_ids([&](auto * p) { ids_.assign(p, p + size_t{rows.n_rows} * rows.layout->n_expert_used); });
-        std::sort(ids_.begin(), ids_.end());
+        slices_read(rows, ids_);
         l.reads.resize(s + 1);
-        l.reads[s] += double(std::unique(ids_.begin(), ids_.end()) - ids_.begin());
+        l.reads[s] += double(ids_.size());
     }
     ubatches_ += 1;
 }

@@ -15,22 +15,31 @@ struct token_place {
 };
 
 // Follows sequences through ubatches by sequence id and position. A sequence id whose position does not grow begins a new
-// sequence (the context was cleared, or rolled back). Where no token of the source has a sequence id, as in foreign
-// logs, all belong to one stream of sequences; where only some lack it, those stay unknown.
+// sequence (the context was cleared, or rolled back).
+//
+// Where tokens have no sequence ids, as in most foreign logs, only positions can tell, so nothing is taken for granted: a
+// sequence goes on only with the position behind its last, anything else begins another; and where an ubatch's positions
+// are not one run, it computed several sequences at once and its tokens stay unknown. Where only some lack an id, those do.
 class sequence_tracker {
 public:
     // [n_tokens] of u; lives until the next call.
     const std::vector<token_place> & follow(const routed_ubatch & u) {
         places_.assign(u.n_tokens(), {});
+        for (const int32_t seq : u.seq) {
+            ids_known_ = ids_known_ || seq >= 0;
+        }
+        if (!ids_known_ && !is_one_run(u)) {
+            last_.clear();
+            return places_;
+        }
         for (size_t t = 0; t < places_.size(); ++t) {
             const int32_t seq = u.seq[t], pos = u.pos[t];
-            ids_known_ = ids_known_ || seq >= 0;
             if (pos < 0 || (seq < 0 && ids_known_)) {
                 continue;
             }
             auto [it, fresh] = last_.try_emplace(seq, state{});
             state & s        = it->second;
-            if (fresh || pos <= s.pos) {
+            if (fresh || pos <= s.pos || (seq < 0 && pos != s.pos + 1)) {
                 s.sequence = n_++;
             } else {
                 places_[t].follows = pos == s.pos + 1;
@@ -43,6 +52,14 @@ public:
     uint64_t n_sequences() const { return static_cast<uint64_t>(n_); }
 
 private:
+    static bool is_one_run(const routed_ubatch & u) {
+        for (uint32_t t = 1; t < u.n_tokens(); ++t) {
+            if (u.pos[t] != u.pos[t - 1] + 1) {
+                return false;
+            }
+        }
+        return true;
+    }
     struct state {
         int32_t pos      = -1;
         int64_t sequence = -1;

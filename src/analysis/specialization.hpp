@@ -49,6 +49,8 @@ public:
     void set_labels(const std::vector<std::string> & labels);    // a new source: [sequence]; empty: no domain, as later ones
     void more_labels(const std::vector<std::string> & labels);   // the same of the source at hand, which has grown
 
+    uint64_t sequences_of_source() const { return tracker_.n_sequences(); }
+
     void                  ubatch(const routed_ubatch & u) override;
     specialization_result result() const;
 

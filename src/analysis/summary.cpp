@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "analysis/distance.hpp"
+#include "analysis/slices.hpp"
 
 namespace moescope::analysis {
 
@@ -45,13 +46,8 @@ void summary::ubatch(const routed_ubatch & u) {
     for (size_t i = 0; i < u.blocks.size(); ++i) {
         const block_rows & rows = u.blocks[i];
         lru_block &        b    = lru_.at(*rows.layout, i);
-        rows.visit_ids([&](auto * p) { ids_.assign(p, p + size_t{rows.n_rows} * rows.layout->n_expert_used); });
-        std::sort(ids_.begin(), ids_.end());
-        ids_.erase(std::unique(ids_.begin(), ids_.end()), ids_.end());
+        slices_read(rows, ids_);
         for (const uint32_t id : ids_) {
-            if (id >= b.seen.size()) {
-                continue;
-            }
             const bool hit = b.pool->access(id);
             b.warm += b.seen[id];
             b.hits += b.seen[id] && hit;

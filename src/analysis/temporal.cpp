@@ -7,8 +7,6 @@ namespace moescope::analysis {
 
 namespace {
 
-constexpr uint32_t ring = overlap_lags.back();
-
 size_t reuse_class(uint32_t distance) {
     return static_cast<size_t>(std::lower_bound(reuse_class_end.begin(), reuse_class_end.end(), distance) -
                                reuse_class_end.begin());
@@ -29,6 +27,19 @@ std::array<double, n_reuse_classes - 1> geometric(double p) {
 
 }  // namespace
 
+void temporal::uses::add(uint32_t row) {
+    const uint32_t by = row - last;
+    if (last == 0 || by >= 128) {
+        before = {};
+    } else if (by >= 64) {
+        before = {0, before[0] << (by - 64)};
+    } else {
+        before = {before[0] << by, before[1] << by | before[0] >> (64 - by)};
+    }
+    before[0] |= 1;
+    last = row;
+}
+
 void temporal::ubatch(const routed_ubatch & u) {
     const std::vector<token_place> & places = tracker_.follow(u);
     for (size_t i = 0; i < u.blocks.size(); ++i) {
@@ -48,43 +59,35 @@ void temporal::ubatch(const routed_ubatch & u) {
 }
 
 void temporal::add_row(block & b, history & h, const block_rows & rows, uint32_t r, int64_t sequence, int32_t pos) {
-    const uint32_t k = b.layout.n_expert_used, n_expert = b.layout.n_expert;
-    if (h.ids.empty()) {
-        h.ids.resize(size_t{ring} * k);
-        h.last.resize(n_expert);
-    }
     // A new sequence, or rows that this block did not compute in between: no neighbour is known.
     if (h.sequence != sequence || pos != h.pos + 1) {
         h.sequence = sequence;
         h.n        = 0;
-        std::fill(h.last.begin(), h.last.end(), 0u);
+        h.of.assign(b.layout.n_expert, {});
     }
     h.pos = pos;
+    h.n += 1;
     b.rows += 1;
-    uint32_t * mine = &h.ids[size_t{h.n % ring} * k];
-    // The oldest row of the ring makes room for this one, so a lag of `ring` is read before it is overwritten.
+    const uint32_t                            k      = b.layout.n_expert_used;
     std::array<uint32_t, overlap_lags.size()> shared = {};
     for (uint32_t j = 0; j < k; ++j) {
         const uint32_t id = rows.id(size_t{r} * k + j);
-        for (size_t l = 0; l < overlap_lags.size() && overlap_lags[l] <= h.n; ++l) {
-            const uint32_t * other = &h.ids[size_t{(h.n - overlap_lags[l]) % ring} * k];
-            shared[l] += std::find(other, other + k, id) != other + k;
-        }
-    }
-    for (size_t l = 0; l < overlap_lags.size() && overlap_lags[l] <= h.n; ++l) {
-        b.overlap[l].add(double(shared[l]) / k);
-    }
-    for (uint32_t j = 0; j < k; ++j) {
-        const uint32_t id = rows.id(size_t{r} * k + j);
-        mine[j]           = id;
-        if (id >= n_expert || h.last[id] == h.n + 1) {
+        if (id >= h.of.size() || h.of[id].last == h.n) {
             continue;   // no expert, or named twice in one row (GroveMoE)
         }
+        uses & u = h.of[id];
+        if (u.last != 0) {
+            for (size_t l = 0; l < overlap_lags.size() && overlap_lags[l] < h.n; ++l) {
+                shared[l] += h.n - u.last <= overlap_lags[l] && u.at(h.n - overlap_lags[l]);
+            }
+        }
         b.count[id] += 1;
-        b.reuse[h.last[id] ? reuse_class(h.n + 1 - h.last[id]) : n_reuse_classes - 1] += 1;
-        h.last[id] = h.n + 1;
+        b.reuse[u.last != 0 ? reuse_class(h.n - u.last) : n_reuse_classes - 1] += 1;
+        u.add(h.n);
     }
-    h.n += 1;
+    for (size_t l = 0; l < overlap_lags.size() && overlap_lags[l] < h.n; ++l) {
+        b.overlap[l].add(double(shared[l]) / k);
+    }
 }
 
 temporal_result temporal::result() const {

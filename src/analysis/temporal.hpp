@@ -34,7 +34,7 @@ struct temporal_result {
 };
 
 // How long a sequence stays with its experts. Neighbours are tokens of one sequence, never of one batch.
-// Memory: per live sequence id and block, n_expert numbers and the ids of 128 tokens.
+// Memory: 24 n_expert bytes for each sequence id and block.
 class temporal final : public routing_sink {
 public:
     void            ubatch(const routed_ubatch & u) override;
@@ -49,12 +49,21 @@ private:
         std::array<running_stats, overlap_lags.size()> overlap;
         std::array<uint64_t, n_reuse_classes>          reuse = {};
     };
+    // When the run at hand used one expert.
+    struct uses {
+        uint32_t                last   = 0;    // 1 + row number of the last use; 0: none
+        std::array<uint64_t, 2> before = {};   // bit i: also i rows before that, i < 128
+
+        bool at(uint32_t row) const {          // whether the row of this number (from 1, at most 128 before `last`) did
+            return row <= last && ((before[(last - row) / 64] >> ((last - row) % 64)) & 1) != 0;
+        }
+        void add(uint32_t row);                // later than `last`
+    };
     struct history {                       // of one sequence id in one block
-        int64_t               sequence = -1;
-        int32_t               pos      = -1;       // of the last row
-        uint32_t              n        = 0;        // rows of the unbroken run so far
-        std::vector<uint32_t> ids;                 // ring of 128 rows of k
-        std::vector<uint32_t> last;                // [n_expert] 1 + row number of the last use, 0: none
+        int64_t           sequence = -1;
+        int32_t           pos      = -1;       // of the last row
+        uint32_t          n        = 0;        // rows of the unbroken run so far
+        std::vector<uses> of;                  // [n_expert]
     };
     void add_row(block & b, history & h, const block_rows & rows, uint32_t r, int64_t sequence, int32_t pos);
 

@@ -84,6 +84,11 @@ vocabulary::vocabulary(const std::vector<int32_t> & tokens) : chosen_(tokens) {
 }
 
 void vocabulary::ubatch(const routed_ubatch & u) {
+    chosen_of_token_.clear();
+    for (const int32_t token : u.token) {
+        const auto it = index_.find(token);
+        chosen_of_token_.push_back(it != index_.end() ? static_cast<int64_t>(it->second) : -1);
+    }
     for (size_t i = 0; i < u.blocks.size(); ++i) {
         const block_rows & rows = u.blocks[i];
         block_vocabulary & b    = blocks_.at(*rows.layout, i);
@@ -97,8 +102,8 @@ void vocabulary::ubatch(const routed_ubatch & u) {
         }
         for (uint32_t r = 0; r < rows.n_rows; ++r) {
             const int32_t   t      = rows.token_of(r);
-            const auto      chosen = t >= 0 ? index_.find(u.token[static_cast<size_t>(t)]) : index_.end();
-            token_routing * to     = chosen != index_.end() ? &b.tokens[chosen->second] : nullptr;
+            const int64_t   chosen = t >= 0 ? chosen_of_token_[static_cast<size_t>(t)] : -1;
+            token_routing * to     = chosen >= 0 ? &b.tokens[static_cast<size_t>(chosen)] : nullptr;
             const size_t    h      = to != nullptr ? to->rows % 2 : 0;
             b.rows += 1;
             for (size_t j = 0; j < k; ++j) {

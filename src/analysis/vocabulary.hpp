@@ -66,10 +66,12 @@ struct token_lift {
 };
 std::vector<token_lift> top_tokens(const block_vocabulary & b, size_t expert, size_t n);   // by the interval's lower end
 
-// The second pass: selections of the chosen token ids. Memory: 8 n_expert bytes per block and token.
+// The second pass: selections of the chosen token ids. Memory: bytes_per_token for each of them and each block.
 class vocabulary final : public routing_sink {
 public:
     explicit vocabulary(const std::vector<int32_t> & tokens);
+
+    static uint64_t bytes_per_token(uint32_t n_expert) { return sizeof(token_routing) + 2 * (4ull * n_expert + 16); }
 
     void ubatch(const routed_ubatch & u) override;
     // By layer and block; they live in this object.
@@ -78,6 +80,7 @@ public:
 private:
     std::vector<int32_t>                chosen_;
     std::unordered_map<int32_t, size_t> index_;
+    std::vector<int64_t>                chosen_of_token_;   // of the ubatch at hand: index into chosen_, -1: not chosen
     block_table<block_vocabulary>       blocks_;
 };
 

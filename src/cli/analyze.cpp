@@ -20,11 +20,16 @@ namespace {
 // Shows how far reading is, for sources that take longer than a moment.
 class progress_sink final : public routing_sink {
 public:
-    void ubatch(const routed_ubatch & u) override { bar_.update(tokens_ += u.n_tokens()); }
+    void ubatch(const routed_ubatch & u) override {
+        tokens_ += u.n_tokens();
+        if (++ubatches_ % 64 == 0) {   // asking for the time costs as much as a small ubatch
+            bar_.update(tokens_);
+        }
+    }
 
 private:
     progress bar_{"reading", 0, "tokens"};
-    uint64_t tokens_ = 0;
+    uint64_t tokens_ = 0, ubatches_ = 0;
 };
 
 int32_t layer_number(const std::string & text, const std::string & all) {
@@ -207,6 +212,19 @@ std::vector<std::string> source_notes(const trace::trace_source & source) {
                                     human_bytes(info.lost_bytes)));
     }
     return notes;
+}
+
+std::string counted(uint64_t n, const std::string & what) {
+    return with_commas(n) + " " + what + (n == 1 ? "" : "s");
+}
+
+std::unique_ptr<trace::trace_source> read_rows(const analyze_options & o, const char * kind, routing_sink & sink, answer & a) {
+    auto source = trace::open_source(o.traces.front());
+    require_rows(*source);
+    feed(*source, o, {&sink});
+    a.kind  = kind;
+    a.notes = source_notes(*source);
+    return source;
 }
 
 void require_rows(const trace::trace_source & source) {

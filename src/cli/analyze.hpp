@@ -5,6 +5,7 @@
 
 #include <cstdint>
 #include <initializer_list>
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -82,5 +83,14 @@ std::vector<std::string> source_notes(const trace::trace_source & source);
 void require_column(const trace::trace_source & source, capture column);
 // Thrown where the source has counts alone.
 void require_rows(const trace::trace_source & source);
+
+// What every kind says of a trace without a row.
+inline constexpr const char * nothing_selected = "The trace is empty: no expert was selected.";
+
+// "1 token", "1,234 tokens"
+std::string counted(uint64_t n, const std::string & what);
+
+// Opens the first trace, which must have rows, and reads it once through `sink`. The answer gets its kind and notes.
+std::unique_ptr<trace::trace_source> read_rows(const analyze_options & o, const char * kind, routing_sink & sink, answer & a);
 
 }  // namespace moescope::cli

@@ -64,38 +64,45 @@ table scores_table(const cache_result & r, uint32_t n_expert, double bandwidth) 
     return t;
 }
 
-// The best of the policies that could be built, against the second best, over the same sequences.
+// The best of the policies that could be built, against all others, over the same sequences.
 void add_winner(answer & a, const cache_result & r, uint32_t slots) {
-    std::vector<const cache_score *> order;
-    const cache_score *              best_possible = nullptr;
-    for (const cache_score & s : r.scores) {
-        if (s.slots == slots && s.policy != cache_policy::optimum) {
-            order.push_back(&s);
-        } else if (s.slots == slots) {
-            best_possible = &s;
-        }
-    }
-    std::stable_sort(order.begin(), order.end(), [](auto * x, auto * y) { return x->hits > y->hits; });
-    if (std::isnan(order[0]->hit_rate())) {
+    const policy_ranking ranking = rank_policies(r, slots);
+    const cache_score &  best = *ranking.scores[0], &next = *ranking.scores[1];
+    const interval &     lead = ranking.lead[1];
+    if (std::isnan(best.hit_rate())) {
         a.headline.push_back("Every read is the first of its slice: the trace is too short to say what a cache holds.");
         return;
     }
-    std::vector<double> gain;
-    for (size_t u = 0; u < order[0]->unit_hits.size(); ++u) {
-        gain.push_back(order[0]->unit_hits[u] - order[1]->unit_hits[u]);
-    }
-    const interval range = bootstrap_ratio(gain, order[0]->unit_warm);
-    const bool     sure  = range.low > 0;
-    a.headline.push_back(fmt::format(
-        "With {} slots per layer {} holds {:.1f} % of the reads{}; {} {} by {:.2f} points ({}).", slots, to_string(order[0]->policy),
-        100 * order[0]->hit_rate(), best_possible ? fmt::format(" (Belady's optimum: {:.1f} %)", 100 * best_possible->hit_rate()) : "",
-        sure ? "it beats" : "it is not surely better than", to_string(order[1]->policy),
-        100 * (order[0]->hit_rate() - order[1]->hit_rate()),
-        std::isnan(range.low) ? "too few sequences for an interval"
-                              : fmt::format("95 %: {:.2f} to {:.2f}", 100 * range.low, 100 * range.high)));
-    a.figures.push_back({"winner", std::string(to_string(order[0]->policy))});
+    const auto  optimum = std::find_if(r.scores.begin(), r.scores.end(), [&](const cache_score & s) {
+        return s.slots == slots && s.policy == cache_policy::optimum;
+    });
+    std::string above   = optimum == r.scores.end() ? "" : fmt::format(" (Belady's optimum: {:.1f} %)", 100 * optimum->hit_rate());
+    a.headline.push_back(fmt::format("With {} slots per layer {} holds {:.1f} % of the reads{}; {} by {:.2f} points ({}).", slots,
+                                     to_string(best.policy), 100 * best.hit_rate(), above,
+                                     ranking.first_is_sure() ? fmt::format("it beats {}, the next best,", to_string(next.policy))
+                                                             : fmt::format("it is not surely the best: it leads {}", to_string(next.policy)),
+                                     100 * (best.hit_rate() - next.hit_rate()),
+                                     std::isnan(lead.low) ? "too few sequences for an interval"
+                                                          : fmt::format("95 %: {:.2f} to {:.2f}", 100 * lead.low, 100 * lead.high)));
+    a.figures.push_back({"winner", std::string(to_string(best.policy))});
     a.figures.push_back({"winner_slots", whole(slots)});
-    a.figures.push_back({"winner_is_sure", int64_t{sure}});
+    a.figures.push_back({"winner_is_sure", int64_t{ranking.first_is_sure()}});
+}
+
+// How far each policy stays behind the best of its number of slots.
+table ranking_table(const cache_result & r, const std::vector<uint32_t> & slots) {
+    table t{"ranking", "Behind the best policy, in points of the hit rate; the 95 % intervals hold for all policies at once",
+            {{"slots", "slots/layer", shown::integer}, {"policy", "policy"}, {"behind", "behind the best", shown::percent},
+             {"behind_low", "from", shown::percent}, {"behind_high", "to (95 %)", shown::percent}},
+            {}};
+    for (const uint32_t n : slots) {
+        const policy_ranking ranking = rank_policies(r, n);
+        for (size_t i = 0; i < ranking.scores.size(); ++i) {
+            t.rows.push_back({whole(n), std::string(to_string(ranking.scores[i]->policy)),
+                              ranking.scores[0]->hit_rate() - ranking.scores[i]->hit_rate(), ranking.lead[i].low, ranking.lead[i].high});
+        }
+    }
+    return t;
 }
 
 void add_notes(answer & a, const cache_result & r, const std::optional<phase> & only, const cache_options & c) {
@@ -131,7 +138,7 @@ answer answer_cache(const analyze_options & o, const cache_options & c) {
         return true;
     });
     if (study.empty()) {
-        a.headline.push_back("The trace is empty: no expert was selected.");
+        a.headline.push_back(nothing_selected);
         return a;
     }
     cache_plan plan;
@@ -148,6 +155,7 @@ answer answer_cache(const analyze_options & o, const cache_options & c) {
                  {"mean_slice_bytes", r.mean_slice_bytes}, {"global", int64_t{c.global}}};
     add_winner(a, r, plan.slots[plan.slots.size() / 2]);
     a.tables.push_back(scores_table(r, study.most_experts(), bandwidth));
+    a.tables.push_back(ranking_table(r, plan.slots));
     add_notes(a, r, study.rows().only, c);
     if (!plan.optimum) {
         a.notes.push_back(fmt::format("Belady's optimum was left out: it needs {} of memory here; --belady asks for it",

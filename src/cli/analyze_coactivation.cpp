@@ -68,33 +68,32 @@ table all_table(const coactivation_result & r) {
 }  // namespace
 
 answer answer_coactivation(const analyze_options & o, bool all_pairs) {
-    const auto source = trace::open_source(o.traces.front());
-    require_rows(*source);
     coactivation c;
-    feed(*source, o, {&c});
+    answer       a;
+    read_rows(o, "coactivation", c, a);
     const coactivation_result r = c.result();
-    answer                    a;
-    a.kind     = "coactivation";
-    a.notes    = source_notes(*source);
-    uint64_t n = 0;
+    uint64_t                  n = 0;
     for (const pair_counts & p : r.within) {
         n += p.rows;
     }
     a.figures = {{"rows", whole(n)}};
     a.tables  = {pairs_table("within", "Pairs within a layer whose lift is surely highest", r.within, o.top),
                  pairs_table("between", "Pairs from one layer to the next", r.between, o.top)};
+    a.figures.push_back({"least_together", whole(least_together)});
     if (all_pairs) {
         a.tables.push_back(all_table(r));
     }
     if (a.tables[0].rows.empty()) {
-        a.headline.push_back(n == 0 ? "The trace is empty: no expert was selected."
-                                    : "No token selects two experts of one layer: there are no pairs within a layer.");
+        a.headline.push_back(n == 0 ? nothing_selected
+                                    : fmt::format("No two experts of one layer serve the same token {} times or more.", least_together));
     } else {
         const auto & best = a.tables[0].rows.front();
+        const double low = std::get<double>(best[11]), chance = std::get<double>(best[13]);
         a.headline.push_back(fmt::format("Strongest pair: layer {}, experts {} and {}, {:.1f} times as often together as their "
-                                         "frequencies alone would give (random routing: {:.2f}).",
+                                         "frequencies alone would give ({:.1f} to {:.1f}; random routing: {:.2f}){}.",
                                          std::get<int64_t>(best[0]), std::get<int64_t>(best[2]), std::get<int64_t>(best[5]),
-                                         std::get<double>(best[10]), std::get<double>(best[13])));
+                                         std::get<double>(best[10]), low, std::get<double>(best[12]), chance,
+                                         low > chance ? "" : ": no more than chance"));
         a.notes.push_back("pairs are ranked by the lower end of their interval; among so many, some intervals miss by chance");
     }
     return a;

@@ -30,7 +30,7 @@ std::vector<cell> agreement_row(const block_agreement & b) {
 const std::vector<column> agreement_columns = {
     layer_column, block_column, {"rows", "rows", shown::integer}, {"overlap", "|A and B|/k", shown::percent},
     {"overlap_low", "from", shown::percent}, {"overlap_high", "to (95 %)", shown::percent},
-    {"overlap_chance", "random", shown::percent}, {"same_set", "same set", shown::percent},
+    {"overlap_chance", "k/E", shown::percent}, {"same_set", "same set", shown::percent},
     {"same_first", "same first", shown::percent}, {"rank_correlation", "rank corr.", shown::real},
     {"distance", "JS distance", shown::real}};
 
@@ -97,6 +97,24 @@ table side_by_side(const shape_free & a, const shape_free & b) {
     return t;
 }
 
+// Why expert numbers of two models cannot mean the same; empty: they may.
+std::string why_unrelated(const model_info & a, const model_info & b) {
+    const auto differ = [](const auto & x, const auto & y) { return x != decltype(x){} && y != decltype(y){} && x != y; };
+    if (differ(a.architecture, b.architecture)) {
+        return fmt::format("architectures {} and {}", printable(a.architecture), printable(b.architecture));
+    }
+    if (differ(a.n_layer, b.n_layer)) {
+        return fmt::format("{} and {} layers", a.n_layer, b.n_layer);
+    }
+    if (differ(a.n_embd, b.n_embd)) {
+        return fmt::format("widths {} and {}", a.n_embd, b.n_embd);
+    }
+    return "";
+}
+
+// Standard deviations above randomly numbered experts from which on two models count as related.
+constexpr double surely_related = 3;
+
 std::vector<figure> token_figures(const agreement_result & r) {
     return {{"tokens_matched", whole(r.tokens_matched)}, {"tokens_differ", whole(r.tokens_differ)},
             {"tokens_after", whole(r.tokens_after)}, {"tokens_unmatched", whole(r.tokens_unmatched)}};
@@ -116,11 +134,32 @@ void add_token_notes(answer & a, const agreement_result & r) {
     }
 }
 
-agreement_result measure_files(const std::string & a, const std::string & b) {
+void drop_layers(agreement_result & r, const analyze_options & o) {
+    const row_choice choice = choice_of(o);
+    r.blocks.erase(std::remove_if(r.blocks.begin(), r.blocks.end(),
+                                  [&](const block_agreement & b) { return !choice.has_layer(b.layout.layer); }),
+                   r.blocks.end());
+}
+
+// What two files have in common, token by token.
+struct matched_files {
+    agreement_result result;
+    std::string      why_not;   // the models cannot be compared expert by expert: how they differ
+    bool             names_differ = false;
+};
+
+matched_files measure_files(const std::string & a, const std::string & b, const analyze_options & o) {
     const auto x = trace::open_source(a), y = trace::open_source(b);
     require_rows(*x);
     require_rows(*y);
-    return measure_agreement(*x, *y);
+    matched_files m;
+    m.why_not      = why_unrelated(x->model(), y->model());
+    m.names_differ = !x->model().name.empty() && !y->model().name.empty() && x->model().name != y->model().name;
+    if (m.why_not.empty()) {
+        m.result = measure_agreement(*x, *y);
+        drop_layers(m.result, o);
+    }
+    return m;
 }
 
 void refuse_filters(const analyze_options & o, const char * kind) {
@@ -129,43 +168,60 @@ void refuse_filters(const analyze_options & o, const char * kind) {
     }
 }
 
-void drop_layers(agreement_result & r, const analyze_options & o) {
-    const row_choice choice = choice_of(o);
-    r.blocks.erase(std::remove_if(r.blocks.begin(), r.blocks.end(),
-                                  [&](const block_agreement & b) { return !choice.has_layer(b.layout.layer); }),
-                   r.blocks.end());
+void add_agreement(answer & a, const agreement_result & r, bool names_differ) {
+    table t{"layers", "Agreement of the two runs on the same tokens; k/E: of experts numbered at random", agreement_columns, {}};
+    for (const block_agreement & b : r.blocks) {
+        t.rows.push_back(agreement_row(b));
+    }
+    const running_stats mean = overall(r);
+    a.headline.push_back(fmt::format("The runs share {:.2f} % of the experts of a token (experts numbered at random: {:.2f} %), over "
+                                     "{} and {}.",
+                                     100 * mean.mean(), 100 * r.blocks.front().overlap_by_chance, counted(r.tokens_matched, "token"),
+                                     counted(mean.n(), "layer")));
+    if (mean.mean() < 1 && !(r.relatedness() > surely_related)) {
+        a.headline.push_back(fmt::format("That is no more than unrelated models show ({:.1f} standard deviations): their expert "
+                                         "numbers mean different things, so read the measures side by side, not expert by expert.",
+                                         r.relatedness()));
+    }
+    a.tables.push_back(std::move(t));
+    add_token_notes(a, r);
+    if (names_differ) {
+        a.notes.push_back("the models have different names: expert by expert the comparison holds only where one descends from the "
+                          "other (quantised, fine-tuned)");
+    }
+}
+
+// Why only measures of each run are shown.
+std::string why_side_by_side(const matched_files & m) {
+    const char * so = "only measures that do not depend on the shape are shown.";
+    if (!m.why_not.empty()) {
+        return fmt::format("The models differ ({}): expert numbers mean different things, so {}", m.why_not, so);
+    }
+    if (m.result.blocks.empty()) {
+        return fmt::format("No layer has the same number of experts and the same k in both: expert ids mean different things, so {}", so);
+    }
+    return "The runs have no token in common that both know the place of: what differs may be the text as well as the model, so "
+           "only measures of each run are shown, side by side.";
 }
 
 }  // namespace
 
 answer answer_compare(const analyze_options & o) {
     refuse_filters(o, "compare");
-    agreement_result r = measure_files(o.traces[0], o.traces[1]);
-    drop_layers(r, o);
-    const shape_free    first = measure_shape_free(o.traces[0], o), second = measure_shape_free(o.traces[1], o);
-    const running_stats mean  = overall(r);
-    answer              a;
+    const matched_files      m     = measure_files(o.traces[0], o.traces[1], o);
+    const agreement_result & r     = m.result;
+    const shape_free         first = measure_shape_free(o.traces[0], o), second = measure_shape_free(o.traces[1], o);
+    const running_stats      mean  = overall(r);
+    answer                   a;
     a.kind    = "compare";
     a.figures = token_figures(r);
     a.figures.push_back({"overlap", mean.mean()});
-    const bool comparable = mean.n() > 0;
-    if (comparable) {
-        table t{"layers", "Agreement of the two runs on the same tokens", agreement_columns, {}};
-        for (const block_agreement & b : r.blocks) {
-            t.rows.push_back(agreement_row(b));
-        }
-        a.headline.push_back(fmt::format("The runs share {:.2f} % of the experts of a token (random routers: {:.2f} %), over {} "
-                                         "tokens and {} layers.",
-                                         100 * mean.mean(), 100 * r.blocks.front().overlap_by_chance,
-                                         with_commas(r.tokens_matched), mean.n()));
-        a.tables.push_back(std::move(t));
-        add_token_notes(a, r);
+    a.figures.push_back({"relatedness", r.relatedness()});
+    if (mean.n() > 0) {
+        add_agreement(a, r, m.names_differ);
     } else {
-        a.headline.push_back(r.blocks.empty()
-                                 ? "No layer has the same number of experts and the same k in both: expert ids mean different "
-                                   "things, so only measures that do not depend on the shape are shown."
-                                 : "The runs have no token in common: what differs may be the text as well as the model, so "
-                                   "only measures of each run are shown, side by side.");
+        a.headline.push_back(first.tokens == 0 && second.tokens == 0 ? "Both traces are empty: no expert was selected."
+                                                                     : why_side_by_side(m));
     }
     a.headline.push_back("first: " + printable(first.name) + "; second: " + printable(second.name) + ".");
     a.tables.push_back(side_by_side(first, second));
@@ -186,8 +242,11 @@ answer answer_stability(const analyze_options & o) {
     const size_t n = o.traces.size();
     for (size_t i = 0; i < (n > all_pairs_most ? 1 : n); ++i) {
         for (size_t j = i + 1; j < n; ++j) {
-            agreement_result r = measure_files(o.traces[i], o.traces[j]);
-            drop_layers(r, o);
+            const matched_files      m = measure_files(o.traces[i], o.traces[j], o);
+            const agreement_result & r = m.result;
+            if (!m.why_not.empty()) {
+                throw error("is of another model than the first (" + m.why_not + ")").in(o.traces[j]).fix("use: analyze compare");
+            }
             const running_stats mean = overall(r);
             pairs.rows.push_back({o.traces[i], o.traces[j], whole(r.tokens_matched), whole(r.tokens_after), mean.mean(), mean.min(),
                                   r.blocks.empty() ? unknown : r.blocks.front().overlap_by_chance});
@@ -214,10 +273,9 @@ answer answer_stability(const analyze_options & o) {
                           double(layout.n_expert_used) / layout.n_expert});
     }
     a.figures = {{"runs", whole(n)}, {"overlap", all.mean()}, {"overlap_min", all.min()}};
-    a.headline.push_back(all.n() == 0 ? "The runs have no token in common: nothing to compare."
-                                      : fmt::format("Runs share {:.2f} % of the experts of a token (lowest pair {:.2f} %), over {} "
-                                                    "pairs of runs.",
-                                                    100 * all.mean(), 100 * all.min(), all.n()));
+    a.headline.push_back(all.n() == 0 ? "The runs have no token in common that both know the place of: nothing to compare."
+                                      : fmt::format("Runs share {:.2f} % of the experts of a token (lowest pair {:.2f} %), over {}.",
+                                                    100 * all.mean(), 100 * all.min(), counted(all.n(), "pair")));
     a.tables = {t, pairs};
     if (n > all_pairs_most) {
         a.notes.push_back("of so many runs, each was compared with the first alone");

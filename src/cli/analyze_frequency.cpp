@@ -174,12 +174,11 @@ void add_headline(answer & a, const frequency_result & r) {
                  {"dead", whole(dead)}, {"dead_chance", dead_by_chance},
                  {"invalid_ids", whole(r.invalid_ids)}, {"bad_probs", whole(r.bad_probs)}};
     if (r.blocks.empty() || selections == 0) {
-        a.headline.push_back("The trace is empty: no expert was selected.");
+        a.headline.push_back(nothing_selected);
         return;
     }
-    a.headline.push_back(fmt::format("{} tokens, {} layer{} with MoE, {} experts, {} selections.", with_commas(r.tokens),
-                                     r.blocks.size(), r.blocks.size() == 1 ? "" : "s", with_commas(experts),
-                                     with_commas(selections)));
+    a.headline.push_back(fmt::format("{}, {} with MoE, {}, {}.", counted(r.tokens, "token"), counted(r.blocks.size(), "layer"),
+                                     counted(experts, "expert"), counted(selections, "selection")));
     a.headline.push_back(fmt::format("{} of {} experts were never selected{}.", with_commas(dead), with_commas(experts),
                                      std::isnan(dead_by_chance)
                                          ? std::string()
@@ -190,6 +189,23 @@ void add_headline(answer & a, const frequency_result & r) {
                                      std::isnan(coverage_chance) ? std::string()
                                                                  : fmt::format(" (random: {:.1f} %)", 100 * coverage_chance / n),
                                      entropy / double(r.blocks.size())));
+}
+
+// Quantising an expert with an imatrix that hardly saw it rests on almost nothing.
+void add_calibration_warning(answer & a, const frequency_result & r) {
+    constexpr size_t named = 12;
+    std::string      names;
+    size_t           n = 0;
+    for (const expert_place & p : ranked_experts(r, false)) {
+        if (p.vs_balance() < hardly && n++ < named) {
+            names += fmt::format("{}{}/{}", names.empty() ? "" : ", ", block_name(p.block->layout), p.expert);
+        }
+    }
+    if (n > 0) {
+        a.notes.push_back(fmt::format("calibration hardly saw {} of {} experts (below a tenth of their balanced share): layer/expert "
+                                      "{}{}; a text that uses them makes a better imatrix",
+                                      with_commas(n), with_commas(r.n_experts()), names, n > named ? ", … (--full)" : ""));
+    }
 }
 
 // All traces are of one model: the same blocks with the same numbers.
@@ -270,6 +286,9 @@ answer answer_frequency(const analyze_options & o, bool phases) {
     }
     add_expert_tables(a, r, o.top);
     a.tables.push_back(by_id_table(r, o.top));
+    if (std::any_of(o.traces.begin(), o.traces.end(), looks_like_gguf)) {
+        add_calibration_warning(a, r);
+    }
     if (r.invalid_ids > 0) {
         a.notes.push_back(fmt::format("{} ids are not experts of their layer and were left out: moescope check says more",
                                       with_commas(r.invalid_ids)));

@@ -121,8 +121,8 @@ answer answer_gate_drift(const analyze_options & o, bool all_rows, bool values) 
     require_column(*source, capture::gate_input);
     gate_drift drift(all_rows || o.phase == "prefill");
     feed(*source, o, {&drift});
-    const gate_drift_result r = drift.result();
-    answer                  a;
+    const gate_drift_result & r = drift.result();
+    answer                    a;
     a.kind    = "gate-drift";
     a.notes   = source_notes(*source);
     a.figures = {{"tokens", whole(r.steps.size())}, {"pairs", whole(r.pairs.size())},

@@ -26,6 +26,14 @@ std::string base_name(const std::string & path) {
     return name;
 }
 
+// A trace's name as a domain: without its folders where that tells it from the others.
+std::string domain_name(const std::string & path, const std::vector<std::string> & all) {
+    const bool alone = std::none_of(all.begin(), all.end(), [&](const std::string & other) {
+        return other != path && base_name(other) == base_name(path);
+    });
+    return alone ? base_name(path) : path;
+}
+
 // The field of every line, in order.
 std::vector<std::string> read_labels(const std::string & path, const std::string & key) {
     std::ifstream in(path);
@@ -148,17 +156,25 @@ void add_expert_tables(answer & a, const specialization_result & r, size_t top) 
 answer answer_specialization(const analyze_options & o, const std::string & jsonl, const std::string & key) {
     specialization s;
     answer         a;
+    const auto     labels = jsonl.empty() ? std::vector<std::string>() : read_labels(jsonl, key);
     for (const std::string & path : o.traces) {
         const auto source = trace::open_source(path);
         require_rows(*source);
         if (!jsonl.empty()) {
-            s.set_labels(read_labels(jsonl, key));
+            s.set_labels(labels);
         } else if (o.traces.size() > 1) {
-            s.set_domain(base_name(path));
+            s.set_domain(domain_name(path, o.traces));
         } else {
             s.set_labels(labels_of(*source));
         }
         feed(*source, o, {&s});
+        if (!jsonl.empty() && s.sequences_of_source() != labels.size()) {
+            throw error(fmt::format("has {} lines, but {} has {} sequences: a label would go to the wrong one", with_commas(labels.size()),
+                                    path, with_commas(s.sequences_of_source())))
+                .in(jsonl)
+                .fix("give the file that the trace was recorded from, without the lines that did not run; "
+                     "run --label-key keeps labels in the trace");
+        }
         for (std::string & n : source_notes(*source)) {
             a.notes.push_back(std::move(n));
         }
@@ -169,7 +185,7 @@ answer answer_specialization(const analyze_options & o, const std::string & json
     a.tables  = {distances_table(r), layers_table(r)};
     add_expert_tables(a, r, o.top);
     if (r.rows_without_domain > 0) {
-        a.notes.push_back(with_commas(r.rows_without_domain) + " rows belong to no labelled prompt and were left out");
+        a.notes.push_back(with_commas(r.rows_without_domain) + " rows have no label, or no known sequence, and were left out");
     }
     for (size_t d = 0; d < r.domains.size(); ++d) {
         if (r.sequences[d] == 1) {
@@ -178,16 +194,23 @@ answer answer_specialization(const analyze_options & o, const std::string & json
         }
     }
     if (r.domains.size() < 2 || r.blocks.empty()) {
-        a.headline.push_back("There is only one domain, or no row: nothing to tell apart.");
+        a.headline.push_back(r.blocks.empty() ? nothing_selected : "There is only one domain: nothing to tell apart.");
         return a;
     }
     running_stats between, within;
     for (const auto & row : a.tables[0].rows) {
-        between.add(std::get<double>(row[3]));
-        within.add((std::get<double>(row[4]) + std::get<double>(row[5])) / 2);
+        const double apart = std::get<double>(row[3]), itself = (std::get<double>(row[4]) + std::get<double>(row[5])) / 2;
+        if (!std::isnan(apart) && !std::isnan(itself)) {
+            between.add(apart);
+            within.add(itself);
+        }
     }
     a.figures.push_back({"half_distance", between.mean()});
     a.figures.push_back({"split_half", within.mean()});
+    if (between.n() == 0) {
+        a.headline.push_back("Too few rows: no domain has two halves, so nothing shows how far chance alone drives domains apart.");
+        return a;
+    }
     a.headline.push_back(fmt::format("Domains lie {:.3f} apart, halves of one domain {:.3f}: {}.", between.mean(), within.mean(),
                                      between.mean() > 1.5 * within.mean() ? "the experts tell them apart"
                                      : between.mean() > within.mean()     ? "the experts tell them apart little"

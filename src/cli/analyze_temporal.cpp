@@ -75,14 +75,10 @@ table reuse_table(const temporal_result & r) {
 }  // namespace
 
 answer answer_temporal(const analyze_options & o) {
-    const auto source = trace::open_source(o.traces.front());
-    require_rows(*source);
     temporal x;
-    feed(*source, o, {&x});
+    answer   a;
+    read_rows(o, "temporal", x, a);
     const temporal_result r = x.result();
-    answer                a;
-    a.kind  = "temporal";
-    a.notes = source_notes(*source);
     double   overlap = 0, popular = 0, chance = 0, rows = 0;
     for (const block_temporal & b : r.blocks) {
         const double n = double(b.overlap[0].n());
@@ -94,10 +90,11 @@ answer answer_temporal(const analyze_options & o) {
     a.figures = {{"sequences", whole(r.sequences)}, {"rows_unknown", whole(r.rows_unknown)}, {"overlap", overlap / rows},
                  {"overlap_by_popularity", popular / rows}, {"overlap_by_chance", chance / rows}};
     if (r.rows_unknown > 0) {
-        a.notes.push_back(with_commas(r.rows_unknown) + " rows have no known place in a sequence and were left out");
+        a.notes.push_back(counted(r.rows_unknown, "row") + " left out: their sequences are not known, and tokens of different ones "
+                          "must not count as neighbours");
     }
     if (rows == 0) {
-        a.headline.push_back("No two neighbouring tokens of a sequence in this trace.");
+        a.headline.push_back(r.blocks.empty() ? nothing_selected : "No two neighbouring tokens of a sequence in this trace.");
         return a;
     }
     a.headline.push_back(fmt::format("A token shares {:.1f} % of its experts with the token before it; any two tokens of the "

@@ -97,7 +97,7 @@ table tokens_table(const std::vector<const block_vocabulary *> & blocks, const t
 size_t most_tokens(const graph_layout & blocks) {
     uint64_t per_token = 1;
     for (const block_layout & b : blocks) {
-        per_token += 8ull * b.n_expert;
+        per_token += vocabulary::bytes_per_token(b.n_expert);
     }
     return static_cast<size_t>(most_memory / per_token);
 }
@@ -118,7 +118,8 @@ answer answer_vocabulary(const analyze_options & o, uint64_t least) {
     a.notes   = source_notes(*source);
     a.figures = {{"token_ids", whole(counted.n_tokens())}, {"token_ids_counted", whole(chosen.size())}, {"least", whole(least)}};
     if (chosen.empty()) {
-        a.headline.push_back(counted.n_tokens() == 0 ? "Token ids are not known in this trace."
+        a.headline.push_back(blocks.empty()              ? std::string(nothing_selected)
+                             : counted.n_tokens() == 0 ? "Token ids are not known in this trace."
                                                      : fmt::format("No token id occurs {} times: --min N asks for fewer.", least));
         return a;
     }

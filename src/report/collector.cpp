@@ -5,6 +5,7 @@
 #include <numeric>
 
 #include "analysis/balance.hpp"
+#include "analysis/block_table.hpp"
 #include "analysis/prompt_labels.hpp"
 
 namespace moescope::report {
@@ -159,13 +160,7 @@ void run_collector::set_counts(const trace::expert_counts & counts) {
 }
 
 std::vector<size_t> run_collector::order() const {
-    std::vector<size_t> index(blocks_.size());
-    std::iota(index.begin(), index.end(), size_t(0));
-    std::stable_sort(index.begin(), index.end(), [&](size_t a, size_t b) {
-        const block_layout &x = blocks_[a].layout, &y = blocks_[b].layout;
-        return std::pair(x.layer, x.block) < std::pair(y.layer, y.block);
-    });
-    return index;
+    return analysis::by_layer_and_block(blocks_.size(), [&](size_t b) -> auto & { return blocks_[b].layout; });
 }
 
 page_run run_collector::result() const {

@@ -1,6 +1,7 @@
 // Cache simulation: policies on sequences worked by hand, and what must hold for any routing.
 
 #include <algorithm>
+#include <map>
 #include <set>
 
 #include <gtest/gtest.h>
@@ -8,6 +9,7 @@
 #include "../support/routing_builder.hpp"
 #include "analysis/cache.hpp"
 #include "analysis/random.hpp"
+#include "analysis/slices.hpp"
 
 namespace {
 
@@ -35,6 +37,75 @@ TEST(CachePolicy, LfuForgetsTheLeastFrequentlyUsed) {
 
 TEST(CachePolicy, FixedHoldsTheMostCountedForGood) {
     EXPECT_EQ(hits_of(*make_fixed(2, {5, 1, 7}), {0, 1, 2, 1}), (std::vector<int>{1, 0, 1, 0}));
+}
+
+// The policies as plainly as possible: a list of slices from the one that goes last to the one that goes first.
+std::vector<int> plain_hits(const std::vector<uint32_t> & accesses, size_t n_slot, bool by_count) {
+    std::vector<uint32_t>        held;
+    std::map<uint32_t, uint64_t> count, last;
+    std::vector<int>             hits;
+    uint64_t                     clock = 0;
+    for (const uint32_t a : accesses) {
+        const bool hit = std::find(held.begin(), held.end(), a) != held.end();
+        hits.push_back(hit);
+        if (!hit && held.size() == n_slot) {
+            held.erase(std::min_element(held.begin(), held.end(), [&](uint32_t x, uint32_t y) {
+                return by_count && count[x] != count[y] ? count[x] < count[y] : last[x] < last[y];
+            }));
+        }
+        if (!hit) {
+            held.push_back(a);
+        }
+        count[a] += 1;
+        last[a] = ++clock;
+    }
+    return hits;
+}
+
+TEST(CachePolicy, LruAndLfuDoAsTheirDefinitionSays) {
+    random_stream random(17);
+    for (const uint32_t slots : {1u, 2u, 5u, 16u}) {
+        std::vector<uint32_t> a(3000);
+        for (uint32_t & x : a) {
+            x = std::min(random.below(24), random.below(24));
+        }
+        EXPECT_EQ(hits_of(*make_lru(slots), a), plain_hits(a, slots, false)) << slots;
+        EXPECT_EQ(hits_of(*make_lfu(slots), a), plain_hits(a, slots, true)) << slots;
+    }
+}
+
+TEST(CachePolicy, RandomHoldsAsManyAsItHasSlots) {
+    // Accesses drawn evenly from n: of n slices s are there, so s / n of the reads hit.
+    random_stream         random(5);
+    std::vector<uint32_t> a(40'000);
+    for (uint32_t & x : a) {
+        x = random.below(20);
+    }
+    const std::vector<int> hits = hits_of(*make_random(5, 1), a);
+    EXPECT_NEAR(double(std::count(hits.begin(), hits.end(), 1)) / 40'000, 0.25, 0.01);
+}
+
+TEST(CachePolicy, WithoutSlotsNothingHits) {
+    for (const auto & pool : {make_lru(0), make_lfu(0), make_random(0, 1), make_fixed(0, {1, 2, 3})}) {
+        EXPECT_EQ(hits_of(*pool, {1, 1, 2, 1}), (std::vector<int>{0, 0, 0, 0}));
+    }
+}
+
+TEST(Slices, AreReadOnceByRisingIdHoweverManyRowsSelectThem) {
+    for (const uint32_t n_rows : {3u, 200u}) {   // by sorting, by marking
+        routing_builder         t({block_of(0, 9, 2)});
+        std::vector<moescope::testing::token_rows> rows;
+        for (uint32_t r = 0; r < n_rows; ++r) {
+            rows.push_back({-1, int32_t(r), 0, phase::prefill, {{{r % 3 == 0 ? 8u : 2u, r % 3 == 1 ? 11u : 5u}}}});   // 11 is no expert
+        }
+        t.ubatch(rows);
+        struct : routing_sink {
+            std::vector<uint32_t> ids;
+            void                  ubatch(const routed_ubatch & u) override { slices_read(u.blocks[0], ids); }
+        } read;
+        t.feed(read);
+        EXPECT_EQ(read.ids, (std::vector<uint32_t>{2, 5, 8})) << n_rows;
+    }
 }
 
 // Every policy with bypass, by trying all of them: the most hits that any way of keeping slices can have.
@@ -164,6 +235,46 @@ TEST(Cache, StaticIsMeasuredOnTheHalfItWasNotFittedTo) {
     const cache_result r = simulate(t, plan);
     EXPECT_EQ(score_of(r, cache_policy::fixed, 1).hits, 0u);
     EXPECT_EQ(score_of(r, cache_policy::lru, 1).hits, 8u);   // all but the two cold ones
+}
+
+TEST(Cache, RanksThePoliciesThatCanBeBuilt) {
+    cache_plan plan;
+    plan.slots                   = {4};
+    const cache_result   r       = simulate(skewed(40, 30), plan);
+    const policy_ranking ranking = rank_policies(r, 4);
+    ASSERT_EQ(ranking.scores.size(), 4u);
+    for (size_t i = 1; i < 4; ++i) {
+        EXPECT_NE(ranking.scores[i]->policy, cache_policy::optimum);
+        EXPECT_GE(ranking.scores[i - 1]->hits, ranking.scores[i]->hits);
+        const double lead = ranking.scores[0]->hit_rate() - ranking.scores[i]->hit_rate();
+        EXPECT_LT(ranking.lead[i].low, lead);
+        EXPECT_GT(ranking.lead[i].high, lead);
+    }
+    // Rows are drawn independently, so what is popular is all there is to know, and evicting at random cannot lead.
+    EXPECT_NE(ranking.scores[0]->policy, cache_policy::random);
+    EXPECT_GT(ranking.lead[3].low, 0);
+    EXPECT_TRUE(rank_policies(r, 5).scores.empty());
+}
+
+TEST(Cache, WithASlotForEachExpertNoPolicyIsSurelyBest) {
+    cache_plan plan;
+    plan.slots = {16};
+    EXPECT_FALSE(rank_policies(simulate(skewed(6, 30), plan), 16).first_is_sure());
+}
+
+TEST(Cache, CountsTheBytesOfEachBlocksMisses) {
+    routing_builder t({block_of(0, 4, 1), block_of(1, 4, 1)});
+    t.token(0, 0, {{{1}}, {{2}}}).token(0, 1, {{{1}}, {{3}}}).token(0, 2, {{{1}}, {{3}}}).token(0, 3, {{{1}}, {{2}}});
+    for (const bool global : {false, true}) {
+        cache_plan plan;
+        plan.slots           = {1};
+        plan.global          = global;
+        plan.sizes.blocks    = {{0, 0, 100}, {1, 0, 7}};
+        const cache_result r = simulate(t, plan);
+        // Halves of two tokens. Layer 0 misses once in each; layer 1 misses all four. A pool of two slots does the same.
+        EXPECT_EQ(score_of(r, cache_policy::lru, 1).bytes_missed, 2 * 100 + 4 * 7) << global;
+        EXPECT_NEAR(r.mean_slice_bytes, (4 * 100 + 4 * 7) / 8.0, 1e-12);
+    }
 }
 
 TEST(Cache, IntervalSpansTheRateOverSequences) {

@@ -1,5 +1,7 @@
 // Co-activation, temporal and gate drift: hand-worked cases and properties.
 
+#include <algorithm>
+#include <array>
 #include <cmath>
 
 #include <gtest/gtest.h>
@@ -210,6 +212,79 @@ TEST(Temporal, FindsAPeriodAtItsLag) {
         sum += share;
     }
     EXPECT_NEAR(sum, 1, 1e-12);
+}
+
+// Every lag and distance, against sets and loops.
+TEST(Temporal, AgreesWithAPlainCountOverAllLags) {
+    const uint32_t                     n = 40, k = 3;
+    routing_builder                    t({block_of(0, n, k)});
+    random_stream                      random(21);
+    std::vector<std::vector<uint32_t>> rows;
+    for (int32_t i = 0; i < 500; ++i) {
+        std::vector<uint32_t> ids;
+        while (ids.size() < k) {   // some experts rest for long, so that distances of more than 64 and 128 occur
+            const uint32_t e = std::min({random.below(n), random.below(n), random.below(n)});
+            if (std::find(ids.begin(), ids.end(), e) == ids.end()) {
+                ids.push_back(e);
+            }
+        }
+        rows.push_back(ids);
+        t.token(0, i, {{ids}});
+    }
+    temporal x;
+    t.feed(x);
+    const block_temporal b = x.result().blocks[0];
+    for (size_t l = 0; l < overlap_lags.size(); ++l) {
+        double shared = 0;
+        for (size_t i = overlap_lags[l]; i < rows.size(); ++i) {
+            for (const uint32_t e : rows[i]) {
+                shared += std::count(rows[i - overlap_lags[l]].begin(), rows[i - overlap_lags[l]].end(), e);
+            }
+        }
+        EXPECT_EQ(b.overlap[l].n(), rows.size() - overlap_lags[l]);
+        EXPECT_NEAR(b.overlap[l].mean(), shared / k / double(b.overlap[l].n()), 1e-12) << overlap_lags[l];
+    }
+    std::array<uint64_t, n_reuse_classes> reuse = {};
+    for (size_t i = 0; i < rows.size(); ++i) {
+        for (const uint32_t e : rows[i]) {
+            size_t d = 1;
+            while (d <= i && std::count(rows[i - d].begin(), rows[i - d].end(), e) == 0) {
+                ++d;
+            }
+            const size_t c = d > i ? n_reuse_classes - 1
+                                   : static_cast<size_t>(std::count_if(reuse_class_end.begin(), reuse_class_end.end(),
+                                                                       [&](uint32_t end) { return d > end; }));
+            reuse[c] += 1;
+        }
+    }
+    EXPECT_EQ(b.reuse, reuse);
+    EXPECT_GT(b.reuse[n_reuse_classes - 2], 0u);   // over 128 did occur
+}
+
+TEST(Temporal, DoesNotMixSequencesThatHaveNoIds) {
+    routing_builder t({block_of(0, 4, 1)});
+    // Two slots of a server, whose ids are not known, decoded together: no row has a known neighbour.
+    for (int32_t i = 0; i < 5; ++i) {
+        t.ubatch({{-1, 10 + i, -1, phase::decode, {{{0}}}}, {-1, 57 + i, -1, phase::decode, {{{1}}}}});
+    }
+    // The same, one ubatch each: positions do not follow, so nothing is taken for a neighbour.
+    for (int32_t i = 0; i < 5; ++i) {
+        t.token(-1, 20 + i, {{{0}}}).token(-1, 70 + i, {{{1}}});
+    }
+    temporal x;
+    t.feed(x);
+    EXPECT_EQ(x.result().rows_unknown, 10u);
+    EXPECT_EQ(x.result().blocks[0].overlap[0].n(), 0u);
+}
+
+TEST(Temporal, FollowsOneSequenceThatHasNoIds) {
+    routing_builder t({block_of(0, 4, 1)});   // as a log of positions alone has it
+    t.ubatch({{-1, 0, -1, phase::prefill, {{{0}}}}, {-1, 1, -1, phase::prefill, {{{0}}}}}).token(-1, 2, {{{1}}}).token(-1, 0, {{{1}}});
+    temporal x;
+    t.feed(x);
+    EXPECT_EQ(x.result().sequences, 2u);
+    EXPECT_EQ(x.result().blocks[0].overlap[0].n(), 2u);
+    EXPECT_NEAR(x.result().blocks[0].overlap[0].mean(), 0.5, 1e-12);
 }
 
 TEST(Temporal, LeavesOutRowsOfUnknownPlace) {

@@ -1,5 +1,6 @@
 // Agreement of runs, specialization and vocabulary: hand-worked cases and properties.
 
+#include <algorithm>
 #include <cmath>
 #include <cstdio>
 #include <memory>
@@ -100,6 +101,75 @@ TEST(Agreement, OfARunWithItselfIsWhole) {
     }
 }
 
+// Two routers that look at the token, each in its own way: tokens make their choices depend on each other, but their
+// numbers of experts mean nothing to each other.
+TEST(Agreement, TellsRelatedModelsFromStrangers) {
+    random_stream random(6);
+    const auto    model = [&] {
+        std::vector<std::vector<uint32_t>> of_token;
+        for (int t = 0; t < 20; ++t) {
+            const uint32_t e = std::min(random.below(16), random.below(16));
+            of_token.push_back({e, (e + 1 + random.below(15)) % 16});
+        }
+        return of_token;
+    };
+    double sum = 0, squares = 0;
+    for (int round = 0; round < 40; ++round) {
+        const auto      first = model(), second = model();
+        routing_builder a({block_of(0, 16, 2)}), b({block_of(0, 16, 2)}), c({block_of(0, 16, 2)});
+        for (int32_t i = 0; i < 400; ++i) {
+            const size_t t = random.below(20);
+            a.token(0, i, {{first[t]}}, phase::decode, i);
+            b.token(0, i, {{second[t]}}, phase::decode, i);
+            c.token(0, i, {{i % 4 == 0 ? second[t] : first[t]}}, phase::decode, i);
+        }
+        const trace_on_disk x(a), y(b), z(c);
+        const double        strangers = measure_agreement(*x.open(), *y.open()).relatedness();
+        sum += strangers;
+        squares += strangers * strangers;
+        EXPECT_GT(measure_agreement(*x.open(), *z.open()).relatedness(), 5);
+    }
+    EXPECT_NEAR(sum / 40, 0, 0.6);        // of standard scores: mean 0, mean square 1
+    EXPECT_NEAR(squares / 40, 1, 0.7);
+}
+
+// Mean and variance over numberings are those of all 24 of them.
+TEST(Agreement, NumbersAtRandomByTryingAll) {
+    random_stream   random(3);
+    routing_builder a({block_of(0, 4, 2)}), b({block_of(0, 4, 2)});
+    for (int32_t i = 0; i < 30; ++i) {
+        const uint32_t e = random.below(4), f = std::min(random.below(4), random.below(4));
+        a.token(0, i, {{{e, (e + 1) % 4}}}, phase::decode, i);
+        b.token(0, i, {{{f, (f + 1 + random.below(3)) % 4}}}, phase::decode, i);
+    }
+    const trace_on_disk   x(a), y(b);
+    const block_agreement agreement = measure_agreement(*x.open(), *y.open()).blocks[0];
+    EXPECT_NEAR(double(agreement.n_shared()), agreement.overlap.mean() * 2 * 30, 1e-9);
+    std::vector<uint32_t> numbering = {0, 1, 2, 3};
+    double                sum = 0, squares = 0;
+    do {
+        double shared = 0;
+        for (uint32_t e = 0; e < 4; ++e) {
+            shared += agreement.both[e * 4 + numbering[e]];
+        }
+        sum += shared / 24;
+        squares += shared * shared / 24;
+    } while (std::next_permutation(numbering.begin(), numbering.end()));
+    EXPECT_NEAR(agreement.shared_mean(), sum, 1e-9);
+    EXPECT_NEAR(agreement.shared_variance(), squares - sum * sum, 1e-9);
+}
+
+TEST(Agreement, DoesNotMatchTokensOfSequencesThatCannotBeTold) {
+    routing_builder t({block_of(0, 4, 1)});
+    for (int32_t i = 0; i < 5; ++i) {   // two sequences without ids, decoded together
+        t.ubatch({{7, i, -1, phase::decode, {{{0}}}}, {8, 40 + i, -1, phase::decode, {{{1}}}}});
+    }
+    const trace_on_disk    x(t);
+    const agreement_result r = measure_agreement(*x.open(), *x.open());
+    EXPECT_EQ(r.tokens_matched, 0u);
+    EXPECT_EQ(r.tokens_unmatched, 20u);
+}
+
 TEST(Agreement, StopsWhereASequenceParts) {
     routing_builder a({block_of(0, 4, 1)}), b({block_of(0, 4, 1)});
     for (int32_t i = 0; i < 6; ++i) {
@@ -123,7 +193,7 @@ TEST(Agreement, LeavesOutBlocksOfAnotherShapeAndBoundsItsMemory) {
     const trace_on_disk x(a), y(b);
     EXPECT_EQ(measure_agreement(*x.open(), *y.open()).blocks.size(), 1u);
     EXPECT_EQ(measure_agreement(*x.open(), *y.open()).tokens_unmatched, 40u);
-    EXPECT_THROW(measure_agreement(*x.open(), *y.open(), 10), error);
+    EXPECT_THROW(measure_agreement(*x.open(), *y.open(), 2'000), error);   // bytes: a few tokens
 }
 
 // ---- specialization ------------------------------------------------------------------------------------------------
