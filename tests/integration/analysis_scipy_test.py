@@ -1,4 +1,4 @@
-"""`moescope analyze` against numpy and scipy on the same data, and what it says of traces that cannot answer."""
+"""`moescope analyze` against numpy and scipy on the same data."""
 
 import json
 import os
@@ -216,66 +216,6 @@ class Analyses(unittest.TestCase):
         lru = [p for p in got['policies'] if p['policy'] == 'LRU']
         self.assertAlmostEqual(lru[0]['hit_rate'], hits / warm, places=12)
         self.assertEqual(lru[1]['hit_rate'], 1)
-
-
-class Unanswerable(unittest.TestCase):
-    def setUp(self):
-        self.folder = tempfile.TemporaryDirectory()
-        self.path = os.path.join(self.folder.name, 't.moetrace')
-
-    def tearDown(self):
-        self.folder.cleanup()
-
-    KINDS = (('frequency',), ('coactivation',), ('temporal',), ('vocabulary',), ('cache',))
-
-    def test_empty_trace(self):
-        TraceWriter(self.path, [dict(layer=0, n_expert=4, k=2)]).close()
-        for kind in self.KINDS:
-            done = run(*kind, self.path)
-            self.assertEqual(done.returncode, 0, (kind, done.stderr))
-            self.assertRegex(done.stdout, 'empty|not known|No ', kind)
-            json.loads(run(*kind, self.path, '--json').stdout)
-        self.assertEqual(run('compare', self.path, self.path).returncode, 0)
-        self.assertEqual(run('stability', self.path, self.path).returncode, 0)
-
-    def test_one_token_of_one_layer(self):
-        w = TraceWriter(self.path, [dict(layer=0, n_expert=4, k=2)])
-        w.ubatch([{'ids': np.array([[1, 3]])}], pos=[0], token=[5])
-        w.close()
-        for kind in self.KINDS + (('compare', self.path),):
-            done = run(*kind, self.path)
-            self.assertEqual(done.returncode, 0, (kind, done.stderr))
-            self.assertNotIn('nan', done.stdout.lower(), kind)
-            self.assertNotIn('NaN', run(*kind, self.path, '--json').stdout, kind)
-
-    def test_missing_capture_says_what_to_record(self):
-        w = TraceWriter(self.path, [dict(layer=0, n_expert=4, k=2)])
-        w.ubatch([{'ids': np.array([[1, 3]])}], pos=[0])
-        w.close()
-        done = run('gate-drift', self.path)
-        self.assertEqual(done.returncode, 1)
-        self.assertIn('no gate inputs in this trace', done.stderr)
-        self.assertIn('record with --capture gate-input', done.stderr)
-        self.assertEqual(done.stderr.count('\n'), 1)
-
-    def test_bad_arguments_are_usage(self):
-        TraceWriter(self.path, [dict(layer=0, n_expert=4, k=2)]).close()
-        for args in (('frequency', self.path, '--layers', 'x'), ('frequency', self.path, '--csv', '--table', 'no'),
-                     ('frequency',), ('cache', self.path, '--bytes', '1G'), ('specialization', self.path)):
-            done = run(*args)
-            self.assertEqual(done.returncode, 2, args)
-            self.assertEqual(done.stderr.count('\n'), 1, args)
-
-    def test_text_fits_the_width(self):
-        w = TraceWriter(self.path, [dict(layer=l, n_expert=4, k=2) for l in range(3)])
-        rng = np.random.default_rng(0)
-        for i in range(40):
-            w.ubatch([{'ids': route(rng, 1, 4, 2)} for _ in range(3)], pos=[i], token=[i % 3], decode=True)
-        w.close()
-        for kind in self.KINDS:
-            for line in run(*kind, self.path).stdout.splitlines():
-                self.assertLessEqual(len(line), 100, kind)
-                self.assertNotIn('\033', line)
 
 
 if __name__ == '__main__':

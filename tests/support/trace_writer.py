@@ -33,7 +33,7 @@ class TraceWriter:
         self.n_batch = 0
         self._chunk(HEAD, _pairs({'moescope': '0.1.0', 'trace_id': 7, 'part': 1, 'stream': 1, 'program': 'test', 'pid': 1,
                                   'started_unix_ns': 0, 'captured': 'ids', 'mode': 'rows'}))
-        self._chunk(MODEL, _pairs({'architecture': 'test', 'n_layer': len(layers), 'n_expert': layers[0]['n_expert']}))
+        self._chunk(MODEL, _pairs({'architecture': 'test', 'n_layer': len(layers), 'n_expert': max((l['n_expert'] for l in layers), default=0)}))
         layout = struct.pack('<I', len(layers))
         for l in layers:
             layout += struct.pack('<iiIIIIIfII', l['layer'], 0, l['n_expert'], l['k'], l.get('n_embd', 0), 0,
