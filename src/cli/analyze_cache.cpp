@@ -149,6 +149,9 @@ answer answer_cache(const analyze_options & o, const cache_options & c) {
     const uint64_t optimum_bytes = cache::optimum_bytes(study.counts().accesses());
     plan.slots                   = slots_to_try(c, study, plan.sizes);
     plan.optimum                 = c.belady || optimum_bytes <= cache_study::optimum_memory;
+    if (plan.optimum && optimum_bytes > cache_study::optimum_memory) {
+        note("Belady's optimum needs up to " + human_bytes(optimum_bytes) + " of memory");
+    }
     const cache_result r         = study.simulate({plan}).front();
     const double       bandwidth = c.bandwidth.empty() ? 0 : double(parse_bytes(c.bandwidth, "--bandwidth"));
     a.figures = {{"tokens", whole(r.tokens)}, {"ubatches", whole(r.ubatches)}, {"slices", whole(r.n_slices)},

@@ -73,6 +73,27 @@ TEST(Balance, ChanceEntropyFollowsTheDeltaMethod) {
     }
 }
 
+// Of two experts and k = 1 the busier one leads by |2c − N|, whose mean is √(2N/π); Gini is then half of MaxVio, and 80 % take
+// both. Both ways of drawing.
+TEST(Balance, ChanceOfTwoExpertsIsThatOfACoin) {
+    for (const uint64_t rows : {10'000u, 400'000u}) {
+        const balance lead = balance_by_chance(rows, 1, 2).mean;
+        const double  mean = std::sqrt(2 / (3.14159265358979 * double(rows)));
+        EXPECT_NEAR(lead.max_vio / mean, 1, 0.25) << rows;   // 100 draws of a half-normal: sd of the mean 7.6 %
+        EXPECT_NEAR(lead.gini, lead.max_vio / 2, 1e-12);
+        EXPECT_NEAR(lead.coverage[0], 1, 1e-12);
+        EXPECT_NEAR(lead.coverage[1], 2, 1e-12);
+    }
+}
+
+// The mean difference of two normal counts of variance s² and correlation −1/(E − 1) is 2s√(E/((E − 1)π)).
+TEST(Balance, ChanceGiniIsThatOfNormalCounts) {
+    const double n = 64, k = 4, rows = 100'000;
+    const double mean = rows * k / n, s = std::sqrt(rows * k / n * (1 - k / n));
+    const double gini = (n - 1) / n * s * std::sqrt(n / ((n - 1) * 3.14159265358979)) / mean;
+    EXPECT_NEAR(balance_by_chance(100'000, 4, 64).mean.gini / gini, 1, 0.03);
+}
+
 TEST(Balance, ChanceOfAllExpertsEveryRowIsPerfect) {
     const balance_chance c = balance_by_chance(50, 4, 4);
     EXPECT_NEAR(c.mean.entropy, 1, 1e-12);

@@ -151,6 +151,37 @@ TEST(Coactivation, OfIndependentRoutersIsOneBetweenAndTheFormulaWithin) {
     EXPECT_LT(outside, pairs / 6);   // 5 % are expected; the intervals of one row of pairs depend on each other
 }
 
+TEST(Coactivation, LeavesOutPairsThatHardlyEverMet) {
+    routing_builder t({block_of(0, 16, 2)});
+    for (int32_t i = 0; i < 40; ++i) {
+        t.token(0, i, {{i < 4 ? std::vector<uint32_t>{14, 15} : i < 9 ? std::vector<uint32_t>{12, 13} : std::vector<uint32_t>{0, 1}}});
+    }
+    coactivation c;
+    t.feed(c);
+    const auto top = top_pairs(c.result().within[0], 10);
+    ASSERT_EQ(top.size(), 2u);   // four times 14 and 15: the highest lift, and too little to say so
+    EXPECT_EQ(top[0].a, 12u);
+    EXPECT_EQ(top[1].a, 0u);
+}
+
+// From one block to the next by hand: rows (0 | 1), (0 | 1), (0 | 2), (3 | 2).
+TEST(Coactivation, CountsFromABlockToTheNext) {
+    routing_builder t({block_of(0, 4, 1), block_of(5, 4, 1)});
+    t.token(0, 0, {{{0}}, {{1}}}).token(0, 1, {{{0}}, {{1}}}).token(0, 2, {{{0}}, {{2}}}).token(0, 3, {{{3}}, {{2}}});
+    t.token(0, 4, {{{3}}, {}});   // the next block did not compute it
+    coactivation c;
+    t.feed(c);
+    const coactivation_result r = c.result();
+    ASSERT_EQ(r.between.size(), 1u);
+    const pair_counts & p = r.between[0];
+    EXPECT_EQ(p.rows, 4u);
+    EXPECT_EQ(p.to.layer, 5);
+    EXPECT_NEAR(p.conditional(0, 1), 2.0 / 3, 1e-12);
+    EXPECT_NEAR(p.lift(0, 1), 2.0 / 3 / 0.5, 1e-12);
+    EXPECT_NEAR(p.lift(3, 2), 2, 1e-12);
+    EXPECT_NEAR(p.lift_interval(0, 1).high, wilson(2, 3).high / 0.5, 1e-12);
+}
+
 TEST(Coactivation, FindsThePlantedPairFirst) {
     routing_builder t({block_of(0, 16, 2)});
     for (int i = 0; i < 200; ++i) {
@@ -207,6 +238,9 @@ TEST(Temporal, FindsAPeriodAtItsLag) {
     EXPECT_EQ(b.overlap[7].n(), 400u - 128);
     EXPECT_EQ(b.reuse[2], 2u * 396);         // distance 4 is in the class 3 to 4
     EXPECT_NEAR(b.overlap_by_popularity, 0.25, 1e-12);   // 8 experts at frequency 1/4: 8 / 16 / 2
+    EXPECT_NEAR(b.reuse_by_chance[0], 0.25, 1e-12);      // geometric with p = k / E = 1/4
+    EXPECT_NEAR(b.reuse_by_chance[1], 0.75 * 0.25, 1e-12);
+    EXPECT_NEAR(b.reuse_by_chance[2], 0.75 * 0.75 * (0.25 + 0.75 * 0.25), 1e-12);   // 3 or 4 tokens ago
     double sum = 0;
     for (const double share : b.reuse_by_chance) {
         sum += share;

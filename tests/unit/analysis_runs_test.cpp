@@ -273,6 +273,20 @@ TEST(PromptLabels, AreFoundAmongOtherNotes) {
     EXPECT_FALSE(is_prompt_label(notes[5]));
 }
 
+TEST(Specialization, HalvesOfOneSequenceAreItsStretchesOf64) {
+    routing_builder t({block_of(0, 4, 1)});
+    for (int32_t i = 0; i < 256; ++i) {
+        t.token(0, i, {{{i / 64 % 2 == 0 ? 0u : 3u}}});
+    }
+    specialization s;
+    s.set_domain("one");
+    t.feed(s);
+    const block_specialization b = s.result().blocks[0];
+    EXPECT_EQ(b.domains[0].half[0], (std::vector<uint64_t>{128, 0, 0, 0}));
+    EXPECT_EQ(b.split_half(0), 1);
+    EXPECT_EQ(s.sequences_of_source(), 1u);
+}
+
 TEST(Specialization, HalvesOfOneDomainAreAsFarAsThoseOfEqualDomains) {
     random_stream random(9);
     const auto    domain = [&](specialization & s, const char * name) {
