@@ -1,7 +1,7 @@
 #include "analysis/summary.hpp"
 
 #include <algorithm>
-#include <cmath>
+#include <numeric>
 
 #include "analysis/distance.hpp"
 #include "analysis/slices.hpp"
@@ -10,21 +10,14 @@ namespace moescope::analysis {
 
 namespace {
 
-// The Jensen–Shannon distance that two samples of the same routing have, to second order: for free draws JS² has the mean
-// (E − 1) (1/n_a + 1/n_b) / (8 ln 2), n in selections; a row's k distinct ids
-// vary less than k free draws would, by (E − k) / (E − 1).
-double distance_by_chance(const block_layout & l, double rows_a, double rows_b) {
-    const double k = l.n_expert_used;
-    return std::sqrt((l.n_expert - k) / (8 * std::log(2.0)) * (1 / (k * rows_a) + 1 / (k * rows_b)));
-}
-
 void measure_phases(summary_result & r) {
     constexpr auto prefill = static_cast<size_t>(row_kind::prefill), decode = static_cast<size_t>(row_kind::decode);
     running_stats  distance, chance;
     for (const block_frequency & b : r.frequency.blocks) {
         if (b.rows[prefill] > 0 && b.rows[decode] > 0) {
             distance.add(jensen_shannon(b.count[prefill], b.count[decode]));
-            chance.add(distance_by_chance(b.layout, double(b.rows[prefill]), double(b.rows[decode])));
+            const uint32_t k = b.layout.has(block_layout::ids_repeat) ? 1 : b.layout.n_expert_used;
+            chance.add(jensen_shannon_by_chance(b.count[prefill], b.count[decode], k));
         }
     }
     r.phase_distance        = distance.mean();
@@ -33,8 +26,39 @@ void measure_phases(summary_result & r) {
 
 }  // namespace
 
+summary::lru_cache::lru_cache(uint32_t n_expert) : pool(make_lru(std::max(1u, n_expert / 4))), seen(n_expert) {}
+
+// One ubatch's reads, by rising id.
+void summary::lru_cache::read(const std::vector<uint32_t> & ids) {
+    for (const uint32_t id : ids) {
+        const bool hit = pool->access(id);
+        warm += seen[id];
+        hits += seen[id] && hit;
+        seen[id] = true;
+    }
+}
+
 summary::lru_block::lru_block(const block_layout & l)
-    : pool(make_lru(std::max(1u, l.n_expert / 4))), seen(l.n_expert) {}
+    : measured(l.n_expert), by_chance(l.n_expert), order(l.n_expert), random(static_cast<uint32_t>(l.layer)) {
+    std::iota(order.begin(), order.end(), 0u);
+}
+
+// What as many rows that select at random read, by rising id. The first k steps of a shuffle are k distinct ids.
+void summary::lru_block::draw(const block_rows & rows, std::vector<uint32_t> & ids) {
+    const auto n        = static_cast<uint32_t>(order.size());
+    const bool distinct = !rows.layout->has(block_layout::ids_repeat);
+    ids.clear();
+    for (uint32_t r = 0; r < rows.n_rows; ++r) {
+        for (uint32_t i = 0; i < std::min(rows.layout->n_expert_used, n); ++i) {
+            if (distinct) {
+                std::swap(order[i], order[i + random.below(n - i)]);
+            }
+            ids.push_back(distinct ? order[i] : random.below(n));
+        }
+    }
+    std::sort(ids.begin(), ids.end());
+    ids.erase(std::unique(ids.begin(), ids.end()), ids.end());
+}
 
 void summary::ubatch(const routed_ubatch & u) {
     frequency_.ubatch(u);
@@ -47,33 +71,35 @@ void summary::ubatch(const routed_ubatch & u) {
         const block_rows & rows = u.blocks[i];
         lru_block &        b    = lru_.at(*rows.layout, i);
         slices_read(rows, ids_);
-        for (const uint32_t id : ids_) {
-            const bool hit = b.pool->access(id);
-            b.warm += b.seen[id];
-            b.hits += b.seen[id] && hit;
-            b.seen[id] = true;
-        }
+        b.measured.read(ids_);
+        b.draw(rows, ids_);
+        b.by_chance.read(ids_);
     }
 }
 
 summary_result summary::result() const {
     summary_result r;
     r.frequency = frequency_.result();
-    running_stats overlap, popularity;
+    double overlap = 0, popularity = 0, n = 0;   // over pairs of neighbours, as `analyze temporal` counts them
     for (const block_temporal & b : temporal_.result().blocks) {
-        if (b.overlap[0].n() > 0) {
-            overlap.add(b.overlap[0].mean());
-            popularity.add(b.overlap_by_popularity);
+        if (const auto pairs = double(b.overlap[0].n()); pairs > 0) {
+            overlap += pairs * b.overlap[0].mean();
+            popularity += pairs * b.overlap_by_popularity;
+            n += pairs;
         }
     }
-    r.overlap_next          = overlap.mean();
-    r.overlap_by_popularity = popularity.mean();
-    uint64_t hits = 0, warm = 0;
-    for (size_t b = 0; b < lru_.size(); ++b) {
-        hits += lru_[b].hits;
-        warm += lru_[b].warm;
-    }
-    r.lru_hits = warm > 0 ? double(hits) / double(warm) : unknown;
+    r.overlap_next          = n > 0 ? overlap / n : unknown;
+    r.overlap_by_popularity = n > 0 ? popularity / n : unknown;
+    const auto hit_rate = [&](lru_cache lru_block::*cache) {
+        uint64_t hits = 0, warm = 0;
+        for (size_t b = 0; b < lru_.size(); ++b) {
+            hits += (lru_[b].*cache).hits;
+            warm += (lru_[b].*cache).warm;
+        }
+        return warm > 0 ? double(hits) / double(warm) : unknown;
+    };
+    r.lru_hits        = hit_rate(&lru_block::measured);
+    r.lru_hits_chance = hit_rate(&lru_block::by_chance);
     measure_phases(r);
     return r;
 }

@@ -113,8 +113,8 @@ std::string insight_lines(const summary_result & s) {
                            100 * s.overlap_next, 100 * s.overlap_by_popularity);
     }
     if (!std::isnan(s.lru_hits)) {
-        out += fmt::format("cache      a quarter of each layer's experts, LRU, holds {:.1f} % of the reads while decoding (random routing 25 %)\n",
-                           100 * s.lru_hits);
+        out += fmt::format("cache      a quarter of each layer's experts, LRU, holds {:.1f} % of the reads while decoding (random routing {:.0f} %)\n",
+                           100 * s.lru_hits, 100 * s.lru_hits_chance);
     }
     if (!std::isnan(s.phase_distance)) {
         out += fmt::format("phases     prefill and decode lie {:.3f} apart, 0 alike to 1 disjoint (equal routing {:.3f})\n",
