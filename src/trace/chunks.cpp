@@ -25,13 +25,22 @@ chunk_list::chunk_list(const std::string & path) : file_(path) {
 }
 
 bool chunk_list::refresh() {
-    const size_t before = chunks_.size();
+    const uint64_t before = next_;
     file_.refresh();
     if (file_.size() < next_) {
         throw error("the trace became shorter while it was read").in(file_.path());
     }
     walk();
-    return chunks_.size() > before;
+    return next_ > before;
+}
+
+chunk_place chunk_list::chunk_at(uint64_t header) const {
+    chunk_header h;
+    std::memcpy(&h, file_.data() + header, sizeof(h));
+    if (h.size > file_.size() - header - sizeof(h)) {   // it was whole when it was walked over
+        throw error("the trace changed while it was read").in(file_.path(), static_cast<int64_t>(header));
+    }
+    return {static_cast<chunk_kind>(h.kind), header + sizeof(h), h.size, h.hash};
 }
 
 void chunk_list::walk() {
@@ -54,8 +63,14 @@ void chunk_list::walk() {
             state_ = {damage::kind::cut, next_, left, "the file ends inside a chunk"};
             return;
         }
-        chunks_.push_back({static_cast<chunk_kind>(h.kind), next_ + sizeof(h), h.size, h.hash});
-        next_ += sizeof(h) + padded(h.size, 8);
+        const auto     kind = static_cast<chunk_kind>(h.kind);
+        const uint64_t end  = next_ + sizeof(h) + padded(h.size, 8);
+        if (kind == chunk_kind::rows && !runs_.empty() && runs_.back().kind == kind) {
+            runs_.back().end = end;
+        } else {
+            runs_.push_back({kind, next_, end});
+        }
+        next_ = end;
         file_.release_before(next_, released);
     }
     file_.release(released, next_ - released);

@@ -17,6 +17,14 @@ struct chunk_place {
     uint64_t   hash;
 };
 
+// Rows chunks that follow each other, or one chunk of another kind. A program that decodes token by token writes a rows
+// chunk for each, and a reader must not need memory for each.
+struct chunk_run {
+    chunk_kind kind;
+    uint64_t   begin;   // of the first chunk's header
+    uint64_t   end;     // behind the last chunk
+};
+
 // What is wrong with a file's end or middle.
 struct damage {
     enum class kind { none, cut, broken } what = kind::none;   // cut: the file simply ends inside a chunk
@@ -31,12 +39,16 @@ public:
     // Throws error unless the file begins as a trace of a known version.
     explicit chunk_list(const std::string & path);
 
-    // Looks for what was appended since. Returns whether new chunks are there.
+    // Looks for what was appended since, which may lengthen the last run. Returns whether new chunks are there.
     bool refresh();
 
-    const std::vector<chunk_place> & chunks() const { return chunks_; }
-    const damage &                   state() const { return state_; }
-    const mapped_file &              file() const { return file_; }
+    const std::vector<chunk_run> & runs() const { return runs_; }
+    const damage &                 state() const { return state_; }
+    const mapped_file &            file() const { return file_; }
+
+    // The chunk whose header is at this offset: a run's begin, or next_of() an earlier chunk of it.
+    chunk_place     chunk_at(uint64_t header) const;
+    static uint64_t next_of(const chunk_place & c) { return c.offset + padded(c.size, 8); }
 
     const uint8_t * payload(const chunk_place & c) const { return file_.data() + c.offset; }
     // Whether the payload is what was written.
@@ -45,10 +57,10 @@ public:
 private:
     void walk();
 
-    mapped_file              file_;
-    std::vector<chunk_place> chunks_;
-    uint64_t                 next_ = 0;   // where the next chunk begins
-    damage                   state_;
+    mapped_file            file_;
+    std::vector<chunk_run> runs_;
+    uint64_t               next_ = 0;   // where the next chunk begins
+    damage                 state_;
 };
 
 }  // namespace moescope::trace

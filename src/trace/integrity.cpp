@@ -47,8 +47,11 @@ part_integrity check_part(const std::string & path) {
         p.state = {damage::kind::broken, offset, p.bytes - p.whole_bytes, reason};
         return p;
     };
-    uint64_t released = 0;
-    for (const chunk_place & c : list.chunks()) {
+    // The runs lie one behind the other: from chunk to chunk through all of them.
+    const uint64_t end      = list.runs().empty() ? p.whole_bytes : list.runs().back().end;
+    uint64_t       released = 0;
+    for (uint64_t at = p.whole_bytes; at < end; at = p.whole_bytes) {
+        const chunk_place c = list.chunk_at(at);
         if (!list.intact(c)) {
             return stop(c.offset, "a chunk's checksum does not fit");
         }
@@ -62,7 +65,7 @@ part_integrity check_part(const std::string & path) {
         } catch (const error & e) {
             return stop(static_cast<uint64_t>(e.offset()), e.reason());
         }
-        p.whole_bytes = c.offset + padded(c.size, 8);
+        p.whole_bytes = chunk_list::next_of(c);
         list.file().release_before(p.whole_bytes, released);
         p.n_chunks += 1;
     }

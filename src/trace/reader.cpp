@@ -23,10 +23,10 @@ trace_reader::trace_reader(const std::string & path) {
     parts_.push_back(std::make_unique<part>(path));
     info_.path = path;
     const chunk_list & first = parts_.front()->list;
-    if (first.chunks().empty() && first.state().what != damage::kind::broken) {
+    if (first.runs().empty() && first.state().what != damage::kind::broken) {
         throw error("the trace ends before its head: there is nothing to read").in(path);
     }
-    if (!first.chunks().empty() && first.chunks().front().kind != chunk_kind::head) {
+    if (!first.runs().empty() && first.runs().front().kind != chunk_kind::head) {
         throw_broken(first, sizeof(file_header), "it does not begin with a head");
     }
     open_parts();
@@ -40,12 +40,13 @@ void trace_reader::parse_new_chunks(part & p) {
     info_.lost_bytes  = state.lost;
     info_.lost_offset = state.offset;
     uint64_t released = 0;
-    for (; p.parsed < p.list.chunks().size(); ++p.parsed) {
-        const chunk_place & c = p.list.chunks()[p.parsed];
+    for (; p.parsed < p.list.runs().size(); ++p.parsed) {
+        const chunk_run & run = p.list.runs()[p.parsed];
         p.layouts_known.push_back(static_cast<uint32_t>(p.layout_number.size()));
-        if (c.kind == chunk_kind::rows) {
+        if (run.kind == chunk_kind::rows) {
             continue;   // checked and read when its turn comes
         }
+        const chunk_place c = p.list.chunk_at(run.begin);
         if (!p.list.intact(c)) {
             throw_broken(p.list, c.offset, "a chunk's checksum does not fit");
         }
@@ -197,29 +198,59 @@ void trace_reader::rewind() {
     at_ = {};
 }
 
+void trace_reader::seek(const position & to) {
+    at_          = to;
+    at_.checked  = false;
+    at_.released = to.chunk;
+    for (const auto & p : parts_) {   // what was read elsewhere need not stay
+        p->list.file().release(0, p->list.file().size());
+    }
+}
+
 bool trace_reader::next_at(position & at, routed_ubatch & u, std::vector<block_rows> & blocks,
                            std::vector<float> & floats) const {
     for (; at.part < parts_.size(); at = {at.part + 1}) {
         const part & p = *parts_[at.part];
-        for (; at.chunk < p.parsed; ++at.chunk, at.byte = 0, at.checked = false) {
-            const chunk_place & c = p.list.chunks()[at.chunk];
-            if (c.kind != chunk_kind::rows || at.byte == c.size) {
-                continue;
+        for (; at.run < p.parsed; at = {at.part, at.run + 1, 0, 0, false, at.released}) {
+            if (next_in_run(p, at, u, blocks, floats)) {
+                return true;
             }
-            if (!at.checked) {
-                check_chunk(p, c, at);
+            if (at.run + 1 == p.parsed && p.list.runs()[at.run].kind == chunk_kind::rows) {
+                break;   // keep the position: the run may grow
             }
-            try {
-                read_frame(p, c, at, u, blocks, floats);
-            } catch (error & e) {
-                throw_broken(p.list, static_cast<uint64_t>(std::max<int64_t>(e.offset(), 0)), e.reason());
-            }
-            return true;
         }
         if (at.part + 1 == parts_.size()) {
             return false;   // keep the position: the trace may grow
         }
         p.list.file().release(0, p.list.file().size());
+    }
+    return false;
+}
+
+bool trace_reader::next_in_run(const part & p, position & at, routed_ubatch & u, std::vector<block_rows> & blocks,
+                               std::vector<float> & floats) const {
+    const chunk_run & run = p.list.runs()[at.run];
+    if (run.kind != chunk_kind::rows) {
+        return false;
+    }
+    at.chunk = std::max(at.chunk, run.begin);
+    while (at.chunk < run.end) {
+        const chunk_place c = p.list.chunk_at(at.chunk);
+        if (at.byte == c.size) {
+            at.chunk   = chunk_list::next_of(c);
+            at.byte    = 0;
+            at.checked = false;
+            continue;
+        }
+        if (!at.checked) {
+            check_chunk(p, c, at);
+        }
+        try {
+            read_frame(p, c, at, u, blocks, floats);
+        } catch (error & e) {
+            throw_broken(p.list, static_cast<uint64_t>(std::max<int64_t>(e.offset(), 0)), e.reason());
+        }
+        return true;
     }
     return false;
 }
@@ -237,7 +268,7 @@ void trace_reader::read_frame(const part & p, const chunk_place & c, position & 
     decoder            d(p.list.payload(c) + at.byte, c.size - at.byte, c.offset + at.byte);
     const frame_header h = d.value<frame_header>();
     if (h.size < sizeof(h) || h.size % frame_alignment != 0 || h.size > c.size - at.byte ||
-        h.layout >= p.layouts_known[at.chunk] || h.access > p.access_number.size()) {
+        h.layout >= p.layouts_known[at.run] || h.access > p.access_number.size()) {
         d.fail("a frame that cannot be");
     }
     const uint32_t layout = p.layout_number[h.layout];

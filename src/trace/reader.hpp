@@ -42,14 +42,15 @@ public:
     // Where next() goes on, for a later seek(): also of another reader of the same trace, also when it has grown since.
     struct position {
         size_t   part  = 0;
-        size_t   chunk = 0;
+        size_t   run   = 0;        // of the part's chunks
+        uint64_t chunk = 0;        // where the chunk's header is; 0: the run's first
         uint64_t byte  = 0;        // inside the chunk's payload
         bool     checked  = false; // the chunk's hash fits
         uint64_t released = 0;     // bytes of the part that need not stay in memory
     };
     position tell() const { return at_; }
     // `to` must come from tell(), and the reader must have refreshed as far as the one that gave it.
-    void seek(const position & to) { at_ = {to.part, to.chunk, to.byte, false, 0}; }
+    void seek(const position & to);
 
     // For a trace that is still being written: looks for more and returns whether next() has something new.
     bool refresh();
@@ -65,10 +66,10 @@ private:
     struct part {
         explicit part(const std::string & path) : list(path) {}
         chunk_list            list;
-        size_t                parsed = 0;        // chunks whose small contents are known
+        size_t                parsed = 0;        // runs whose small contents are known
         std::vector<uint32_t> layout_number;     // of this part -> index into layouts_
         std::vector<uint32_t> access_number;     // of this part -> 1 + index into access_lists_
-        std::vector<uint32_t> layouts_known;     // chunk index -> how many layouts came before (rows chunks)
+        std::vector<uint32_t> layouts_known;     // run -> how many layouts came before (rows chunks)
         std::string           next;              // the name of the part in which the trace goes on
     };
 
@@ -81,6 +82,8 @@ private:
     void parse_end(part & p, const text_pairs & pairs);
     void check_chunk(const part & p, const chunk_place & c, position & at) const;
     bool next_at(position & at, routed_ubatch & u, std::vector<block_rows> & blocks, std::vector<float> & floats) const;
+    bool next_in_run(const part & p, position & at, routed_ubatch & u, std::vector<block_rows> & blocks,
+                     std::vector<float> & floats) const;
     void read_frame(const part & p, const chunk_place & c, position & at, routed_ubatch & u,
                     std::vector<block_rows> & blocks, std::vector<float> & floats) const;
 

@@ -43,12 +43,15 @@ std::unique_ptr<trace_reader::part> trace_reader::open_following_part() {
         } catch (const error &) {
             continue;   // no such file, or no trace
         }
-        if (p->list.chunks().empty() || p->list.chunks().front().kind != chunk_kind::head ||
-            !p->list.intact(p->list.chunks().front())) {
+        const auto & runs = p->list.runs();
+        if (runs.empty() || runs.front().kind != chunk_kind::head) {
             continue;
         }
-        const chunk_place & head = p->list.chunks().front();
-        text_pairs          pairs;
+        const chunk_place head = p->list.chunk_at(runs.front().begin);
+        if (!p->list.intact(head)) {
+            continue;
+        }
+        text_pairs pairs;
         try {
             pairs = decoder(p->list.payload(head), head.size, head.offset).pairs();
         } catch (const error &) {
@@ -59,9 +62,8 @@ std::unique_ptr<trace_reader::part> trace_reader::open_following_part() {
             continue;   // a file of that name which belongs to another trace
         }
         if (named.empty()) {
-            const auto & chunks = p->list.chunks();
-            const bool   used   = std::any_of(chunks.begin(), chunks.end(), [](const chunk_place & c) {
-                return c.kind == chunk_kind::rows || c.kind == chunk_kind::counts;
+            const bool used = std::any_of(runs.begin(), runs.end(), [](const chunk_run & r) {
+                return r.kind == chunk_kind::rows || r.kind == chunk_kind::counts;
             });
             info_.unread_part = used ? path : "";   // unused: it was created a moment ago
             return nullptr;

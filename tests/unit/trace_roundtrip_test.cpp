@@ -306,6 +306,40 @@ TEST(TraceParts, AReaderFollowsThemWhileTheyGrow) {
     EXPECT_EQ(seen, expected(ubatches));
 }
 
+TEST(TraceReader, SeeksToAnyUbatchAndKeepsNoListOfTheirChunks) {
+    planted::plan p;
+    p.n_generated = 200;
+    const graph_layout layout   = planted::layout_of(p);
+    const auto         ubatches = planted::make_ubatches(p, layout);
+    temp_folder        folder;
+    const std::string  path = folder.file("x.moetrace");
+    writer_options     options;
+    options.flush_bytes = 1;   // every ubatch is a chunk
+    trace_writer writer(path, a_head(), options);
+    for (const auto & u : ubatches) {
+        writer.ubatch(u.view);
+    }
+    writer.finish({"finished", 0, 0});
+    EXPECT_LT(chunk_list(path).runs().size(), 12u);   // head, layouts, end, and the rows between them
+
+    trace_reader                        reader(path), other(path);
+    std::vector<trace_reader::position> at;
+    std::vector<std::string>            seen;
+    for (routed_ubatch u;; seen.push_back(bytes_of(u, nullptr))) {
+        at.push_back(reader.tell());
+        if (!reader.next(u)) {
+            break;
+        }
+    }
+    ASSERT_EQ(seen, expected(ubatches));
+    for (size_t i = seen.size(); i-- > 0;) {   // the other reader goes backwards
+        routed_ubatch u;
+        other.seek(at[i]);
+        ASSERT_TRUE(other.next(u));
+        ASSERT_EQ(bytes_of(u, nullptr), seen[i]) << i;
+    }
+}
+
 // ---- half precision ----------------------------------------------------------------------------------------------
 
 TEST(TraceHalf, EveryHalfComesBack) {
