@@ -32,7 +32,7 @@ function raw(url, text) {
   });
 }
 
-const until = async (what, seconds = 30) => {
+const until = async (what, seconds = 90) => {
   const end = Date.now() + seconds * 1000;
   for (;;) {
     const v = await what();
@@ -104,10 +104,10 @@ test('metrics are what was counted', async (t) => {
 
 test('two browsers follow a trace that grows, while a slow client dawdles', async (t) => {
   const dir = temporaryFolder(t), path = join(dir, 'live.moetrace');
-  const writer = spawn(makeTrace, ['--out', path, '--truth', join(dir, 'live.json'), '--layers', '4', '--prompt', '200', '--decode', '800', '--delay-ms', '50']);
+  const writer = spawn(makeTrace, ['--out', path, '--truth', join(dir, 'live.json'), '--layers', '4', '--prompt', '200', '--decode', '1300', '--delay-ms', '50']);
   const written = new Promise((done) => writer.once('exit', done));
   t.after(() => { if (writer.exitCode === null) writer.kill(); });
-  const { url, child, ended } = await until(() => serve(t, '--live', path).catch(() => null), 10);
+  const { url, child, ended } = await until(() => serve(t, '--live', path).catch(() => null));
   const slow = connect(Number(new URL(url).port), '127.0.0.1');   // asks, and never reads the answer
   slow.on('error', () => {});
   slow.write(`GET ${new URL(url).pathname}data HTTP/1.1\r\nHost: 127.0.0.1:${new URL(url).port}\r\n`);
@@ -120,7 +120,7 @@ test('two browsers follow a trace that grows, while a slow client dawdles', asyn
     assert.equal(later.token, later.tokens - 1, 'the newest token is in view');
   }
   await written;
-  for (const p of pages) await until(async () => (await seen(p)).tokens === 1000);
+  for (const p of pages) await until(async () => (await seen(p)).tokens === 1500);
   slow.destroy();
   child.kill('SIGINT');
   assert.equal(await ended, 130);
