@@ -49,7 +49,7 @@ void batch_replay::begin(const llama_batch & batch, const std::vector<int32_t> &
         tokens_of_seq_[s] += 1;
     }
     for (const split how : {split::simple, split::equal, split::equal_increasing, split::by_sequence}) {
-        ways_.push_back({how, true, std::vector<char>(entries_.size(), 0)});
+        ways_.push_back({how, std::vector<char>(entries_.size(), 0)});
     }
 }
 
@@ -57,34 +57,30 @@ bool batch_replay::alone(int32_t seq_id) const {
     return static_cast<size_t>(seq_id) < tokens_of_seq_.size() && tokens_of_seq_[static_cast<size_t>(seq_id)] == 1;
 }
 
-std::vector<size_t> batch_replay::next(const way & w, span<const int32_t> tokens, span<int32_t> pos) const {
-    const size_t n = tokens.size();
+std::vector<batch_replay::rows> batch_replay::next(const way & w, size_t n) const {
     switch (w.how) {
-        case split::simple: return next_simple(w, n);
-        case split::equal: return next_equal(w, tokens, pos, false);
-        case split::equal_increasing: return next_equal(w, tokens, pos, true);
-        case split::by_sequence: return next_by_sequence(w, n);
+        case split::simple: return {next_simple(w, n)};
+        case split::equal: return next_equal(w, n, false);
+        case split::equal_increasing: return next_equal(w, n, true);
+        case split::by_sequence: return {next_by_sequence(w, n)};
     }
     return {};
 }
 
-std::vector<size_t> batch_replay::next_simple(const way & w, size_t n) const {
-    std::vector<size_t> rows;
-    for (size_t i = 0; i < entries_.size() && rows.size() < n; ++i) {
+batch_replay::rows batch_replay::next_simple(const way & w, size_t n) const {
+    rows taken;
+    for (size_t i = 0; i < entries_.size() && taken.size() < n; ++i) {
         if (!w.used[i]) {
-            rows.push_back(i);
-        } else if (!rows.empty()) {
-            return {};
+            taken.push_back(i);
         }
     }
-    return rows;
+    return taken;
 }
 
 // The same number of tokens of each of several non-overlapping sequence sets, one set after the other. How many sets take
-// part follows from the batch, except that trailing ones may be put off to keep their last tokens together.
-std::vector<size_t> batch_replay::next_equal(const way & w, span<const int32_t> tokens, span<int32_t> pos,
-                                             bool increasing) const {
-    const size_t                              n = tokens.size();
+// part follows from the batch, except that trailing ones may be put off to keep their last tokens together: each number of
+// sets is a way of its own from here on.
+std::vector<batch_replay::rows> batch_replay::next_equal(const way & w, size_t n, bool increasing) const {
     std::vector<const std::vector<int32_t> *> sets;
     int32_t                                   last = -1;
     for (size_t i = 0; i < entries_.size(); ++i) {
@@ -96,45 +92,44 @@ std::vector<size_t> batch_replay::next_equal(const way & w, span<const int32_t> 
         sets.push_back(&e.seqs);
         last = e.seq;
     }
+    std::vector<rows> candidates;
     for (size_t n_sets = sets.size(); n_sets > 0; --n_sets) {
         if (n % n_sets != 0) {
             continue;
         }
-        std::vector<size_t> rows;
+        rows taken;
         for (size_t s = 0; s < n_sets; ++s) {
-            const size_t want = rows.size() + n / n_sets;
-            for (size_t i = 0; i < entries_.size() && rows.size() < want; ++i) {
+            const size_t want = taken.size() + n / n_sets;
+            for (size_t i = 0; i < entries_.size() && taken.size() < want; ++i) {
                 if (!w.used[i] && entries_[i].seqs == *sets[s]) {
-                    rows.push_back(i);
+                    taken.push_back(i);
                 }
             }
         }
-        if (fits(rows, tokens, pos)) {
-            return rows;
-        }
+        candidates.push_back(std::move(taken));
     }
-    return {};
+    return candidates;
 }
 
-std::vector<size_t> batch_replay::next_by_sequence(const way & w, size_t n) const {
-    std::vector<size_t>          rows;
+batch_replay::rows batch_replay::next_by_sequence(const way & w, size_t n) const {
+    rows                         taken;
     const std::vector<int32_t> * set = nullptr;
-    for (size_t i = 0; i < entries_.size() && rows.size() < n; ++i) {
+    for (size_t i = 0; i < entries_.size() && taken.size() < n; ++i) {
         const std::vector<int32_t> & s = entries_[i].seqs;
         if (!w.used[i] && (set == nullptr || std::includes(set->begin(), set->end(), s.begin(), s.end()))) {
-            rows.push_back(i);
+            taken.push_back(i);
             set = &s;
         }
     }
-    return rows;
+    return taken;
 }
 
-bool batch_replay::fits(const std::vector<size_t> & rows, span<const int32_t> tokens, span<int32_t> pos) const {
-    if (rows.size() != tokens.size()) {
+bool batch_replay::fits(const rows & taken, span<const int32_t> tokens, span<int32_t> pos) const {
+    if (taken.size() != tokens.size()) {
         return false;
     }
-    for (size_t r = 0; r < rows.size(); ++r) {
-        const entry & e = entries_[rows[r]];
+    for (size_t r = 0; r < taken.size(); ++r) {
+        const entry & e = entries_[taken[r]];
         if ((tokens[r] >= 0 && e.token >= 0 && tokens[r] != e.token) || (pos[r] >= 0 && e.pos >= 0 && pos[r] != e.pos)) {
             return false;
         }
@@ -143,29 +138,30 @@ bool batch_replay::fits(const std::vector<size_t> & rows, span<const int32_t> to
 }
 
 bool batch_replay::attribute(span<const int32_t> tokens, span<int32_t> pos, span<int32_t> seq) {
-    std::vector<std::vector<size_t>> fitting;
-    for (way & w : ways_) {
-        if (!w.alive) {
-            continue;
-        }
-        std::vector<size_t> rows = next(w, tokens, pos);
-        w.alive                  = fits(rows, tokens, pos);
-        if (!w.alive) {
-            continue;
-        }
-        for (const size_t i : rows) {
-            w.used[i] = 1;
-        }
-        if (std::find(fitting.begin(), fitting.end(), rows) == fitting.end()) {
-            fitting.push_back(std::move(rows));
+    constexpr size_t  max_ways = 64;   // more: it is not known which
+    std::vector<rows> fitting;
+    std::vector<way>  going_on;
+    for (const way & w : ways_) {
+        for (rows & taken : next(w, tokens.size())) {
+            if (!fits(taken, tokens, pos)) {
+                continue;
+            }
+            going_on.push_back(w);
+            for (const size_t i : taken) {
+                going_on.back().used[i] = 1;
+            }
+            if (std::find(fitting.begin(), fitting.end(), taken) == fitting.end()) {
+                fitting.push_back(std::move(taken));
+            }
         }
     }
+    ways_ = going_on.size() <= max_ways ? std::move(going_on) : std::vector<way>();
     for (size_t r = 0; r < tokens.size() && !fitting.empty(); ++r) {
         const entry & first = entries_[fitting[0][r]];
         bool          same_seq = true, same_pos = true;
-        for (const auto & rows : fitting) {
-            same_seq = same_seq && entries_[rows[r]].seq == first.seq;
-            same_pos = same_pos && entries_[rows[r]].pos == first.pos;
+        for (const rows & taken : fitting) {
+            same_seq = same_seq && entries_[taken[r]].seq == first.seq;
+            same_pos = same_pos && entries_[taken[r]].pos == first.pos;
         }
         seq[r] = same_seq ? first.seq : -1;
         if (pos[r] < 0 && same_pos) {

@@ -37,20 +37,22 @@ private:
         int32_t              seq = 0;  // the first as given
     };
     enum class split { simple, equal, equal_increasing, by_sequence };
+    // One explanation of all ubatches so far: how the batch is split, and which of its tokens are computed.
     struct way {
         split             how;
-        bool              alive = true;
         std::vector<char> used;
     };
+    using rows = std::vector<size_t>;   // of an ubatch: indices into entries_
 
-    std::vector<size_t> next(const way & w, span<const int32_t> tokens, span<int32_t> pos) const;
-    std::vector<size_t> next_simple(const way & w, size_t n) const;
-    std::vector<size_t> next_equal(const way & w, span<const int32_t> tokens, span<int32_t> pos, bool increasing) const;
-    std::vector<size_t> next_by_sequence(const way & w, size_t n) const;
-    bool                fits(const std::vector<size_t> & rows, span<const int32_t> tokens, span<int32_t> pos) const;
+    // What the next ubatch of n tokens may be.
+    std::vector<rows> next(const way & w, size_t n) const;
+    rows              next_simple(const way & w, size_t n) const;
+    std::vector<rows> next_equal(const way & w, size_t n, bool increasing) const;
+    rows              next_by_sequence(const way & w, size_t n) const;
+    bool              fits(const rows & taken, span<const int32_t> tokens, span<int32_t> pos) const;
 
     std::vector<entry>  entries_;
-    std::vector<way>    ways_;
+    std::vector<way>    ways_;            // that explain what was seen
     std::vector<size_t> tokens_of_seq_;   // by (first) sequence id
 };
 

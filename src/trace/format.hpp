@@ -10,6 +10,9 @@
 
 namespace moescope::trace {
 
+// Values lie in memory as they lie in the file.
+static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "traces are little-endian: this machine would have to swap bytes");
+
 inline constexpr char     file_magic[8]  = {'M', 'O', 'E', 'T', 'R', 'A', 'C', 'E'};
 inline constexpr uint32_t format_version = 1;
 inline constexpr char     chunk_magic[4] = {'C', 'H', 'N', 'K'};
