@@ -1,9 +1,10 @@
-/* The least a program does to record its own routing: usage: embed MODEL TRACE. Prints what went wrong, if anything. */
+/* The least a program does to record its own routing: usage: embed MODEL [TRACE]. Prints what went wrong, if anything. */
 #include <llama.h>
 #include <moescope/moescope.h>
 #include <stdio.h>
 
 int main(int argc, char ** argv) {
+    if (argc < 2) return fprintf(stderr, "usage: embed MODEL [TRACE]\n"), 2;
     char error[256];
     moescope_options   options = { .output = argc > 2 ? argv[2] : "embed.moetrace" };
     moescope_capture * m       = moescope_create(&options, error, sizeof error);

@@ -9,7 +9,8 @@
  *     moescope_finish(m, error, sizeof error);
  *
  * One capture belongs to one llama_context and is used by the thread that uses the context. Nothing here ends the
- * program: what goes wrong ends the recording and is told by moescope_finish.
+ * program: what goes wrong ends the recording and is told by moescope_finish. A program may go on without a capture: NULL
+ * records nothing everywhere.
  */
 #ifndef MOESCOPE_H
 #define MOESCOPE_H

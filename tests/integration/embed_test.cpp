@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include "make-model/planted_model.hpp"
+#include "moescope/moescope.h"
 #include "support/model_runner.hpp"
 #include "support/process.hpp"
 #include "trace/reader.hpp"
@@ -41,6 +42,17 @@ TEST(Embed, TheExampleRecordsWhatTheModelRouted) {
     // A name that is taken is refused, in one line.
     EXPECT_EQ(run(command, folder / "out", folder / "err"), 1);
     EXPECT_NE(read_file(folder / "err").find("the file exists"), std::string::npos);
+}
+
+TEST(Embed, WithoutACaptureNothingIsRecordedAndNothingBreaks) {
+    char text[64] = "";
+    EXPECT_EQ(moescope_create(nullptr, text, sizeof(text)), nullptr);
+    EXPECT_STRNE(text, "");
+    EXPECT_FALSE(moescope_eval(nullptr, true, nullptr));
+    EXPECT_TRUE(moescope_eval(nullptr, false, nullptr));
+    moescope_batch(nullptr, nullptr, nullptr);
+    EXPECT_EQ(moescope_finish(nullptr, text, sizeof(text)), 1);
+    EXPECT_STREQ(text, "there is no capture to finish");
 }
 
 }  // namespace

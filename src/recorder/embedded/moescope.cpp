@@ -120,7 +120,10 @@ moescope_capture * moescope_create(const moescope_options * o, char * error, siz
 }
 
 bool moescope_eval(ggml_tensor * tensor, bool ask, void * user_data) {
-    auto *         m     = static_cast<moescope_capture *>(user_data);
+    auto * m = static_cast<moescope_capture *>(user_data);
+    if (m == nullptr) {
+        return !ask;   // no wish to see any tensor; the computation goes on
+    }
     const uint64_t begin = steady_ns();
     const bool     wants = capturing::callback::eval(tensor, ask, &m->watch);
     m->spent_ns += steady_ns() - begin;
@@ -128,6 +131,9 @@ bool moescope_eval(ggml_tensor * tensor, bool ask, void * user_data) {
 }
 
 void moescope_batch(moescope_capture * m, llama_context * ctx, const llama_batch * batch) {
+    if (m == nullptr || batch == nullptr) {
+        return;
+    }
     try {
         m->watch.end(true);   // the batch before is complete
         m->stream_of(ctx).begin_batch(batch, false);
@@ -137,6 +143,10 @@ void moescope_batch(moescope_capture * m, llama_context * ctx, const llama_batch
 }
 
 int moescope_finish(moescope_capture * m, char * error, size_t error_size) {
+    if (m == nullptr) {
+        put(error, error_size, "there is no capture to finish");
+        return 1;
+    }
     const std::unique_ptr<moescope_capture> owned(m);
     try {
         m->watch.end(true);
