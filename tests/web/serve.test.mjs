@@ -122,6 +122,7 @@ test('two browsers follow a trace that grows, while a slow client dawdles', asyn
   await written;
   for (const p of pages) await until(async () => (await seen(p)).tokens === 1500);
   slow.destroy();
+  for (const p of pages) await p.close();   // before the server that they ask goes away
   child.kill('SIGINT');
   assert.equal(await ended, 130);
 });
