@@ -31,7 +31,7 @@ public:
             for (const access_entry & a : lists[i]) {
                 for (const std::string & source : a.sources) {
                     const bool used = i + 1 < run.access_uses.size();
-                    whole_reads_[source] += used && a.block < 0 ? run.access_uses[i + 1] : 0;
+                    whole_reads_[source] += used && a.block < 0 && !a.by_id() ? run.access_uses[i + 1] : 0;
                 }
             }
         }
