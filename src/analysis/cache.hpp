@@ -16,16 +16,21 @@ namespace moescope::analysis {
 struct expert_sizes {
     struct block {
         int32_t  layer = 0, block = 0;
-        uint64_t bytes = 0;
+        uint64_t bytes    = 0;
+        uint32_t n_expert = 0;
     };
     std::vector<block> blocks;
-    uint64_t of(const block_layout & l) const {   // 0: not known
+    const block * find(const block_layout & l) const {   // null: not known
         for (const block & b : blocks) {
             if (b.layer == l.layer && b.block == l.block) {
-                return b.bytes;
+                return &b;
             }
         }
-        return 0;
+        return nullptr;
+    }
+    uint64_t of(const block_layout & l) const {   // 0: not known
+        const block * b = find(l);
+        return b == nullptr ? 0 : b->bytes;
     }
 };
 

@@ -13,20 +13,22 @@ namespace moescope::analysis {
 expert_sizes read_expert_sizes(const std::string & model_path) {
     const model_file                               model(model_path);
     const moe_shape                                shape = read_moe_shape(model.metadata());
-    std::map<std::pair<int32_t, int32_t>, uint64_t> bytes;
+    std::map<std::pair<int32_t, int32_t>, expert_sizes::block> blocks;   // by layer and block
     for (const model_file::tensor & t : model.tensors()) {
         const tensor_name   name   = parse_tensor_name(t.name);
         const expert_layout layout = find_expert_layout(t, name, shape);
         if (layout.part == expert_part::matrix || layout.part == expert_part::chunk_matrix) {
-            bytes[{name.layer, layout.part == expert_part::chunk_matrix}] += t.size / static_cast<uint64_t>(layout.n_slab);
+            const int32_t         block = layout.part == expert_part::chunk_matrix;
+            expert_sizes::block & b     = blocks[{name.layer, block}];
+            b = {name.layer, block, b.bytes + t.size / static_cast<uint64_t>(layout.n_slab), static_cast<uint32_t>(layout.n_slab)};
         }
     }
-    if (bytes.empty()) {
+    if (blocks.empty()) {
         throw error("this model has no experts").in(model_path);
     }
     expert_sizes sizes;
-    for (const auto & [key, n] : bytes) {
-        sizes.blocks.push_back({key.first, key.second, n});
+    for (const auto & [key, b] : blocks) {
+        sizes.blocks.push_back(b);
     }
     return sizes;
 }

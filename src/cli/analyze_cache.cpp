@@ -7,6 +7,7 @@
 #include "analysis/cache_study.hpp"
 #include "analysis/model_sizes.hpp"
 #include "cli/analyze.hpp"
+#include "cli/same_model.hpp"
 #include "core/error.hpp"
 
 namespace moescope::cli {
@@ -22,9 +23,6 @@ uint32_t slots_of_bytes(const cache_options & o, const cache_study & study, cons
     for (size_t b = 0; b < c.blocks().size(); ++b) {
         one_each += sizes.of(c.blocks()[b].layout);
     }
-    if (one_each == 0) {
-        throw error("the model has no experts in the layers of this trace").in(o.model).fix("give the model that ran");
-    }
     return static_cast<uint32_t>(std::min<uint64_t>(parse_bytes(o.bytes, "--bytes") / one_each, study.most_experts()));
 }
 
@@ -32,10 +30,15 @@ std::vector<uint32_t> slots_to_try(const cache_options & o, const cache_study & 
     if (!o.bytes.empty()) {
         return {slots_of_bytes(o, study, sizes)};
     }
+    const uint32_t n = study.most_experts();
+    for (const uint32_t given : o.slots) {
+        if (given > n) {
+            throw usage_error(fmt::format("--slots {}: a layer has only {} experts", given, n));
+        }
+    }
     if (!o.slots.empty()) {
         return o.slots;
     }
-    const uint32_t        n = study.most_experts();
     std::vector<uint32_t> slots;
     for (const uint32_t eighths : {1u, 2u, 4u, 6u}) {
         slots.push_back(std::max(1u, n * eighths / 8));
@@ -145,6 +148,7 @@ answer answer_cache(const analyze_options & o, const cache_options & c) {
     plan.global = c.global;
     if (!c.model.empty()) {
         plan.sizes = read_expert_sizes(c.model);
+        require_fit(*source, plan.sizes, c.model);
     }
     const uint64_t optimum_bytes = cache::optimum_bytes(study.counts().accesses());
     plan.slots                   = slots_to_try(c, study, plan.sizes);

@@ -9,6 +9,7 @@
 #include "analysis/frequency.hpp"
 #include "analysis/temporal.hpp"
 #include "cli/analyze.hpp"
+#include "cli/same_model.hpp"
 #include "core/error.hpp"
 
 namespace moescope::cli {
@@ -95,21 +96,6 @@ table side_by_side(const shape_free & a, const shape_free & b) {
     add("overlap with the token before", &shape_free::overlap);
     add("overlap of any two tokens", &shape_free::random);
     return t;
-}
-
-// Why expert numbers of two models cannot mean the same; empty: they may.
-std::string why_unrelated(const model_info & a, const model_info & b) {
-    const auto differ = [](const auto & x, const auto & y) { return x != decltype(x){} && y != decltype(y){} && x != y; };
-    if (differ(a.architecture, b.architecture)) {
-        return fmt::format("architectures {} and {}", printable(a.architecture), printable(b.architecture));
-    }
-    if (differ(a.n_layer, b.n_layer)) {
-        return fmt::format("{} and {} layers", a.n_layer, b.n_layer);
-    }
-    if (differ(a.n_embd, b.n_embd)) {
-        return fmt::format("widths {} and {}", a.n_embd, b.n_embd);
-    }
-    return "";
 }
 
 // Standard deviations above randomly numbered experts from which on two models count as related.

@@ -8,6 +8,7 @@
 #include "analysis/frequency.hpp"
 #include "analysis/imatrix.hpp"
 #include "cli/analyze.hpp"
+#include "cli/same_model.hpp"
 #include "core/error.hpp"
 
 namespace moescope::cli {
@@ -208,29 +209,15 @@ void add_calibration_warning(answer & a, const frequency_result & r) {
     }
 }
 
-// All traces are of one model: the same blocks with the same numbers.
-void require_same_shape(const graph_layout & a, const graph_layout & b, const std::string & path) {
-    for (const block_layout & y : b) {
-        for (const block_layout & x : a) {
-            if (x.layer == y.layer && x.block == y.block && (x.n_expert != y.n_expert || x.n_expert_used != y.n_expert_used)) {
-                throw error("is of another model than the first trace: layer " + block_name(x) + " differs in its experts")
-                    .in(path)
-                    .fix("analyze them one by one, or use: analyze compare");
-            }
-        }
-    }
-}
-
 frequency_result read_all(const analyze_options & o, answer & a) {
     frequency            counter;
     trace::expert_counts stored;
-    graph_layout         first;
+    one_model            same;
     bool                 rows = false;
     for (const std::string & path : o.traces) {
         if (looks_like_gguf(path)) {
             imatrix_counts imatrix = read_imatrix_counts(path);
-            require_same_shape(first, imatrix.counts.layout, path);
-            first = first.empty() ? imatrix.counts.layout : first;
+            same.add(path, {}, imatrix.counts.layout);
             stored.add(imatrix.counts);
             a.notes.insert(a.notes.end(), imatrix.notes.begin(), imatrix.notes.end());
             a.notes.push_back("selections are those that llama-imatrix saw" +
@@ -238,8 +225,7 @@ frequency_result read_all(const analyze_options & o, answer & a) {
             continue;
         }
         const auto source = trace::open_source(path);
-        require_same_shape(first, source->blocks(), path);
-        first = first.empty() ? source->blocks() : first;
+        same.add(path, source->model(), source->blocks());
         for (std::string & n : source_notes(*source)) {
             a.notes.push_back(std::move(n));
         }

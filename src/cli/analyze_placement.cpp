@@ -6,7 +6,9 @@
 #include <fmt/format.h>
 
 #include "analysis/placement.hpp"
+#include "analysis/model_sizes.hpp"
 #include "cli/analyze.hpp"
+#include "cli/same_model.hpp"
 #include "core/error.hpp"
 
 namespace moescope::cli {
@@ -98,6 +100,7 @@ answer answer_placement(const analyze_options & options, const placement_options
     const model_memory m    = read_model_memory(p.model, p.n_ctx);
     const auto         source = trace::open_source(o.traces.front());
     require_rows(*source);
+    require_fit(*source, read_expert_sizes(p.model), p.model);
     answer a;
     a.kind  = "placement";
     a.notes = source_notes(*source);

@@ -9,6 +9,7 @@
 #include "analysis/prompt_labels.hpp"
 #include "analysis/specialization.hpp"
 #include "cli/analyze.hpp"
+#include "cli/same_model.hpp"
 #include "core/error.hpp"
 
 namespace moescope::cli {
@@ -156,10 +157,12 @@ void add_expert_tables(answer & a, const specialization_result & r, size_t top) 
 answer answer_specialization(const analyze_options & o, const std::string & jsonl, const std::string & key) {
     specialization s;
     answer         a;
+    one_model      same;
     const auto     labels = jsonl.empty() ? std::vector<std::string>() : read_labels(jsonl, key);
     for (const std::string & path : o.traces) {
         const auto source = trace::open_source(path);
         require_rows(*source);
+        same.add(path, source->model(), source->blocks());
         if (!jsonl.empty()) {
             s.set_labels(labels);
         } else if (o.traces.size() > 1) {

@@ -1,6 +1,7 @@
 #include "cli/profile_summary.hpp"
 
 #include <algorithm>
+#include <cmath>
 #include <functional>
 
 #include <fmt/format.h>
@@ -14,6 +15,7 @@ namespace {
 struct layer_line {
     uint32_t dead = 0, highest = 0, lowest = 0, half = 0, most = 0;
     uint64_t rarest = 0;   // rows of the least used expert that was used at all
+    uint32_t broken = 0;   // experts whose REAP is no number
 };
 
 // The fewest experts that together hold this share of a sum.
@@ -36,6 +38,10 @@ layer_line look_at(const stats::saliency_block & b) {
     for (uint32_t e = 0; e < b.n_expert; ++e) {
         if (b.count[e] == 0) {
             l.dead += 1;
+            continue;
+        }
+        if (!std::isfinite(b.reap(e))) {
+            l.broken += 1;
             continue;
         }
         if (!any || b.reap(e) > b.reap(l.highest)) {
@@ -68,7 +74,7 @@ void print_profile(std::FILE * out, const stats::moestats & s) {
                stats::to_string(s.gate));
     fmt::print(out, "{:>5} {:>11} {:>5}  {:>20}  {:>20}  {:>15} {:>12}\n", "layer", "tokens", "dead", "highest REAP", "lowest REAP",
                "hold 50/90 %", "rarest rows");
-    uint64_t rarest = UINT64_MAX, dead = 0;
+    uint64_t rarest = UINT64_MAX, dead = 0, broken = 0;
     for (const stats::saliency_block * b : s.routed()) {
         const layer_line l = look_at(*b);
         fmt::print(out, "{:>5} {:>11} {:>5}  {:>20}  {:>20}  {:>15} {:>12}\n", b->layer, with_commas(b->rows), l.dead,
@@ -77,6 +83,12 @@ void print_profile(std::FILE * out, const stats::moestats & s) {
                    fmt::format("{} / {} of {}", l.half, l.most, b->n_expert), with_commas(l.rarest));
         rarest = std::min(rarest, l.rarest);
         dead += l.dead;
+        broken += l.broken;
+    }
+    if (broken > 0) {
+        fmt::print(out, "\nThe scores of {} experts are no numbers: the model computes NaN or infinity, nothing can be ranked.\n",
+                   with_commas(broken));
+        return;
     }
     if (rarest != UINT64_MAX) {
         fmt::print(out, "\nThe corpus is {} ({} rows for the rarest{}).\n", in_words(rarest), with_commas(rarest),

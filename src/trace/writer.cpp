@@ -209,8 +209,12 @@ void trace_writer::ubatch(const routed_ubatch & u) {
 
 uint64_t trace_writer::flush_interval_ns(uint64_t now_ns) const {
     // Every counts chunk repeats all counts: let their distance grow with the run, so that days stay small.
-    constexpr uint64_t first_counts_ns = 500'000'000;
-    return options_.counts_only ? std::max(first_counts_ns, now_ns / 64) : options_.flush_ns;
+    constexpr uint64_t half_second = 500'000'000;
+    if (options_.counts_only) {
+        return std::max(half_second, now_ns / 64);
+    }
+    // Rows of a short run reach a watcher at once; those of a long one are not cut into a chunk per token.
+    return std::clamp(now_ns / 1000, options_.flush_ns, std::max(options_.flush_ns, half_second));
 }
 
 void trace_writer::encode_frame(const routed_ubatch & u, uint32_t layout) {

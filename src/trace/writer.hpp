@@ -27,7 +27,8 @@ struct writer_options {
     bool        f16         = false;             // store columns as half precision
     uint64_t    max_size    = 0;                 // bytes per part; 0: no limit
     size_t      flush_bytes = 256u << 10;        // a chunk is written when it holds this much …
-    uint64_t    flush_ns    = 5'000'000;         // … or when this long has passed since the last: what a killed program loses
+    uint64_t    flush_ns    = 5'000'000;         // … or when this long has passed since the last, and a thousandth of the run,
+                                                 // but half a second at most: what a killed program loses
     existing_file existing  = existing_file::refuse;
 };
 

@@ -145,6 +145,31 @@ class RealFiles(unittest.TestCase):
                         deeper], check=True, capture_output=True)
         self.assertIn('give the model that ran', run('analyze', 'placement', self.trace, '--model', deeper, '--vram', '1G', code=1).stderr)
 
+    def test_a_model_with_fewer_experts_is_refused(self):
+        fewer = self.path('fewer.gguf')
+        subprocess.run([MAKE_MODEL, 'random', '--arch', 'qwen3moe', '--layers', str(N_LAYER), '--experts', '8', '--top-k', str(K), '-o',
+                        fewer], check=True, capture_output=True)
+        for kind in (('cache',), ('placement', '--vram', '1G')):
+            done = run('analyze', kind[0], self.trace, '--model', fewer, *kind[1:], code=1)
+            self.assertIn('has 8 experts in layer 0, the trace has %d' % N_EXPERT, done.stderr)
+
+    def test_slots_that_no_layer_has_are_refused(self):
+        done = run('analyze', 'cache', self.trace, '--slots', N_EXPERT + 1, code=2)
+        self.assertIn('has only %d experts' % N_EXPERT, done.stderr)
+
+    # ---- what is added up ------------------------------------------------------------------------------------------
+
+    def test_traces_of_two_models_are_not_added_up(self):
+        other = self.record('added', self.other_arch)
+        for kind in ('frequency', 'specialization'):
+            self.assertIn('is of another model', run('analyze', kind, self.trace, other, code=1).stderr)
+
+    def test_a_trace_named_twice_does_not_count_twice(self):
+        link = self.path('link.moetrace')
+        os.symlink(self.trace, link)
+        for again in (self.trace, link):
+            self.assertIn('named twice', run('analyze', 'frequency', self.trace, again, code=2).stderr)
+
     # ---- several runs ----------------------------------------------------------------------------------------------
 
     def test_the_same_prompt_twice_is_identical(self):
