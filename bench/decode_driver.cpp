@@ -43,6 +43,7 @@ public:
     explicit runner(const options & o) : o_(o) {
         llama_model_params mp = llama_model_default_params();
         mp.n_gpu_layers       = o.n_gpu;
+        mp.use_extra_bufts    = false;   // weights stay in the mapped file, in the same memory for all processes
         model_                = llama_model_load_from_file(o.model.c_str(), mp);
         if (model_ == nullptr) {
             throw std::runtime_error("cannot load " + o.model);
