@@ -1,6 +1,6 @@
 // The program that bench/capture-cost runs with and without the recorder: it loads a model, and for every line that it reads
-// computes one prompt and one generation and prints the wall and processor time of each as a JSON line. The tokens are
-// fixed, so that every run computes the same; nothing here knows of moescope.
+// computes a prompt ("prompt") or the next N tokens behind it ("decode N"), and prints the wall and processor time of it as a
+// JSON line. The tokens are fixed, so that every run computes the same; nothing here knows of moescope.
 
 #include <chrono>
 #include <cstdint>
@@ -73,25 +73,31 @@ public:
         llama_perf_context_reset(context_);
     }
 
-    // One prompt, one generation.
-    void pass() {
+    void prompt() {
         llama_memory_clear(llama_get_memory(context_), true);
-        phase("prompt", [&] { decode(0, o_.n_prompt, o_.all_logits); });
-        phase("decode", [&] {
-            for (int i = 0; i < o_.n_generate; ++i) {
-                decode(o_.n_prompt + i, 1, true);
+        timed([&] { decode(0, o_.n_prompt, o_.all_logits); });
+        n_decoded_ = 0;
+    }
+
+    void decode_next(int n) {
+        if (n < 1 || n > o_.n_generate - n_decoded_) {
+            throw std::runtime_error("asked for more tokens than --generate");
+        }
+        timed([&] {
+            for (int i = 0; i < n; ++i) {
+                decode(o_.n_prompt + n_decoded_++, 1, true);
             }
         });
     }
 
 private:
     template <class F>
-    void phase(const char * name, F && run) {
+    void timed(F && run) {
         llama_synchronize(context_);
         const double wall = wall_now(), cpu = cpu_now();
         run();
         llama_synchronize(context_);
-        std::printf("{\"phase\": \"%s\", \"wall_s\": %.6f, \"cpu_s\": %.6f}\n", name, wall_now() - wall, cpu_now() - cpu);
+        std::printf("{\"wall_s\": %.6f, \"cpu_s\": %.6f}\n", wall_now() - wall, cpu_now() - cpu);
     }
 
     // Tokens at positions [first, first + n); logits of the last one, or of all.
@@ -120,17 +126,17 @@ private:
     options         o_;
     llama_model *   model_   = nullptr;
     llama_context * context_ = nullptr;
-    int             n_vocab_ = 0;
+    int             n_vocab_ = 0, n_decoded_ = 0;
 };
 
 }  // namespace
 
 int main(int argc, char ** argv) {
     options  o;
-    CLI::App app{"Decodes fixed tokens each time it reads a line, and prints the time of each phase."};
+    CLI::App app{"Decodes fixed tokens as lines on stdin ask it to (prompt; decode N), and prints the time of each."};
     app.add_option("-m,--model", o.model, "GGUF file")->required();
     app.add_option("--prompt", o.n_prompt, "tokens of the prompt, one ubatch")->capture_default_str();
-    app.add_option("--generate", o.n_generate, "tokens decoded one by one")->capture_default_str();
+    app.add_option("--generate", o.n_generate, "tokens that can be decoded behind a prompt")->capture_default_str();
     app.add_option("-t,--threads", o.n_threads, "threads")->capture_default_str();
     app.add_option("--ngl", o.n_gpu, "layers on the GPU, where there is one")->capture_default_str();
     app.add_flag("--all-logits", o.all_logits, "ask for the logits of every prompt row");
@@ -148,7 +154,11 @@ int main(int argc, char ** argv) {
         std::puts("ready");
         std::fflush(stdout);
         for (std::string line; std::getline(std::cin, line);) {
-            run.pass();
+            if (line == "prompt") {
+                run.prompt();
+            } else {
+                run.decode_next(std::stoi(line.substr(line.find(' ') + 1)));
+            }
             std::fflush(stdout);
         }
     } catch (const std::exception & e) {

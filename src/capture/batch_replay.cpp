@@ -49,6 +49,9 @@ void batch_replay::begin(const llama_batch & batch, const std::vector<int32_t> &
         tokens_of_seq_[s] += 1;
     }
     for (const split how : {split::simple, split::equal, split::equal_increasing, split::by_sequence}) {
+        if (entries_.size() == 1 && how != split::simple) {
+            break;   // a token alone can be split in one way only
+        }
         ways_.push_back({how, std::vector<char>(entries_.size(), 0)});
     }
 }

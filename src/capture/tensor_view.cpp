@@ -1,20 +1,15 @@
 #include "capture/tensor_view.hpp"
 
+#include <algorithm>
 #include <cstring>
+#include <iterator>
 
 namespace moescope::capturing {
 
-tensor_view::tensor_view(const ggml_api & api, const ggml_tensor * t, int64_t cols) : api_(&api), cols_(cols) {
-    copy_          = *t;
-    copy_.buffer   = t->view_src != nullptr ? t->view_src->buffer : t->buffer;
-    copy_.view_src = nullptr;
-    copy_.extra    = nullptr;
-    for (ggml_tensor *& s : copy_.src) {
-        s = nullptr;
-    }
-    host_ = copy_.buffer != nullptr && api.ggml_backend_buffer_is_host(copy_.buffer);
-    if (copy_.buffer == nullptr) {
-        copy_.data = nullptr;   // not allocated: nothing to read
+tensor_view::tensor_view(const ggml_api & api, const ggml_tensor * t, int64_t cols) : cols_(cols) {
+    ggml_backend_buffer_t buffer = t->view_src != nullptr ? t->view_src->buffer : t->buffer;
+    if (buffer == nullptr) {
+        return;   // not allocated: nothing to read
     }
     if (t->ne[0] == cols && t->ne[2] == 1) {
         rows_ = t->ne[1], row_stride_ = t->nb[1], col_stride_ = t->nb[0];
@@ -23,17 +18,26 @@ tensor_view::tensor_view(const ggml_api & api, const ggml_tensor * t, int64_t co
     } else if (t->ne[0] == cols && t->ne[1] == 1) {
         rows_ = t->ne[2], row_stride_ = t->nb[2], col_stride_ = t->nb[0];
     } else {
-        copy_.data = nullptr;   // another shape than this version of llama.cpp makes
+        return;   // another shape than this version of llama.cpp makes
+    }
+    data_ = static_cast<const uint8_t *>(t->data);
+    if (!api.ggml_backend_buffer_is_host(buffer)) {
+        ggml_tensor copy = *t;
+        copy.buffer      = buffer;
+        copy.view_src    = nullptr;
+        copy.extra       = nullptr;
+        std::fill(std::begin(copy.src), std::end(copy.src), nullptr);
+        on_device_ = std::make_shared<const device_copy>(device_copy{&api, copy});
     }
 }
 
 const uint8_t * tensor_view::fetch(std::vector<uint8_t> & scratch) const {
-    if (host_ || rows_ == 0) {
-        return static_cast<const uint8_t *>(copy_.data);
+    if (on_device_ == nullptr || rows_ == 0) {
+        return data_;
     }
     const size_t size = size_t(rows_ - 1) * row_stride_ + size_t(cols_ - 1) * col_stride_ + sizeof(float);
     scratch.resize(size);
-    api_->ggml_backend_tensor_get(&copy_, scratch.data(), 0, size);
+    on_device_->api->ggml_backend_tensor_get(&on_device_->tensor, scratch.data(), 0, size);
     return scratch.data();
 }
 

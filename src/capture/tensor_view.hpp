@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <vector>
 
 #include "capture/ggml_api.hpp"
@@ -8,7 +9,8 @@
 namespace moescope::capturing {
 
 // Where a computed [rows][cols] matrix lies, copied out of its tensor once the graph is allocated: the tensor itself may
-// be gone when the values are read. Strides are ggml's nb, so views are read right (trap 1).
+// be gone when the values are read. Strides are ggml's nb, so views are read right (trap 1). Small, because it is read when
+// the weights that a token streamed through the caches have just driven it out of them.
 class tensor_view {
 public:
     tensor_view() = default;
@@ -16,10 +18,10 @@ public:
     // A tensor of `cols` values per row, as [cols, n], [1, cols, n] or [cols, 1, n].
     tensor_view(const ggml_api & api, const ggml_tensor * t, int64_t cols);
 
-    explicit operator bool() const { return copy_.data != nullptr; }
+    explicit operator bool() const { return data_ != nullptr; }
     int64_t  rows() const { return rows_; }
     int64_t  cols() const { return cols_; }
-    bool     on_host() const { return host_; }
+    bool     on_host() const { return on_device_ == nullptr; }
 
     // Copies all rows, densely, as float (from f32) or as ids of `bytes` each (from i32). out holds rows * cols of them.
     // scratch is used for values that lie on a device.
@@ -29,11 +31,16 @@ public:
 private:
     const uint8_t * fetch(std::vector<uint8_t> & scratch) const;
 
-    const ggml_api * api_ = nullptr;
-    ggml_tensor      copy_ = {};       // what ggml_backend_tensor_get needs: type, shape, strides, data, buffer
-    int64_t          rows_ = 0, cols_ = 0;
-    size_t           row_stride_ = 0, col_stride_ = 0;   // bytes
-    bool             host_ = false;
+    // What reading from a device needs: a tensor of the same type, shape, strides, data and buffer.
+    struct device_copy {
+        const ggml_api * api;
+        ggml_tensor      tensor;
+    };
+
+    const uint8_t *                    data_ = nullptr;                     // null: nothing to read
+    int64_t                            rows_ = 0, cols_ = 0;
+    size_t                             row_stride_ = 0, col_stride_ = 0;    // bytes
+    std::shared_ptr<const device_copy> on_device_;                          // null where data_ is host memory
 };
 
 }  // namespace moescope::capturing

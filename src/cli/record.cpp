@@ -185,7 +185,11 @@ void run(record_options & o) {
     const recorder::launch_result result = recorder::launch(o.launch, live.on() ? watch : recorder::launch_tick());
     live.clear();
     if (!o.quiet) {
-        print_result(result, o);
+        try {
+            print_result(result, o);
+        } catch (const error & e) {
+            note(e.what());   // the program's exit code comes first
+        }
     }
     throw exit_with{result.exit_code};
 }

@@ -196,9 +196,12 @@ void trace_writer::put_layout(const graph_layout & layout) {
 }
 
 void trace_writer::ubatch(const routed_ubatch & u) {
-    counts_.add(u);
+    n_ubatches_ += 1;
+    n_tokens_ += u.n_tokens();
     const uint32_t layout = layout_number(*u.layout);
-    if (!options_.counts_only) {
+    if (options_.counts_only) {
+        counts_.add(u);
+    } else {
         encode_frame(u, layout);
     }
     if (frames_.size() >= options_.flush_bytes || u.time_ns - flushed_ns_ >= flush_interval_ns(u.time_ns)) {
@@ -214,7 +217,7 @@ uint64_t trace_writer::flush_interval_ns(uint64_t now_ns) const {
         return std::max(half_second, now_ns / 64);
     }
     // Rows of a short run reach a watcher at once; those of a long one are not cut into a chunk per token.
-    return std::clamp(now_ns / 1000, options_.flush_ns, std::max(options_.flush_ns, half_second));
+    return std::clamp(now_ns / 200, options_.flush_ns, std::max(options_.flush_ns, half_second));
 }
 
 void trace_writer::encode_frame(const routed_ubatch & u, uint32_t layout) {
@@ -316,8 +319,8 @@ void trace_writer::finish(const trace_end & end) {
     encoder payload;
     payload.pairs({
         {"reason", end.reason},
-        {"ubatches", std::to_string(counts_.ubatches)},
-        {"tokens", std::to_string(counts_.tokens)},
+        {"ubatches", std::to_string(n_ubatches_)},
+        {"tokens", std::to_string(n_tokens_)},
         {"run_ns", std::to_string(end.run_ns)},
         {"capture_ns", std::to_string(end.capture_ns)},
     });

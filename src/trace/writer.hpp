@@ -27,8 +27,8 @@ struct writer_options {
     bool        f16         = false;             // store columns as half precision
     uint64_t    max_size    = 0;                 // bytes per part; 0: no limit
     size_t      flush_bytes = 256u << 10;        // a chunk is written when it holds this much …
-    uint64_t    flush_ns    = 5'000'000;         // … or when this long has passed since the last, and a thousandth of the run,
-                                                 // but half a second at most: what a killed program loses
+    uint64_t    flush_ns    = 5'000'000;         // … or when this long has passed since the last, and a 200th of the run, but
+                                                 // half a second at most: what a killed program loses
     existing_file existing  = existing_file::refuse;
 };
 
@@ -55,9 +55,8 @@ public:
     void flush();                        // writes the pending chunk
     void finish(const trace_end & end);  // the last call; does nothing after an error
 
-    const std::string &   path() const { return path_; }        // of the first part
-    const expert_counts & counts() const { return counts_; }    // everything so far
-    uint64_t              bytes() const { return bytes_before_ + sink_->size(); }
+    const std::string & path() const { return path_; }        // of the first part
+    uint64_t            bytes() const { return bytes_before_ + sink_->size(); }
 
 private:
     std::unique_ptr<byte_sink> open_part() const;
@@ -86,7 +85,8 @@ private:
     bool                       has_model_ = false;
     std::vector<graph_layout>  layouts_;
     std::vector<access_list>   access_lists_;
-    expert_counts              counts_;
+    uint64_t                   n_ubatches_ = 0, n_tokens_ = 0;
+    expert_counts              counts_;             // with counts_only
 
     encoder                    pieces_, frames_, scratch_;
     uint64_t                   flushed_ns_ = 0;     // when the last chunk went out
