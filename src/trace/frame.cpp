@@ -87,6 +87,56 @@ void read_block(decoder & d, uint32_t rows, uint32_t value_bytes, uint32_t n_tok
 
 static_assert(capture_set(capture::weights).bits() == 1u << 1 && capture_set(capture::gate_input).bits() == 1u << n_float_columns);
 
+void read_blocks(decoder & d, const frame_header & h, const graph_layout & layout, const std::vector<uint32_t> & value_bytes,
+                 span<const int32_t> rows, frame_views & views) {
+    views.floats.clear();
+    uint64_t widened = 0;
+    for (const uint32_t bytes : value_bytes) {
+        widened = bytes == 2 ? d.left() / 2 : widened;   // at most this many values lie in the frame
+    }
+    views.floats.reserve(widened);
+
+    views.blocks.resize(h.n_blocks);
+    for (uint32_t i = 0; i < h.n_blocks; ++i) {
+        views.blocks[i].layout = &layout[i];
+        read_block(d, static_cast<uint32_t>(rows[i]), value_bytes[i], h.n_tokens, views.blocks[i], views.floats);
+    }
+    if (d.left() >= frame_alignment) {
+        d.fail("a frame that is longer than its rows");
+    }
+}
+
+bool same_shape(const frame_views & v, const frame_header & h, const graph_layout & layout, span<const int32_t> rows) {
+    return v.body != nullptr && v.layout == layout.data() && v.size == h.size && v.n_tokens == h.n_tokens &&
+           std::equal(rows.begin(), rows.end(), v.rows.begin(), v.rows.end());
+}
+
+void remember_shape(frame_views & v, const frame_header & h, const graph_layout & layout,
+                    const std::vector<uint32_t> & value_bytes, span<const int32_t> rows, const uint8_t * body) {
+    const auto in_place = [](uint32_t bytes) { return bytes == 4; };
+    const auto in_order = [](int32_t n) { return (static_cast<uint32_t>(n) & rows_have_tokens) == 0; };   // no list to check
+    if (std::all_of(value_bytes.begin(), value_bytes.end(), in_place) && std::all_of(rows.begin(), rows.end(), in_order)) {
+        v.body     = body;
+        v.layout   = layout.data();
+        v.size     = h.size;
+        v.n_tokens = h.n_tokens;
+        v.rows.assign(rows.begin(), rows.end());
+    }
+}
+
+// Points the blocks to where they pointed in the frame before, as seen from its beginning.
+void move_views(const decoder & d, frame_views & v, const uint8_t * body) {
+    const auto moved = [&](const void * p) { return body + (static_cast<const uint8_t *>(p) - v.body); };
+    for (block_rows & b : v.blocks) {
+        b.ids = moved(b.ids);
+        for (const float *& column : b.values) {
+            column = column != nullptr ? reinterpret_cast<const float *>(moved(column)) : nullptr;
+        }
+        check_ids(d, b);
+    }
+    v.body = body;
+}
+
 }  // namespace
 
 graph_layout read_layout(decoder & d, std::vector<uint32_t> & value_bytes) {
@@ -156,8 +206,8 @@ expert_counts read_counts(decoder & d, const counts_header & h, const graph_layo
 }
 
 void read_frame_body(decoder & d, const frame_header & h, const graph_layout & layout,
-                     const std::vector<uint32_t> & value_bytes, routed_ubatch & u, std::vector<block_rows> & blocks,
-                     std::vector<float> & floats) {
+                     const std::vector<uint32_t> & value_bytes, routed_ubatch & u, frame_views & views) {
+    const uint8_t * const body = d.take(0);
     if (h.n_blocks != layout.size()) {
         d.fail("a frame of " + std::to_string(h.n_blocks) + " blocks where the layout has " + std::to_string(layout.size()));
     }
@@ -168,22 +218,14 @@ void read_frame_body(decoder & d, const frame_header & h, const graph_layout & l
     d.skip_padding(4);
     const span<const int32_t> rows = take_i32(d, h.n_blocks);
 
-    floats.clear();
-    uint64_t widened = 0;
-    for (const uint32_t bytes : value_bytes) {
-        widened = bytes == 2 ? d.left() / 2 : widened;   // at most this many values lie in the frame
+    if (same_shape(views, h, layout, rows)) {
+        move_views(d, views, body);
+    } else {
+        views.body = nullptr;   // until all is known to be right
+        read_blocks(d, h, layout, value_bytes, rows, views);
+        remember_shape(views, h, layout, value_bytes, rows, body);
     }
-    floats.reserve(widened);
-
-    blocks.resize(h.n_blocks);
-    for (uint32_t i = 0; i < h.n_blocks; ++i) {
-        blocks[i].layout = &layout[i];
-        read_block(d, static_cast<uint32_t>(rows[i]), value_bytes[i], h.n_tokens, blocks[i], floats);
-    }
-    if (d.left() >= frame_alignment) {
-        d.fail("a frame that is longer than its rows");
-    }
-    u.blocks = {blocks.data(), blocks.size()};
+    u.blocks = {views.blocks.data(), views.blocks.size()};
 }
 
 }  // namespace moescope::trace

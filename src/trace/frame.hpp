@@ -19,10 +19,24 @@ access_list read_access(decoder & d);
 
 expert_counts read_counts(decoder & d, const counts_header & h, const graph_layout & layout);
 
-// Points the views of `u` into the decoder's bytes; half-precision columns are widened into `floats`.
+// What the views of a frame need besides the file's bytes; reused from frame to frame.
+struct frame_views {
+    std::vector<block_rows> blocks;
+    std::vector<float>      floats;   // half-precision columns, widened
+
+    // The frame that the blocks point into. In another of the same layout, size and rows everything lies where it lies
+    // here: tokens decoded one by one are such frames.
+    const uint8_t *          body     = nullptr;   // null: nothing can be said of another
+    const block_layout *     layout   = nullptr;
+    uint32_t                 size     = 0;
+    uint32_t                 n_tokens = 0;
+    std::vector<int32_t>     rows;                 // [n_blocks] as stored
+};
+
+// Points the views of `u` into the decoder's bytes; half-precision columns are widened.
 // Guarantees to every reader of the result: ids < n_expert, row_token in [-1, n_tokens).
+// layout must stay where it is for as long as `views` is used.
 void read_frame_body(decoder & d, const frame_header & h, const graph_layout & layout,
-                     const std::vector<uint32_t> & value_bytes, routed_ubatch & u, std::vector<block_rows> & blocks,
-                     std::vector<float> & floats);
+                     const std::vector<uint32_t> & value_bytes, routed_ubatch & u, frame_views & views);
 
 }  // namespace moescope::trace

@@ -183,7 +183,7 @@ const expert_counts * trace_reader::stored_counts() const {
 }
 
 bool trace_reader::next(routed_ubatch & u) {
-    return next_at(at_, u, blocks_, floats_);
+    return next_at(at_, u, views_);
 }
 
 std::vector<std::string> trace_reader::part_paths() const {
@@ -207,12 +207,11 @@ void trace_reader::seek(const position & to) {
     }
 }
 
-bool trace_reader::next_at(position & at, routed_ubatch & u, std::vector<block_rows> & blocks,
-                           std::vector<float> & floats) const {
+bool trace_reader::next_at(position & at, routed_ubatch & u, frame_views & views) const {
     for (; at.part < parts_.size(); at = {at.part + 1}) {
         const part & p = *parts_[at.part];
         for (; at.run < p.parsed; at = {at.part, at.run + 1, 0, 0, false, at.released}) {
-            if (next_in_run(p, at, u, blocks, floats)) {
+            if (next_in_run(p, at, u, views)) {
                 return true;
             }
             if (at.run + 1 == p.parsed && p.list.runs()[at.run].kind == chunk_kind::rows) {
@@ -227,8 +226,7 @@ bool trace_reader::next_at(position & at, routed_ubatch & u, std::vector<block_r
     return false;
 }
 
-bool trace_reader::next_in_run(const part & p, position & at, routed_ubatch & u, std::vector<block_rows> & blocks,
-                               std::vector<float> & floats) const {
+bool trace_reader::next_in_run(const part & p, position & at, routed_ubatch & u, frame_views & views) const {
     const chunk_run & run = p.list.runs()[at.run];
     if (run.kind != chunk_kind::rows) {
         return false;
@@ -246,7 +244,7 @@ bool trace_reader::next_in_run(const part & p, position & at, routed_ubatch & u,
             check_chunk(p, c, at);
         }
         try {
-            read_frame(p, c, at, u, blocks, floats);
+            read_frame(p, c, at, u, views);
         } catch (error & e) {
             throw_broken(p.list, static_cast<uint64_t>(std::max<int64_t>(e.offset(), 0)), e.reason());
         }
@@ -264,7 +262,7 @@ void trace_reader::check_chunk(const part & p, const chunk_place & c, position &
 }
 
 void trace_reader::read_frame(const part & p, const chunk_place & c, position & at, routed_ubatch & u,
-                              std::vector<block_rows> & blocks, std::vector<float> & floats) const {
+                              frame_views & views) const {
     decoder            d(p.list.payload(c) + at.byte, c.size - at.byte, c.offset + at.byte);
     const frame_header h = d.value<frame_header>();
     if (h.size < sizeof(h) || h.size % frame_alignment != 0 || h.size > c.size - at.byte ||
@@ -278,7 +276,7 @@ void trace_reader::read_frame(const part & p, const chunk_place & c, position & 
     u.access  = h.access == 0 ? 0 : p.access_number[h.access - 1];
     u.layout  = &layouts_[layout];
     decoder body(p.list.payload(c) + at.byte + sizeof(h), h.size - sizeof(h), c.offset + at.byte + sizeof(h));
-    read_frame_body(body, h, layouts_[layout], value_bytes_[layout], u, blocks, floats);
+    read_frame_body(body, h, layouts_[layout], value_bytes_[layout], u, views);
     at.byte += h.size;
 }
 
@@ -296,11 +294,10 @@ expert_counts trace_reader::counts() const {
     if (info_.counts_only) {
         return stored_counts_;
     }
-    expert_counts           all;
-    position                at;
-    std::vector<block_rows> blocks;
-    std::vector<float>      floats;
-    for (routed_ubatch u; next_at(at, u, blocks, floats);) {
+    expert_counts all;
+    position      at;
+    frame_views   views;
+    for (routed_ubatch u; next_at(at, u, views);) {
         all.add(u);
     }
     return all;

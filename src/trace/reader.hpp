@@ -11,6 +11,7 @@
 #include "core/routing.hpp"
 #include "trace/chunks.hpp"
 #include "trace/counts.hpp"
+#include "trace/frame.hpp"
 #include "trace/source.hpp"
 
 namespace moescope::trace {
@@ -81,11 +82,9 @@ private:
     void parse_model(const text_pairs & pairs);
     void parse_end(part & p, const text_pairs & pairs);
     void check_chunk(const part & p, const chunk_place & c, position & at) const;
-    bool next_at(position & at, routed_ubatch & u, std::vector<block_rows> & blocks, std::vector<float> & floats) const;
-    bool next_in_run(const part & p, position & at, routed_ubatch & u, std::vector<block_rows> & blocks,
-                     std::vector<float> & floats) const;
-    void read_frame(const part & p, const chunk_place & c, position & at, routed_ubatch & u,
-                    std::vector<block_rows> & blocks, std::vector<float> & floats) const;
+    bool next_at(position & at, routed_ubatch & u, frame_views & views) const;
+    bool next_in_run(const part & p, position & at, routed_ubatch & u, frame_views & views) const;
+    void read_frame(const part & p, const chunk_place & c, position & at, routed_ubatch & u, frame_views & views) const;
 
     std::vector<std::unique_ptr<part>>       parts_;
     trace_info                               info_;
@@ -99,8 +98,7 @@ private:
     expert_counts                            stored_counts_; // of a counts-only trace
 
     position                                 at_;
-    std::vector<block_rows>                  blocks_;        // what next() hands out
-    std::vector<float>                       floats_;        // half-precision columns, widened
+    frame_views                              views_;         // what next() hands out
 };
 
 }  // namespace moescope::trace
