@@ -17,10 +17,10 @@ bool selects(const routed_ubatch & u) {
 }  // namespace
 
 void cache_counts::ubatch(const routed_ubatch & u) {
+    tracker_.follow(u);   // also where a filter left nothing: a sequence begins with its prompt
     if (!selects(u)) {
         return;
     }
-    tracker_.follow(u);
     const size_t half = ubatches_ < half_at_ ? 0 : 1;
     for (size_t i = 0; i < u.blocks.size(); ++i) {
         slices_read(u.blocks[i], ids_);
@@ -184,11 +184,11 @@ cache::cache(const cache_plan & plan, const cache_counts & counted)
 cache::~cache() = default;
 
 void cache::ubatch(const routed_ubatch & u) {
+    const std::vector<token_place> & places = s_->tracker.follow(u);
     if (!selects(u)) {
         return;
     }
-    const std::vector<token_place> & places = s_->tracker.follow(u);
-    cache_result &                   r      = s_->result;
+    cache_result & r = s_->result;
     if (r.ubatches == s_->counted.half_at()) {
         s_->end_half();
         s_->start_half(1);

@@ -254,6 +254,9 @@ void probe::bind() {
 }
 
 void probe::read_inputs() {
+    if (host_callback_ != nullptr) {
+        host_callback_->begin_graph();
+    }
     if (bound_.empty()) {
         return;
     }
@@ -269,7 +272,7 @@ void probe::read_inputs() {
 }
 
 void probe::computed(bool success) {
-    pending_ = success && !bound_.empty();
+    pending_ = success && !stopped_by_host() && !bound_.empty();
 }
 
 ubatch_buffer & probe::collect() {

@@ -29,8 +29,8 @@ public:
     // To be called on the parameters of every context that shall be captured (sets the eval callback where that is the method).
     void prepare(llama_context_params & params);
 
-    // What the following llama_decode calls of this thread are; without it, each token's phase follows from its batch
-    // (see enum phase).
+    // What the following llama_decode calls are, whichever context or thread; without it, each token's phase follows from its
+    // batch (see enum phase).
     void set_phase(phase p);
 
     // Hands over what is computed but not yet read, and a context's first small decode, which otherwise waits until it is

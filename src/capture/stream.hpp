@@ -38,6 +38,9 @@ public:
     void memory_cleared();
     void set_warmup(bool on) { warmup_ = on; }
 
+    // The program's own eval callback stopped a graph in the middle: nothing of it is submitted.
+    void graph_stopped() { n_stopped_ += 1; }
+
     // Hands over what is held back: whoever asks for it knows that it was no warm-up.
     void release();
     // Hands over what is held back and closes the sink.
@@ -66,6 +69,7 @@ private:
 
     batch_replay                  replay_;
     uint32_t                      n_batches_ = 0;
+    uint32_t                      n_stopped_ = 0;   // graphs that the program ended before their end
     std::optional<phase>          phase_;
     std::vector<bool>             named_;      // by token id
 

@@ -168,6 +168,10 @@ void tap::after_compute(ggml_backend_sched_t sched, bool success) noexcept {
         }
         streams_.set_owner(sched, current_context);
         p->computed(success);
+        if (p->stopped_by_host()) {
+            const std::shared_lock alive(life_);
+            streams_.of_sched(sched).graph_stopped();
+        }
         if (p->pending() && p->synchronous()) {
             collect(sched, *p);
         }
@@ -208,7 +212,24 @@ void tap::before_free(ggml_backend_sched_t sched) noexcept {
         const std::shared_lock        alive(life_);
         const std::unique_ptr<stream> ended = streams_.take(sched);
         const std::lock_guard         lock(mutex_);
-        probes_.erase(sched);
+        if (const auto it = probes_.find(sched); it != probes_.end()) {
+            delete it->second->get_host_callback();
+            probes_.erase(it);
+        }
+    } catch (const std::exception & e) {
+        complain(e.what());
+    }
+}
+
+void tap::wrap_callback(ggml_backend_sched_t sched, ggml_backend_sched_eval_callback & callback, void *& user_data) noexcept {
+    const hook h;
+    try {
+        if (probe * p = find_probe(sched, true)) {
+            if (p->get_host_callback() == nullptr) {
+                p->set_host_callback(new host_callback);   // freed with the scheduler, which may outlive the tap
+            }
+            p->get_host_callback()->wrap(callback, user_data);
+        }
     } catch (const std::exception & e) {
         complain(e.what());
     }

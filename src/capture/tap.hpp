@@ -40,6 +40,7 @@ public:
     void synchronized(ggml_backend_sched_t sched) noexcept;
     void before_reset(ggml_backend_sched_t sched) noexcept;
     void before_free(ggml_backend_sched_t sched) noexcept;
+    void wrap_callback(ggml_backend_sched_t sched, ggml_backend_sched_eval_callback & callback, void *& user_data) noexcept;
     void begin_batch(llama_context * ctx, const llama_batch * batch, bool encode) noexcept;
     void perf_reset(llama_context * ctx) noexcept;
     void memory_cleared(llama_memory_t memory) noexcept;

@@ -37,6 +37,26 @@ llama_context * open_context(llama_model * model) {
     return llama_init_from_model(model, p);
 }
 
+bool stopping = false;
+
+// An eval callback that looks at what the second layer selects and, while `stopping`, has seen enough then.
+bool watch(ggml_tensor * t, bool ask, void *) {
+    return ask ? std::strcmp(t->name, "ffn_moe_topk-1") == 0 : !stopping;
+}
+
+void stop_a_graph(llama_model * model) {
+    llama_context_params p = llama_context_default_params();
+    p.n_ctx = 256, p.n_threads = p.n_threads_batch = 1;
+    p.cb_eval           = watch;
+    llama_context * ctx = llama_init_from_model(model, p);
+    decode(ctx, 20);
+    stopping = true;
+    decode(ctx, 1);
+    stopping = false;
+    decode(ctx, 1);
+    llama_free(ctx);
+}
+
 void use_once(llama_model * model) {
     llama_context * ctx = open_context(model);
     decode(ctx, 20);
@@ -59,6 +79,10 @@ int main(int argc, char ** argv) {
             llama_model_free(model);
             model = load(argv[2]);
         }
+        return 0;
+    }
+    if (mode == "stopped") {
+        stop_a_graph(model);
         return 0;
     }
     llama_context * ctx = open_context(model);

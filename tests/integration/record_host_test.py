@@ -78,6 +78,14 @@ class RecordHost(unittest.TestCase):
         self.assertEqual(self.tokens(), list(range(101)))
         self.check()
 
+    def test_graphs_that_the_program_stops_are_left_out(self):
+        self.assertEqual(self.recorded("stopped").returncode, 0)
+        self.assertEqual(self.tokens(), [*range(20), 21])   # the token at 20 got no further than the second layer
+        info = subprocess.run([MOESCOPE, "info", "--json", self.trace], capture_output=True, text=True, check=True)
+        self.assertIn("graphs that the program's own eval callback stopped before their end, and that are not recorded: 1",
+                      json.loads(info.stdout)["notes"])
+        self.check()
+
     def test_off_is_off(self):
         result = self.preloaded("plain", {})
         self.assertEqual((result.returncode, result.stdout, result.stderr), (0, self.host("plain").stdout, ""))

@@ -9,6 +9,7 @@
 #include "../support/routing_builder.hpp"
 #include "analysis/cache.hpp"
 #include "analysis/random.hpp"
+#include "analysis/row_filter.hpp"
 #include "analysis/slices.hpp"
 
 namespace {
@@ -288,6 +289,23 @@ TEST(Cache, IntervalSpansTheRateOverSequences) {
     EXPECT_LT(i.low, s.hit_rate());
     EXPECT_GT(i.high, s.hit_rate());
     EXPECT_LT(i.high - i.low, 0.2);
+}
+
+// Two prompts under one sequence id, the second longer: among decoded tokens alone the positions just go on growing.
+TEST(Cache, KnowsWhereASequenceBeganWhenPromptsAreLeftOut) {
+    routing_builder t({block_of(0, 4, 1)});
+    for (const int n_prompt : {2, 6}) {
+        for (int pos = 0; pos < n_prompt + 2; ++pos) {
+            t.token(0, pos, {{{1u}}}, pos < n_prompt ? phase::prefill : phase::decode);
+        }
+    }
+    cache_counts counts;
+    row_choice   decoded;
+    decoded.only = phase::decode;
+    row_filter only_decoded(decoded, counts);
+    t.feed(only_decoded);
+    EXPECT_EQ(counts.accesses(), 4u);
+    EXPECT_EQ(counts.n_sequences(), 2u);
 }
 
 }  // namespace

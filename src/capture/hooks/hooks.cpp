@@ -81,6 +81,14 @@ EXPORTED void ggml_backend_sched_synchronize(ggml_backend_sched_t sched) {
     }
 }
 
+EXPORTED void ggml_backend_sched_set_eval_callback(ggml_backend_sched_t sched, ggml_backend_sched_eval_callback callback, void * user_data) {
+    PASS_ON(ggml_backend_sched_set_eval_callback);
+    if (t != nullptr && callback != nullptr) {
+        t->wrap_callback(sched, callback, user_data);
+    }
+    real(sched, callback, user_data);
+}
+
 EXPORTED void ggml_backend_sched_reset(ggml_backend_sched_t sched) {
     PASS_ON(ggml_backend_sched_reset);
     if (t != nullptr) {
