@@ -14,7 +14,7 @@ struct variant {
 // What tests of capture and pruning run over besides every plain architecture.
 const std::vector<variant> & variants();
 
-// "bench": 531 MB of Q4_0, written in seconds; what bench/ measures on. Not among variants().
+// "bench": layers as a real model has them, written in seconds; what bench/ measures on. Not among variants().
 const variant & bench_model();
 
 // One of variants(), or bench_model(). Throws moescope::usage_error when there is none of that name.
