@@ -15,7 +15,9 @@ def build(folder, *targets):
 
 
 def make_trace(build_dir, path, size, *options):
-    """Writes the trace unless it is there. `size` takes K, M, G; what it is made of is named in bench/trace_maker.cpp."""
+    """Writes the trace unless it is there, its size in its name, which is returned. `size` takes K, M, G; what it is made of
+    is named in bench/trace_maker.cpp."""
+    path = path.replace(".moetrace", f".{size}.moetrace")
     if not os.path.exists(path):
         print(f"making {path}", file=sys.stderr)
         unfinished = path + ".part"

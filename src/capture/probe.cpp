@@ -254,8 +254,8 @@ void probe::bind() {
 }
 
 void probe::read_inputs() {
-    if (host_callback_ != nullptr) {
-        host_callback_->begin_graph();
+    if (host_ != nullptr) {
+        host_->begin_graph();
     }
     if (bound_.empty()) {
         return;

@@ -43,14 +43,14 @@ public:
     bool synchronous() const { return cpu_only_; }
     // Reads what was computed; only when pending(). Valid until the next collect().
     ubatch_buffer & collect();
-    // The program's own eval callback, whose graphs count as computed only where it lets them end. Not owned: the scheduler
-    // calls it for as long as it lives itself.
-    void            set_host_callback(host_callback * h) { host_callback_ = h; }
-    host_callback * get_host_callback() const { return host_callback_; }
-    bool            stopped_by_host() const { return host_callback_ != nullptr && host_callback_->stopped(); }
-
     // Forgets what is pending: its compute failed, or its memory is gone.
     void drop() { pending_ = false; }
+
+    // The program's own eval callback, or null; a graph that it stops counts as not computed. Not owned: the scheduler calls it
+    // for as long as it lives itself.
+    void            set_host(host_callback * h) { host_ = h; }
+    host_callback * host() const { return host_; }
+    bool            stopped_by_host() const { return host_ != nullptr && host_->stopped(); }
 
     // The weights the bound graph reads; empty unless access was asked for.
     const access_list & weight_reads() const { return weight_reads_; }
@@ -112,7 +112,7 @@ private:
     ubatch_buffer        read_;                     // reused, so that steady work allocates nothing
     std::vector<uint8_t> scratch_;
     std::vector<float>   all_rows_;
-    host_callback *      host_callback_ = nullptr;
+    host_callback *      host_ = nullptr;
     bool                 pending_ = false;
     bool                 nodes_tested_ = false, blocks_tested_ = false;   // once: it holds for all graphs
     std::string          failure_;

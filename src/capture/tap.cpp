@@ -96,11 +96,21 @@ probe * tap::find_probe(ggml_backend_sched_t sched, bool create) {
     return (probes_[sched] = std::make_unique<probe>(api_, sched, options_)).get();
 }
 
+// What every hook does: the host notices nothing of it, and no exception leaves it.
+template <class F>
+void tap::guarded(F && work) noexcept {
+    const hook h;
+    try {
+        work();
+    } catch (const std::exception & e) {
+        complain(e.what());
+    }
+}
+
 // ---- the schedulers' hooks ------------------------------------------------------------------------------------------
 
 void tap::before_plan(ggml_backend_sched_t sched, ggml_cgraph * graph) noexcept {
-    const hook h;
-    try {
+    guarded([&] {
         const timed t(*this);
         saw_graph_ = true;
         probe * p  = find_probe(sched, true);
@@ -120,27 +130,21 @@ void tap::before_plan(ggml_backend_sched_t sched, ggml_cgraph * graph) noexcept 
         if (!p->failure().empty()) {
             complain(p->failure());
         }
-    } catch (const std::exception & e) {
-        complain(e.what());
-    }
+    });
 }
 
 void tap::after_alloc(ggml_backend_sched_t sched) noexcept {
-    const hook h;
-    try {
+    guarded([&] {
         const timed t(*this);
         if (probe * p = find_probe(sched, false)) {
             p->bind();
             saw_moe_ = saw_moe_ || p->has_moe();
         }
-    } catch (const std::exception & e) {
-        complain(e.what());
-    }
+    });
 }
 
 void tap::before_compute(ggml_backend_sched_t sched) noexcept {
-    const hook h;
-    try {
+    guarded([&] {
         const timed t(*this);
         if (probe * p = find_probe(sched, false); p != nullptr && p->has_moe()) {
             if (p->pending()) {
@@ -149,14 +153,11 @@ void tap::before_compute(ggml_backend_sched_t sched) noexcept {
             }
             p->read_inputs();
         }
-    } catch (const std::exception & e) {
-        complain(e.what());
-    }
+    });
 }
 
 void tap::after_compute(ggml_backend_sched_t sched, bool success) noexcept {
-    const hook h;
-    try {
+    guarded([&] {
         const timed t(*this);
         if (callback * c = callback::take_current()) {
             c->end(success);
@@ -170,69 +171,57 @@ void tap::after_compute(ggml_backend_sched_t sched, bool success) noexcept {
         p->computed(success);
         if (p->stopped_by_host()) {
             const std::shared_lock alive(life_);
-            streams_.of_sched(sched).graph_stopped();
+            if (!closed_) {
+                streams_.of_sched(sched).graph_stopped();
+            }
         }
         if (p->pending() && p->synchronous()) {
             collect(sched, *p);
         }
-    } catch (const std::exception & e) {
-        complain(e.what());
-    }
+    });
 }
 
 void tap::synchronized(ggml_backend_sched_t sched) noexcept {
-    const hook h;
-    try {
+    guarded([&] {
         if (probe * p = find_probe(sched, false); p != nullptr && p->pending()) {
             const timed t(*this);
             collect(sched, *p);
         }
-    } catch (const std::exception & e) {
-        complain(e.what());
-    }
+    });
 }
 
 void tap::before_reset(ggml_backend_sched_t sched) noexcept {
-    const hook h;
-    try {
+    guarded([&] {
         if (probe * p = find_probe(sched, false); p != nullptr && p->pending()) {
             const timed t(*this);
             api_.ggml_backend_sched_synchronize(sched);
             collect(sched, *p);
         }
-    } catch (const std::exception & e) {
-        complain(e.what());
-    }
+    });
 }
 
 void tap::before_free(ggml_backend_sched_t sched) noexcept {
-    const hook h;
     before_reset(sched);
-    try {
+    guarded([&] {
         const std::shared_lock        alive(life_);
         const std::unique_ptr<stream> ended = streams_.take(sched);
         const std::lock_guard         lock(mutex_);
         if (const auto it = probes_.find(sched); it != probes_.end()) {
-            delete it->second->get_host_callback();
+            delete it->second->host();
             probes_.erase(it);
         }
-    } catch (const std::exception & e) {
-        complain(e.what());
-    }
+    });
 }
 
 void tap::wrap_callback(ggml_backend_sched_t sched, ggml_backend_sched_eval_callback & callback, void *& user_data) noexcept {
-    const hook h;
-    try {
+    guarded([&] {
         if (probe * p = find_probe(sched, true)) {
-            if (p->get_host_callback() == nullptr) {
-                p->set_host_callback(new host_callback);   // freed with the scheduler, which may outlive the tap
+            if (p->host() == nullptr) {
+                p->set_host(new host_callback);   // freed with the scheduler, which may outlive the tap
             }
-            p->get_host_callback()->wrap(callback, user_data);
+            p->host()->wrap(callback, user_data);
         }
-    } catch (const std::exception & e) {
-        complain(e.what());
-    }
+    });
 }
 
 void tap::collect(ggml_backend_sched_t sched, probe & p) {
@@ -291,8 +280,7 @@ void tap::collect_waiting(llama_context * ctx) {
 }
 
 void tap::begin_batch(llama_context * ctx, const llama_batch * batch, bool encode) noexcept {
-    const hook h;
-    try {
+    guarded([&] {
         const timed t(*this);
         collect_waiting(ctx);
         const std::shared_lock alive(life_);
@@ -300,60 +288,46 @@ void tap::begin_batch(llama_context * ctx, const llama_batch * batch, bool encod
         if (!closed_) {
             streams_.of_context(ctx).begin_batch(batch, encode);
         }
-    } catch (const std::exception & e) {
-        complain(e.what());
-    }
+    });
 }
 
 void tap::perf_reset(llama_context * ctx) noexcept {
-    const hook h;
-    try {
+    guarded([&] {
         collect_waiting(ctx);
         const std::shared_lock alive(life_);
         if (stream * s = streams_.find(ctx)) {
             s->perf_reset();
         }
-    } catch (const std::exception & e) {
-        complain(e.what());
-    }
+    });
 }
 
 void tap::memory_cleared(llama_memory_t memory) noexcept {
-    const hook h;
-    try {
+    guarded([&] {
         llama_context * ctx = streams_.find_by_memory(memory);
         collect_waiting(ctx);
         const std::shared_lock alive(life_);
         if (stream * s = streams_.find(ctx)) {
             s->memory_cleared();
         }
-    } catch (const std::exception & e) {
-        complain(e.what());
-    }
+    });
 }
 
 void tap::set_warmup(llama_context * ctx, bool on) noexcept {
-    const hook h;
-    try {
+    guarded([&] {
         collect_waiting(ctx);
         const std::shared_lock alive(life_);
         streams_.set_warmup(ctx, on);
-    } catch (const std::exception & e) {
-        complain(e.what());
-    }
+    });
 }
 
 void tap::before_context_free(llama_context * ctx) noexcept {
-    const hook h;
-    try {
+    guarded([&] {
         collect_waiting(ctx);
         const std::shared_lock alive(life_);
         if (const std::unique_ptr<stream> ended = streams_.take(ctx)) {
             ended->close();
         }
-    } catch (const std::exception & e) {
-        complain(e.what());
-    }
+    });
 }
 
 // ---- for the owner --------------------------------------------------------------------------------------------------

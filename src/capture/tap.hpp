@@ -63,6 +63,8 @@ public:
 private:
     class hook;    // what every hook does first and last
     class timed;   // adds the time spent inside to capture_ns_
+    template <class F>
+    void guarded(F && work) noexcept;
 
     probe * find_probe(ggml_backend_sched_t sched, bool create);
     void    collect(ggml_backend_sched_t sched, probe & p);

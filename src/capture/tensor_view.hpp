@@ -21,7 +21,6 @@ public:
     explicit operator bool() const { return data_ != nullptr; }
     int64_t  rows() const { return rows_; }
     int64_t  cols() const { return cols_; }
-    bool     on_host() const { return on_device_ == nullptr; }
 
     // Copies all rows, densely, as float (from f32) or as ids of `bytes` each (from i32). out holds rows * cols of them.
     // scratch is used for values that lie on a device.

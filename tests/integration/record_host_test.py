@@ -98,7 +98,7 @@ class RecordHost(unittest.TestCase):
         os.remove(self.trace)
         self.assertEqual(self.recorded("abort").returncode, 128 + signal.SIGABRT)
 
-    def long_run(self, sig, to_host=False):
+    def long_run(self, sig, to_host=False, remove_trace=False):
         run = subprocess.Popen([MOESCOPE, "record", "-o", self.trace, "--capture", "all", "--", HOST, "long", self.model],
                                stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
         deadline = time.time() + 60
@@ -107,9 +107,15 @@ class RecordHost(unittest.TestCase):
         target = run.pid
         if to_host:
             target = int(subprocess.run(["pgrep", "-P", str(run.pid)], capture_output=True, text=True).stdout.split()[0])
+        if remove_trace:
+            os.remove(self.trace)
         os.kill(target, sig)
-        run.communicate(timeout=60)
+        self.said = run.communicate(timeout=60)[1]
         return run.returncode
+
+    def test_exit_code_is_the_programs_where_no_summary_can_be_printed(self):
+        self.assertEqual(self.long_run(signal.SIGTERM, remove_trace=True), 128 + signal.SIGTERM)
+        self.assertIn("No such file or directory", self.said)
 
     def test_sigterm_is_passed_on(self):
         self.assertEqual(self.long_run(signal.SIGTERM), 128 + signal.SIGTERM)
