@@ -12,24 +12,9 @@ namespace moescope::capturing {
 
 namespace {
 
-void * library_of(void * address) {
-    Dl_info info;
-    if (address == nullptr || dladdr(address, &info) == 0 || info.dli_fname == nullptr) {
-        return nullptr;
-    }
-    return dlopen(info.dli_fname, RTLD_NOLOAD | RTLD_LAZY);
-}
-
-void * find_in(void * library, const char * name) {
-    void * f = dlsym(RTLD_NEXT, name);
-    if (f == nullptr && library != nullptr) {
-        f = dlsym(library, name);
-    }
-    return f;
-}
-
-// The loaded library that defines a function itself or through what it depends on; null when none does.
-void * library_with(const char * function) {
+// An address in the loaded library that defines a function itself or through what it depends on, and that uses the given
+// copy of ggml; null when none does.
+void * library_with(const char * function, const void * synchronize_of_its_ggml) {
     std::vector<std::string> names;
     dl_iterate_phdr([](dl_phdr_info * info, size_t, void * to) {
         static_cast<std::vector<std::string> *>(to)->emplace_back(info->dlpi_name);
@@ -37,15 +22,14 @@ void * library_with(const char * function) {
     }, &names);
     for (const std::string & name : names) {
         void * library = name.empty() ? nullptr : dlopen(name.c_str(), RTLD_NOLOAD | RTLD_LAZY);
-        Dl_info here, there;
-        void *  found = library != nullptr ? dlsym(library, function) : nullptr;
-        // Not our own definition of it.
-        if (found != nullptr && dladdr(found, &there) != 0 && dladdr(reinterpret_cast<void *>(&library_of), &here) != 0 &&
-            here.dli_fbase != there.dli_fbase) {
-            return library;   // and keeps it loaded: its functions will be called
+        if (library == nullptr) {
+            continue;
         }
-        if (library != nullptr) {
-            dlclose(library);
+        void * const found = dlsym(library, function);
+        const bool   fits  = found != nullptr && dlsym(library, "ggml_backend_sched_synchronize") == synchronize_of_its_ggml;
+        dlclose(library);
+        if (fits) {
+            return found;
         }
     }
     return nullptr;
@@ -53,30 +37,33 @@ void * library_with(const char * function) {
 
 }  // namespace
 
-void * find_real(const char * name, void * caller) {
-    void * f = dlsym(RTLD_NEXT, name);
-    if (f != nullptr) {
-        return f;
+library_scope::library_scope(void * address) {
+    Dl_info info;
+    if (address != nullptr && dladdr(address, &info) != 0 && info.dli_fname != nullptr) {
+        library_ = dlopen(info.dli_fname, RTLD_NOLOAD | RTLD_LAZY);
     }
-    void * library = library_of(caller);
-    return library == nullptr ? nullptr : dlsym(library, name);
+}
+
+void * library_scope::find(const char * function) const {
+    void * const f = dlsym(RTLD_NEXT, function);
+    return f != nullptr || library_ == nullptr ? f : dlsym(library_, function);
 }
 
 bool ggml_api::resolve(void * caller, std::string & missing) {
-    void * library = library_of(caller);
+    library_scope scope(caller);
     missing.clear();
-#define X(name)                                                                     \
-    name = reinterpret_cast<decltype(&::name)>(find_in(library, #name));            \
-    if (name == nullptr && missing.empty()) {                                       \
-        missing = #name;                                                            \
+#define X(name)                                                          \
+    name = reinterpret_cast<decltype(&::name)>(scope.find(#name));       \
+    if (name == nullptr && missing.empty()) {                            \
+        missing = #name;                                                 \
     }
     MOESCOPE_GGML_FUNCTIONS(X)
 #undef X
     // The first call may come from ggml itself, which knows nothing of llama.
-    if (find_in(library, "llama_get_model") == nullptr) {
-        library = library_with("llama_get_model");
+    if (scope.find("llama_get_model") == nullptr) {
+        scope = library_scope(library_with("llama_get_model", reinterpret_cast<void *>(ggml_backend_sched_synchronize)));
     }
-#define X(name) name = reinterpret_cast<decltype(&::name)>(find_in(library, #name));
+#define X(name) name = reinterpret_cast<decltype(&::name)>(scope.find(#name));
     MOESCOPE_LLAMA_FUNCTIONS(X)
 #undef X
     return missing.empty() && number_operations(missing);

@@ -35,8 +35,8 @@ struct ggml_api {
     MOESCOPE_LLAMA_FUNCTIONS(X)
 #undef X
 
-    // Looks everything up behind our own definitions (RTLD_NEXT), else in the library that `caller` lies in and what
-    // that depends on. False, with the first missing ggml function in `missing`, when capture is impossible.
+    // Looks everything up in the scope of the library that `caller` lies in (null: of the program). False, with the first
+    // missing ggml function in `missing`, when capture is impossible.
     bool resolve(void * caller, std::string & missing);
 
     // Whether t is the result of an operation of this header's enumeration. Versions number their operations differently;
@@ -59,7 +59,15 @@ private:
     int op_code[GGML_OP_COUNT];   // the running library's number of each operation that capture looks for
 };
 
-// One function, looked up the same way; null when there is none.
-void * find_real(const char * name, void * caller);
+// What the calls of one library reach without us: behind our own definitions (RTLD_NEXT) what all libraries see, else what
+// the library itself and those that it depends on define. Keeps the library loaded.
+class library_scope {
+public:
+    explicit library_scope(void * address);   // anywhere in the library; null: only what all libraries see
+    void * find(const char * function) const;   // null when there is none
+
+private:
+    void * library_ = nullptr;
+};
 
 }  // namespace moescope::capturing

@@ -1,13 +1,15 @@
 #include "capture/session.hpp"
 
-#include "capture/hooks/hooks.hpp"
+#include <atomic>
+
 #include "capture/tap.hpp"
 #include "core/error.hpp"
 
 namespace moescope::capturing {
 
 struct session::impl {
-    std::unique_ptr<tap> t;
+    std::unique_ptr<tap>  t;
+    std::atomic<uint32_t> n_opened{0};
 };
 
 session::session(capture_options options, open_stream open) : impl_(std::make_unique<impl>()) {
@@ -19,7 +21,9 @@ session::session(capture_options options, open_stream open) : impl_(std::make_un
     if (!api.resolve(nullptr, missing)) {
         throw error("this program's llama.cpp cannot be captured: it has no function " + missing);
     }
-    impl_->t = std::make_unique<tap>(api, std::move(options), [open = std::move(open)](uint32_t n, const model_info &) { return open(n); });
+    impl_->t = std::make_unique<tap>(api, std::move(options), [this, open = std::move(open)] {
+        return open(++impl_->n_opened);
+    });
     tap::activate(impl_->t.get());
 }
 

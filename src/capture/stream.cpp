@@ -158,7 +158,7 @@ void stream::deliver(ubatch_buffer & u, const access_list & reads) {
     try {
         if (!opened_) {
             opened_ = true;
-            sink_   = open_(model_);
+            sink_   = open_();
             if (sink_) {
                 sink_->model(model_);
             }

@@ -18,7 +18,7 @@ namespace moescope::capturing {
 class stream {
 public:
     // Called at the first ubatch that is really recorded; may return null: nothing is recorded.
-    using open_sink = std::function<std::unique_ptr<routing_sink>(const model_info & model)>;
+    using open_sink = std::function<std::unique_ptr<routing_sink>()>;
 
     // ctx may be null (the graph was computed outside llama_decode): then tokens have no text and rows no sequence.
     stream(const ggml_api & api, const llama_context * ctx, model_info model, open_sink open);

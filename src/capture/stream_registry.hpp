@@ -1,8 +1,5 @@
 #pragma once
 
-#include <atomic>
-#include <cstdint>
-#include <functional>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -21,7 +18,7 @@ namespace moescope::capturing {
 // A context that is not in here may be freed: nothing may be asked of it.
 class stream_registry {
 public:
-    using open_sink = std::function<std::unique_ptr<routing_sink>(uint32_t stream, const model_info & model)>;
+    using open_sink = stream::open_sink;
 
     stream_registry(const ggml_api & api, open_sink open) : api_(api), open_(std::move(open)) {}
 
@@ -57,7 +54,6 @@ private:
     std::unordered_map<ggml_backend_sched_t, std::unique_ptr<stream>> orphans_;   // computed outside llama_decode
     std::unordered_map<llama_context *, bool>                         warming_;   // also before there is a stream
     std::optional<phase> phase_;
-    std::atomic<uint32_t> n_opened_{0};
 };
 
 }  // namespace moescope::capturing

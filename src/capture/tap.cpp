@@ -11,7 +11,7 @@ namespace moescope::capturing {
 
 namespace {
 
-std::atomic<tap *> the_tap{nullptr};   // the one registry that hooks reach
+std::atomic<tap *> the_tap{nullptr};   // of a program that captures itself
 
 // Whose llama_decode the calling thread is in, or was in last: it may have been freed since, by any thread.
 thread_local llama_context * current_context = nullptr;
@@ -279,14 +279,17 @@ void tap::collect_waiting(llama_context * ctx) {
     }
 }
 
-void tap::begin_batch(llama_context * ctx, const llama_batch * batch, bool encode) noexcept {
+void tap::begin_batch(llama_context * ctx, const void * batch, bool encode) noexcept {
     guarded([&] {
         const timed t(*this);
         collect_waiting(ctx);
         const std::shared_lock alive(life_);
         current_context = ctx;
         if (!closed_) {
-            streams_.of_context(ctx).begin_batch(batch, encode);
+            // llama_batch has had its seven members since before llama_model_get_vocab came (January 2025); what is older is
+            // not looked into. Within that, batch_replay attributes nothing that does not reproduce the graph's own tokens.
+            const bool known = api_.llama_model_get_vocab != nullptr;
+            streams_.of_context(ctx).begin_batch(known ? static_cast<const llama_batch *>(batch) : nullptr, encode);
         }
     });
 }

@@ -26,7 +26,7 @@ public:
     tap(ggml_api api, capture_options options, open_sink open);
     ~tap();
 
-    // The tap of this process, or null when nothing is captured. Set by whoever owns it.
+    // The tap of a program that captures itself, or null when nothing is captured. Set by whoever owns it.
     static tap * active();
     static void  activate(tap * t);
 
@@ -41,7 +41,8 @@ public:
     void before_reset(ggml_backend_sched_t sched) noexcept;
     void before_free(ggml_backend_sched_t sched) noexcept;
     void wrap_callback(ggml_backend_sched_t sched, ggml_backend_sched_eval_callback & callback, void *& user_data) noexcept;
-    void begin_batch(llama_context * ctx, const llama_batch * batch, bool encode) noexcept;
+    // `batch`: a llama_batch as the running llama.cpp defines it.
+    void begin_batch(llama_context * ctx, const void * batch, bool encode) noexcept;
     void perf_reset(llama_context * ctx) noexcept;
     void memory_cleared(llama_memory_t memory) noexcept;
     void set_warmup(llama_context * ctx, bool on) noexcept;

@@ -1,6 +1,7 @@
 """A program that uses llama.cpp from Python as llama-cpp-python does: libllama through ctypes, structures by value.
 
-usage: ctypes_host.py LIBLLAMA MODEL TOKEN…     prints the ids of the tokens that it decoded, one batch each
+usage: ctypes_host.py LIBLLAMA MODEL TOKEN…     decodes the tokens, one batch each, and then again in a new context, from the
+last to the first; prints what it decoded
 """
 
 import ctypes
@@ -39,13 +40,15 @@ def load(path):
 def main():
     llama = load(sys.argv[1])
     model = llama.llama_model_load_from_file(sys.argv[2].encode(), llama.llama_model_default_params())
-    ctx = llama.llama_init_from_model(model, llama.llama_context_default_params())
-    for word in sys.argv[3:]:
-        token = ctypes.c_int32(int(word))
-        if llama.llama_decode(ctx, llama.llama_batch_get_one(ctypes.byref(token), 1)) != 0:
-            sys.exit("llama_decode failed")
-        print(word)
-    llama.llama_free(ctx)
+    tokens = [int(word) for word in sys.argv[3:]]
+    for order in (tokens, tokens[::-1]):
+        ctx = llama.llama_init_from_model(model, llama.llama_context_default_params())
+        for t in order:
+            token = ctypes.c_int32(t)
+            if llama.llama_decode(ctx, llama.llama_batch_get_one(ctypes.byref(token), 1)) != 0:
+                sys.exit("llama_decode failed")
+            print(t)
+        llama.llama_free(ctx)
     llama.llama_model_free(model)
     sys.stdout.flush()
 

@@ -1,18 +1,22 @@
 """moescope record on a Node program: node-llama-cpp's prebuilt binaries dlopen libllama privately and load ggml's backends
-at run time, so the recorder finds the real functions through its caller alone. The model is planted: the trace is held to
-the closed form."""
+at run time, so the recorder finds the real functions through its caller alone. And on a program that uses two versions of
+llama.cpp at once, node-llama-cpp's and ours. The models are planted: traces are held to the closed form."""
 
+import glob
 import json
 import os
 import platform
 import shutil
 import subprocess
+import sys
 import tempfile
 import unittest
 
 MOESCOPE = os.environ["MOESCOPE_BIN"]
 MAKE_MODEL = os.environ["MAKE_MODEL_BIN"]
 HERE = os.path.dirname(os.path.abspath(__file__))
+TWO_COPIES_HOST = os.path.join(HERE, "..", "hosts", "two_copies_host.py")
+LIBLLAMA = os.path.join(os.environ["LLAMA_CPP_BIN"], "libllama.so")
 CACHE = os.environ.get("MOESCOPE_CACHE") or os.path.join(os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache"), "moescope")
 
 
@@ -33,30 +37,48 @@ def installed(version):
     return folder
 
 
+def private_copy(package, folder):
+    """Copies a package's libraries, with a name of their own for the one that every version gives the same name: the dynamic
+    linker would take the first such for both. Returns the path of libllama."""
+    for path in glob.glob(os.path.join(package, "node_modules", "@node-llama-cpp", "*", "bins", "*", "*.so")):
+        with open(path, "rb") as f:
+            renamed = f.read().replace(b"libggml-base.so", b"libggm2-base.so")
+        with open(os.path.join(folder, os.path.basename(path).replace("libggml-base", "libggm2-base")), "wb") as f:
+            f.write(renamed)
+    return glob.glob(os.path.join(folder, "libllama*.so"))[0]
+
+
+def planted_model(folder, name, seed):
+    """A model, and what it must route: truth[il][token] = {"ids": …, "weights": …}."""
+    model, truth = os.path.join(folder, name + ".gguf"), os.path.join(folder, name + ".json")
+    subprocess.run([MAKE_MODEL, "planted", "--seed", str(seed), "-o", model, "--truth", truth], check=True, capture_output=True)
+    with open(truth, encoding="utf-8") as f:
+        return model, json.load(f)["layers"]
+
+
+def exported(trace):
+    out = subprocess.run([MOESCOPE, "export", trace, "-f", "jsonl"], check=True, capture_output=True, text=True).stdout
+    return [json.loads(line) for line in out.splitlines()]
+
+
 @unittest.skipUnless(shutil.which("node") and shutil.which("npm"), "needs node and npm")
 class NodeLlamaCpp(unittest.TestCase):
     def setUp(self):
         self.folder = tempfile.mkdtemp(prefix="moescope-test.")
         self.addCleanup(shutil.rmtree, self.folder)
-        self.model = os.path.join(self.folder, "planted.gguf")
+        self.model, self.truth = planted_model(self.folder, "planted", 1)
         self.trace = os.path.join(self.folder, "t.moetrace")
-        made = subprocess.run([MAKE_MODEL, "planted", "-o", self.model, "--truth", os.path.join(self.folder, "truth.json")],
-                              capture_output=True, text=True)
-        self.assertEqual(made.returncode, 0, made.stderr)
-        with open(os.path.join(self.folder, "truth.json"), encoding="utf-8") as f:
-            self.truth = json.load(f)   # layers[il][token] = {"ids": …, "weights": …}
 
     def record(self, version):
         package = installed(version)
         run = subprocess.run([MOESCOPE, "record", "-o", self.trace, "--", "node", "evaluate.mjs", self.model, "routed by Node", "6"],
                              cwd=package, capture_output=True, text=True, timeout=120)
         self.assertEqual(run.returncode, 0, run.stderr)
-        rows = subprocess.run([MOESCOPE, "export", self.trace, "-f", "jsonl"], check=True, capture_output=True, text=True).stdout
-        return json.loads(run.stdout.splitlines()[-1]), [json.loads(line) for line in rows.splitlines()], run.stderr
+        return json.loads(run.stdout.splitlines()[-1]), exported(self.trace), run.stderr
 
-    def hold_to_truth(self, rows):
+    def hold_to_truth(self, rows, truth=None):
         for row in rows:
-            want = self.truth["layers"][row["layer"]][row["token"]]
+            want = (truth or self.truth)[row["layer"]][row["token"]]
             self.assertEqual(row["ids"], want["ids"])
             for got, weight in zip(row["weights"], want["weights"]):
                 self.assertAlmostEqual(got, weight, delta=1e-5 * weight)
@@ -78,6 +100,23 @@ class NodeLlamaCpp(unittest.TestCase):
         self.assertEqual({r["layer"] for r in rows if r["token"] is None}, {last})
         self.assertEqual(stderr.count("is not a version that moescope was tested with; its self-test decides\n"), 2)   # at once, and in the summary
         self.assertEqual([r["token"] for r in rows if r["layer"] == 0][:len(said["tokens"])], said["tokens"])
+
+    def test_two_versions_in_one_process(self):
+        ours = (LIBLLAMA, *planted_model(self.folder, "ours", 2))
+        other = (private_copy(installed("3.14.2"), self.folder), self.model, self.truth)
+        tokens = [(17 * i + 5) % 250 for i in range(8)]
+        for first, second in ((ours, other), (other, ours)):
+            with self.subTest(first=os.path.basename(first[0])):
+                program = [sys.executable, TWO_COPIES_HOST, ",".join(map(str, tokens)), *first[:2], *second[:2]]
+                run = subprocess.run([MOESCOPE, "record", "-o", self.trace, "--force", "--", *program],
+                                     capture_output=True, text=True, timeout=120)
+                self.assertEqual(run.returncode, 0, run.stderr)
+                self.assertEqual(run.stdout, "done\n")
+                for trace, (_, _, truth) in ((self.trace, first), (self.trace.replace(".moetrace", ".2.moetrace"), second)):
+                    rows = exported(trace)
+                    self.assertEqual([r["token"] for r in rows if r["layer"] == 0], tokens)
+                    self.assertEqual({r["sequence"] for r in rows}, {0})
+                    self.hold_to_truth(rows, truth)
 
 
 if __name__ == "__main__":

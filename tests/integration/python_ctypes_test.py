@@ -24,15 +24,26 @@ class PythonCtypes(unittest.TestCase):
             run = subprocess.run([MOESCOPE, "record", "-o", trace, "--", sys.executable, HOST, LIBLLAMA, model, *map(str, tokens)],
                                  capture_output=True, text=True, timeout=120)
             self.assertEqual(run.returncode, 0, run.stderr)
-            self.assertEqual(run.stdout, "".join(f"{t}\n" for t in tokens))
-            exported = subprocess.run([MOESCOPE, "export", trace, "-f", "jsonl"], check=True, capture_output=True, text=True)
+            self.assertEqual(run.stdout, "".join(f"{t}\n" for t in tokens + tokens[::-1]))
             with open(truth_file, encoding="utf-8") as f:
                 truth = json.load(f)["layers"]
+            for name, order in ((trace, tokens), (os.path.join(folder, "t.2.moetrace"), tokens[::-1])):
+                with self.subTest(trace=os.path.basename(name)):
+                    self.hold_to(truth, order, name)
+
+    def hold_to(self, truth, tokens, trace):
+        exported = subprocess.run([MOESCOPE, "export", trace, "-f", "jsonl"], check=True, capture_output=True, text=True)
         rows = [json.loads(line) for line in exported.stdout.splitlines()]
-        self.assertEqual([r["token"] for r in rows if r["layer"] == 0], tokens)
-        self.assertEqual([r["position"] for r in rows if r["layer"] == 0], list(range(len(tokens))))
+        of_first_layer = [r for r in rows if r["layer"] == 0]
+        self.assertEqual([r["token"] for r in of_first_layer], tokens)
+        self.assertEqual([r["position"] for r in of_first_layer], list(range(len(tokens))))
+        self.assertEqual([r["batch"] for r in of_first_layer], list(range(len(tokens))))
         for row in rows:
             self.assertEqual(row["ids"], truth[row["layer"]][row["token"]]["ids"])
+            self.assertEqual(row["sequence"], 0)         # known from the batch,
+            self.assertIsNotNone(row["text"])            # the vocabulary
+        info = json.loads(subprocess.run([MOESCOPE, "info", "--json", trace], check=True, capture_output=True, text=True).stdout)
+        self.assertEqual(info["model"]["architecture"], "qwen3moe")   # and the model of the context that decodes
 
 
 if __name__ == "__main__":

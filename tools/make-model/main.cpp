@@ -34,7 +34,8 @@ void add_random(CLI::App & app, arguments & a) {
     cmd->add_option("--top-k", s.n_expert_used, "experts per token")->capture_default_str();
     cmd->add_option("--layers", s.n_layer, "layers (default: the fewest that show all kinds the architecture has)");
     cmd->add_option("--width", s.n_embd, "width of the residual stream (default: 256 in most architectures)");
-    cmd->add_option("--expert-width", s.n_ff_exp, "hidden width of an expert (default: half the width)");
+    cmd->add_option("--expert-width", s.n_ff_exp,
+                    "hidden width of an expert, where the architecture tells it from --ff-width (default: half the width)");
     cmd->add_option("--ff-width", s.n_ff, "hidden width of dense feed-forward blocks (default: the width)");
     cmd->add_option("--vocab", s.n_vocab, "tokens (default: 260, the byte-level vocabulary)");
     cmd->add_option("--context", s.n_ctx, "context length the model claims")->capture_default_str();

@@ -1,37 +1,30 @@
 // The functions that libllama and programs call, interposed. Each passes the call on; when a tap is active, it is told.
-// The list of ggml's scheduler functions is complete for libllama. Calls inside libggml go through here too, so hooks are
-// re-entered (alloc inside compute, reset inside reserve) and must tolerate it: every tap method does.
+// Calls inside libggml go through here too, so hooks are re-entered (alloc inside compute, reset inside reserve) and must
+// tolerate it: every tap method does.
 //
 // Linked into libmoescope-record.so and, as exported symbols, into programs that capture themselves.
-
-#include <dlfcn.h>
 
 #include <ggml-backend.h>
 #include <llama.h>
 
 #include "capture/hooks/hooks.hpp"
+#include "capture/hooks/reached.hpp"
 #include "capture/tap.hpp"
 
 #define EXPORTED extern "C" __attribute__((visibility("default")))
 
-namespace {
-
-using moescope::capturing::find_real;
+using moescope::capturing::reached_from;
+using moescope::capturing::reached_functions;
 using moescope::capturing::tap;
+using moescope::capturing::tap_of;
 
-// The tap, once for each call: another thread may switch it off meanwhile.
-tap * active_tap(void * caller) noexcept {
-    moescope::capturing::on_first_call(caller);
-    return tap::active();
-}
-
-}  // namespace
-
-// Declares `real`, the function behind this one, and `t`, the tap or null.
-#define PASS_ON(name)                                                                                              \
-    void * const              caller = __builtin_return_address(0);                                               \
-    static decltype(&::name)  real   = reinterpret_cast<decltype(&::name)>(find_real(#name, caller));             \
-    tap * const               t      = active_tap(caller)
+// Declares `real`, the function behind this one, and `t`, the tap or null: once for each call, since another thread may
+// switch it off meanwhile.
+#define PASS_ON(name)                                                        \
+    void * const              caller = __builtin_return_address(0);         \
+    const reached_functions & to     = reached_from(caller);                \
+    const auto                real   = to.name;                             \
+    tap * const               t      = tap_of(to.copy(), caller)
 
 EXPORTED bool ggml_backend_sched_reserve(ggml_backend_sched_t sched, ggml_cgraph * graph) {
     PASS_ON(ggml_backend_sched_reserve);
@@ -113,12 +106,28 @@ EXPORTED void llama_free(llama_context * ctx) {
     real(ctx);
 }
 
+EXPORTED void _ZN13llama_contextD1Ev(llama_context * self) {
+    PASS_ON(_ZN13llama_contextD1Ev);
+    if (t != nullptr) {
+        t->before_context_free(self);
+    }
+    real(self);
+}
+
 EXPORTED void llama_perf_context_reset(llama_context * ctx) {
     PASS_ON(llama_perf_context_reset);
     if (t != nullptr) {
         t->perf_reset(ctx);
     }
     real(ctx);
+}
+
+EXPORTED void _ZN13llama_context10perf_resetEv(llama_context * self) {
+    PASS_ON(_ZN13llama_context10perf_resetEv);
+    if (t != nullptr) {
+        t->perf_reset(self);
+    }
+    real(self);
 }
 
 EXPORTED void llama_memory_clear(llama_memory_t memory, bool data) {
@@ -137,20 +146,66 @@ EXPORTED void llama_set_warmup(llama_context * ctx, bool warmup) {
     real(ctx, warmup);
 }
 
+EXPORTED void _ZN13llama_context10set_warmupEb(llama_context * self, bool warmup) {
+    PASS_ON(_ZN13llama_context10set_warmupEb);
+    if (t != nullptr) {
+        t->set_warmup(self, warmup);
+    }
+    real(self, warmup);
+}
+
+// ---- batches: announced to the tap once, by llama_decode or by the method that it calls, whichever comes by here ----
+
+namespace {
+
+thread_local llama_context * announced = nullptr;   // the context whose batch the tap knows of, until it is computed
+
+void announce(tap * t, llama_context * ctx, const void * batch, bool encode) {
+    if (t != nullptr) {
+        t->begin_batch(ctx, batch, encode);
+        announced = ctx;
+    }
+}
+
+// The computation of a batch. What the methods call of each other belongs to it.
+class announced_batch {
+public:
+    announced_batch(tap * t, llama_context * ctx, const llama_batch * batch, bool encode) {
+        if (announced != ctx) {
+            announce(t, ctx, batch, encode);
+        }
+    }
+    ~announced_batch() { announced = nullptr; }
+    announced_batch(const announced_batch &)             = delete;
+    announced_batch & operator=(const announced_batch &) = delete;
+};
+
+}  // namespace
+
 // llama_decode and llama_encode take a struct by value, whose size differs between versions. trampoline.S enters here with
 // a pointer to it and then jumps to what is returned, with all arguments as they were.
 extern "C" __attribute__((visibility("hidden"))) void * moescope_enter_decode(llama_context * ctx, const void * batch, void * caller) {
-    static void * const real = find_real("llama_decode", caller);
-    if (tap * t = active_tap(caller)) {
-        t->begin_batch(ctx, moescope::capturing::batch_layout_is_known() ? static_cast<const llama_batch *>(batch) : nullptr, false);
-    }
+    const reached_functions & to   = reached_from(caller);
+    void * const              real = reinterpret_cast<void *>(to.llama_decode);
+    announce(tap_of(to.copy(), caller), ctx, batch, false);
     return real;
 }
 
 extern "C" __attribute__((visibility("hidden"))) void * moescope_enter_encode(llama_context * ctx, const void * batch, void * caller) {
-    static void * const real = find_real("llama_encode", caller);
-    if (tap * t = active_tap(caller)) {
-        t->begin_batch(ctx, moescope::capturing::batch_layout_is_known() ? static_cast<const llama_batch *>(batch) : nullptr, true);
-    }
+    const reached_functions & to   = reached_from(caller);
+    void * const              real = reinterpret_cast<void *>(to.llama_encode);
+    announce(tap_of(to.copy(), caller), ctx, batch, true);
     return real;
+}
+
+EXPORTED int _ZN13llama_context6decodeERK11llama_batch(llama_context * self, const llama_batch * batch) {
+    PASS_ON(_ZN13llama_context6decodeERK11llama_batch);
+    const announced_batch known(t, self, batch, false);
+    return real(self, batch);
+}
+
+EXPORTED int _ZN13llama_context6encodeERK11llama_batch(llama_context * self, const llama_batch * batch) {
+    PASS_ON(_ZN13llama_context6encodeERK11llama_batch);
+    const announced_batch known(t, self, batch, true);
+    return real(self, batch);
 }

@@ -2,13 +2,11 @@
 
 namespace moescope::capturing {
 
-// Provided by whoever links the hooks:
+class tap;
 
-// Called at the beginning of every interposed call with an address inside the calling library; cheap after the first
-// time. The recorder sets its tap up here; a program that captures itself does nothing. Must not throw.
-void on_first_call(void * caller) noexcept;
-
-// Whether the running llama.cpp's llama_batch is the one of the headers that this was compiled with.
-bool batch_layout_is_known() noexcept;
+// The tap of one copy of ggml (reached_functions::copy), or null when nothing of it is captured. Asked at the beginning of
+// every interposed call, with an address in the calling library; cheap after the first time. Provided by whoever links the
+// hooks: the recorder sets a tap up here for each copy, a program that captures itself has one. Must not throw.
+tap * tap_of(const void * copy, void * caller) noexcept;
 
 }  // namespace moescope::capturing

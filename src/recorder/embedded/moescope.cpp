@@ -79,7 +79,7 @@ struct moescope_capture {
 
     capturing::stream & stream_of(const llama_context * ctx) {
         if (!stream) {
-            stream = std::make_unique<capturing::stream>(api, ctx, capturing::query_model(api, ctx), [this](const model_info &) {
+            stream = std::make_unique<capturing::stream>(api, ctx, capturing::query_model(api, ctx), [this] {
                 return std::make_unique<borrowed_writer>(writer);
             });
         }

@@ -1,6 +1,8 @@
-// The life of the recorder inside its host: sets a tap up at the host's first use of ggml when the environment asks for
-// one, and closes it when the host exits. Whatever goes wrong ends the recording, never the host.
+// The life of the recorder inside its host: sets a tap up at the host's first use of each copy of ggml when the environment
+// asks for one, and closes them when the host exits. Whatever goes wrong ends the recording, never the host.
 
+#include <algorithm>
+#include <array>
 #include <atomic>
 #include <cstdlib>
 #include <memory>
@@ -35,36 +37,55 @@ void write_status(const std::string & path, const char * word, const std::string
     ::close(fd);
 }
 
+constexpr size_t max_copies = 16;   // of ggml in one process; of more, the last are not recorded
+
 class recorder {
 public:
-    recorder(settings s, capturing::ggml_api api) : settings_(std::move(s)) {
-        tap_ = std::make_unique<capturing::tap>(api, settings_.capture, [this](uint32_t stream, const model_info &) {
-            return open(stream);
-        });
-        if (!capturing::known_ggml_version(api.ggml_version())) {
-            note_ = std::string("ggml ") + api.ggml_version() + " is not a version that moescope was tested with; its self-test decides";
-            print_stderr("moescope: " + note_ + "\n");
+    explicit recorder(settings s) : settings_(std::move(s)) {}
+
+    // The tap of the copy of ggml that `caller` reaches; null when nothing of it can be recorded.
+    capturing::tap * add_tap(void * caller) {
+        capturing::ggml_api api;
+        std::string         missing;
+        if (!api.resolve(caller, missing)) {
+            const std::string why = "this program's llama.cpp has no function " + missing;
+            print_stderr("moescope: not recording: " + why + "\n");
+            status(environment::status_stopped, why);
+            return nullptr;
         }
+        std::string note;
+        if (!capturing::known_ggml_version(api.ggml_version())) {
+            note = std::string("ggml ") + api.ggml_version() + " is not a version that moescope was tested with; its self-test decides";
+            print_stderr("moescope: " + note + "\n");
+        }
+        std::unique_ptr<capturing::tap> & t = taps_.at(n_taps_);
+        t = std::make_unique<capturing::tap>(api, settings_.capture, [this, &t, note] { return open(*t, note); });
+        n_taps_ += 1;
+        return t.get();
     }
 
-    capturing::tap & tap() { return *tap_; }
-
     void finish() {
-        if (!tap_->close_all()) {
-            return;   // exit() out of a signal handler that interrupted us: what is written reads
+        bool saw_moe = false, saw_graph = false;
+        for (size_t i = 0; i < n_taps_; ++i) {
+            capturing::tap & t = *taps_[i];
+            if (!t.close_all()) {
+                return;   // exit() out of a signal handler that interrupted us: what is written reads
+            }
+            if (const std::string why = t.failure(); !why.empty()) {
+                stopped(why);
+            }
+            saw_moe   = saw_moe || t.saw_moe();
+            saw_graph = saw_graph || t.saw_graph();
         }
-        const std::string why = tap_->failure();
-        if (!why.empty()) {
-            stopped(why);
-        }
-        status(environment::status_graphs, tap_->saw_moe() ? "moe" : tap_->saw_graph() ? "dense" : "none");
+        status(environment::status_graphs, saw_moe ? "moe" : saw_graph ? "dense" : "none");
     }
 
 private:
-    std::unique_ptr<routing_sink> open(uint32_t stream) {
-        auto all        = std::make_unique<fan_out>();
-        all->on_failure = [this](const std::string & why) { stopped(why); };
-        const auto add  = [&](auto make) {
+    std::unique_ptr<routing_sink> open(const capturing::tap & t, const std::string & note) {
+        const uint32_t stream = ++n_streams_;
+        auto           all    = std::make_unique<fan_out>();
+        all->on_failure       = [this](const std::string & why) { stopped(why); };
+        const auto add        = [&](auto make) {
             try {
                 all->add(make());
             } catch (const std::exception & e) {
@@ -73,10 +94,10 @@ private:
         };
         if (!settings_.trace_path.empty()) {
             add([&] {
-                auto t = std::make_unique<trace_output>(settings_, stream, [this] { return tap_->capture_ns(); },
-                                                        [this](const std::string & why) { stopped(why); });
-                status(environment::status_trace, t->path());
-                return t;
+                auto trace = std::make_unique<trace_output>(settings_, stream, [&t] { return t.capture_ns(); },
+                                                            [this](const std::string & why) { stopped(why); });
+                status(environment::status_trace, trace->path());
+                return trace;
             });
         }
         if (!settings_.csv_path.empty()) {
@@ -88,8 +109,8 @@ private:
         if (settings_.stats || settings_.names) {
             add([&] { return std::make_unique<expert_trace>(settings_, stream); });
         }
-        if (!note_.empty()) {
-            all->note(note_);
+        if (!note.empty()) {
+            all->note(note);
         }
         return all->empty() ? nullptr : std::move(all);
     }
@@ -106,47 +127,71 @@ private:
 
     void status(const char * word, const std::string & rest) const { write_status(settings_.status_path, word, rest); }
 
-    settings                        settings_;
-    std::unique_ptr<capturing::tap> tap_;
-    std::string                     note_, said_;
-    std::mutex                      mutex_;
+    const settings        settings_;
+    std::array<std::unique_ptr<capturing::tap>, max_copies> taps_;   // the first n_taps_
+    size_t                n_taps_ = 0;
+    std::atomic<uint32_t> n_streams_{0};
+    std::mutex            mutex_;   // guards said_
+    std::string           said_;
 };
 
+// Which tap belongs to which copy of ggml. Hooks read this without a lock, so it is only appended to.
+struct recorded_copy {
+    const void *     copy = nullptr;
+    capturing::tap * t    = nullptr;   // null: this copy is not recorded
+};
+std::array<recorded_copy, max_copies> copies;
+std::atomic<size_t>                   n_copies{0};
+std::atomic<bool>                     off{false};   // the environment asks for nothing, or this is a forked child
+
+std::mutex setting_up;               // a copy's tap; guards what is below
 recorder * the_recorder = nullptr;   // never destroyed: hooks may be called until the very end of the process
 pid_t      owner        = 0;         // a forked child shares our files and must leave them alone
 
 void at_exit() {
-    if (the_recorder != nullptr && ::getpid() == owner) {
+    // Not to be had where a signal handler calls exit() in the middle of setting up: what is written reads.
+    const std::unique_lock lock(setting_up, std::try_to_lock);
+    if (lock.owns_lock() && the_recorder != nullptr && ::getpid() == owner) {
         the_recorder->finish();
     }
 }
 
 void in_forked_child() {
-    capturing::tap::activate(nullptr);
+    off = true;
 }
 
-void set_up(void * caller) noexcept {
+// Makes the recorder; null when the environment asks for none.
+recorder * make_recorder() {
+    settings s = read_settings();
+    if (!s.on()) {
+        off = true;
+        return nullptr;
+    }
+    auto * r = new recorder(std::move(s));
+    owner    = ::getpid();
+    std::atexit(at_exit);
+    ::pthread_atfork(nullptr, nullptr, in_forked_child);
+    return r;
+}
+
+capturing::tap * set_up(void * caller) noexcept {
     try {
-        settings s = read_settings();
-        if (!s.on()) {
-            return;
+        if (the_recorder == nullptr) {
+            the_recorder = make_recorder();
         }
-        capturing::ggml_api api;
-        std::string         missing;
-        if (!api.resolve(caller, missing)) {
-            const std::string why = "this program's llama.cpp has no function " + missing;
-            print_stderr("moescope: not recording: " + why + "\n");
-            write_status(s.status_path, environment::status_stopped, why);
-            return;
-        }
-        owner        = ::getpid();
-        the_recorder = new recorder(std::move(s), api);
-        std::atexit(at_exit);
-        ::pthread_atfork(nullptr, nullptr, in_forked_child);
-        capturing::tap::activate(&the_recorder->tap());
+        return the_recorder == nullptr ? nullptr : the_recorder->add_tap(caller);
     } catch (const std::exception & e) {
         print_stderr(std::string("moescope: not recording: ") + e.what() + "\n");
+        off = the_recorder == nullptr;
+        return nullptr;
     }
+}
+
+const recorded_copy * find(const void * copy) {
+    const size_t n   = n_copies.load(std::memory_order_acquire);
+    const auto   end = copies.begin() + n;
+    const auto   it  = std::find_if(copies.begin(), end, [copy](const recorded_copy & c) { return c.copy == copy; });
+    return it == end ? nullptr : &*it;
 }
 
 }  // namespace
@@ -155,24 +200,21 @@ void set_up(void * caller) noexcept {
 
 namespace moescope::capturing {
 
-void on_first_call(void * caller) noexcept {
-    static std::atomic<bool> done{false};
-    if (done.load(std::memory_order_acquire)) {
-        return;
+tap * tap_of(const void * copy, void * caller) noexcept {
+    using namespace recorder;
+    if (off.load(std::memory_order_acquire)) {
+        return nullptr;
     }
-    static std::mutex           mutex;
-    const std::unique_lock lock(mutex, std::try_to_lock);   // re-entered, or another thread is at it: later
-    if (lock.owns_lock() && !done) {
-        recorder::set_up(caller);
-        done.store(true, std::memory_order_release);
+    if (const recorded_copy * known = find(copy)) {
+        return known->t;
     }
-}
-
-bool batch_layout_is_known() noexcept {
-    // llama_batch has had its seven members since before llama_model_get_vocab came (January 2025); what is older is not
-    // looked into. Within that, batch_replay attributes nothing that does not reproduce the graph's own tokens.
-    const tap * t = tap::active();
-    return t != nullptr && t->api().llama_model_get_vocab != nullptr;
+    const std::unique_lock lock(setting_up, std::try_to_lock);   // re-entered, or another thread is at it: later
+    if (!lock.owns_lock() || copy == nullptr || find(copy) != nullptr || n_copies == max_copies) {
+        return nullptr;
+    }
+    copies[n_copies] = {copy, set_up(caller)};
+    n_copies.fetch_add(1, std::memory_order_release);
+    return copies[n_copies - 1].t;
 }
 
 }  // namespace moescope::capturing
