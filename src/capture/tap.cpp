@@ -13,7 +13,7 @@ namespace {
 
 std::atomic<tap *> the_tap{nullptr};   // of a program that captures itself
 
-// Whose llama_decode the calling thread is in, or was in last: it may have been freed since, by any thread.
+// Whose llama_decode the calling thread is in; where its end is not seen, whose it was in last, and may have been freed since.
 thread_local llama_context * current_context = nullptr;
 
 thread_local int hooks_entered = 0;
@@ -292,6 +292,10 @@ void tap::begin_batch(llama_context * ctx, const void * batch, bool encode) noex
             streams_.of_context(ctx).begin_batch(known ? static_cast<const llama_batch *>(batch) : nullptr, encode);
         }
     });
+}
+
+void tap::end_batch() noexcept {
+    current_context = nullptr;
 }
 
 void tap::perf_reset(llama_context * ctx) noexcept {

@@ -43,6 +43,7 @@ public:
     void wrap_callback(ggml_backend_sched_t sched, ggml_backend_sched_eval_callback & callback, void *& user_data) noexcept;
     // `batch`: a llama_batch as the running llama.cpp defines it.
     void begin_batch(llama_context * ctx, const void * batch, bool encode) noexcept;
+    static void end_batch() noexcept;   // of the calling thread: what it computes now belongs to no context
     void perf_reset(llama_context * ctx) noexcept;
     void memory_cleared(llama_memory_t memory) noexcept;
     void set_warmup(llama_context * ctx, bool on) noexcept;

@@ -16,18 +16,31 @@
 using moescope::capturing::reached_from;
 using moescope::capturing::reached_functions;
 using moescope::capturing::tap;
-using moescope::capturing::tap_of;
+
+namespace {
+
+tap * tap_of_ggml(const reached_functions & to, void * caller) noexcept {
+    return moescope::capturing::tap_of(to.copy(), caller);
+}
+
+// Two libllama may share one ggml, and its tap: a context must only be shown to the one whose functions the tap will ask.
+tap * tap_of_llama(const reached_functions & to, void * caller) noexcept {
+    tap * const t = tap_of_ggml(to, caller);
+    return t != nullptr && t->api().llama_decode != nullptr && t->api().llama_decode != to.llama_decode ? nullptr : t;
+}
+
+}  // namespace
 
 // Declares `real`, the function behind this one, and `t`, the tap or null: once for each call, since another thread may
-// switch it off meanwhile.
-#define PASS_ON(name)                                                        \
+// switch it off meanwhile. `library` is ggml or llama.
+#define PASS_ON(name, library)                                               \
     void * const              caller = __builtin_return_address(0);         \
     const reached_functions & to     = reached_from(caller);                \
     const auto                real   = to.name;                             \
-    tap * const               t      = tap_of(to.copy(), caller)
+    tap * const               t      = tap_of_##library(to, caller)
 
 EXPORTED bool ggml_backend_sched_reserve(ggml_backend_sched_t sched, ggml_cgraph * graph) {
-    PASS_ON(ggml_backend_sched_reserve);
+    PASS_ON(ggml_backend_sched_reserve, ggml);
     if (t != nullptr) {
         t->before_plan(sched, graph);
     }
@@ -35,7 +48,7 @@ EXPORTED bool ggml_backend_sched_reserve(ggml_backend_sched_t sched, ggml_cgraph
 }
 
 EXPORTED void ggml_backend_sched_reserve_size(ggml_backend_sched_t sched, ggml_cgraph * graph, size_t * sizes) {
-    PASS_ON(ggml_backend_sched_reserve_size);
+    PASS_ON(ggml_backend_sched_reserve_size, ggml);
     if (t != nullptr) {
         t->before_plan(sched, graph);
     }
@@ -43,7 +56,7 @@ EXPORTED void ggml_backend_sched_reserve_size(ggml_backend_sched_t sched, ggml_c
 }
 
 EXPORTED bool ggml_backend_sched_alloc_graph(ggml_backend_sched_t sched, ggml_cgraph * graph) {
-    PASS_ON(ggml_backend_sched_alloc_graph);
+    PASS_ON(ggml_backend_sched_alloc_graph, ggml);
     if (t == nullptr) {
         return real(sched, graph);
     }
@@ -56,7 +69,7 @@ EXPORTED bool ggml_backend_sched_alloc_graph(ggml_backend_sched_t sched, ggml_cg
 }
 
 EXPORTED ggml_status ggml_backend_sched_graph_compute_async(ggml_backend_sched_t sched, ggml_cgraph * graph) {
-    PASS_ON(ggml_backend_sched_graph_compute_async);
+    PASS_ON(ggml_backend_sched_graph_compute_async, ggml);
     if (t == nullptr) {
         return real(sched, graph);
     }
@@ -67,7 +80,7 @@ EXPORTED ggml_status ggml_backend_sched_graph_compute_async(ggml_backend_sched_t
 }
 
 EXPORTED void ggml_backend_sched_synchronize(ggml_backend_sched_t sched) {
-    PASS_ON(ggml_backend_sched_synchronize);
+    PASS_ON(ggml_backend_sched_synchronize, ggml);
     real(sched);
     if (t != nullptr) {
         t->synchronized(sched);
@@ -75,7 +88,7 @@ EXPORTED void ggml_backend_sched_synchronize(ggml_backend_sched_t sched) {
 }
 
 EXPORTED void ggml_backend_sched_set_eval_callback(ggml_backend_sched_t sched, ggml_backend_sched_eval_callback callback, void * user_data) {
-    PASS_ON(ggml_backend_sched_set_eval_callback);
+    PASS_ON(ggml_backend_sched_set_eval_callback, ggml);
     if (t != nullptr && callback != nullptr) {
         t->wrap_callback(sched, callback, user_data);
     }
@@ -83,7 +96,7 @@ EXPORTED void ggml_backend_sched_set_eval_callback(ggml_backend_sched_t sched, g
 }
 
 EXPORTED void ggml_backend_sched_reset(ggml_backend_sched_t sched) {
-    PASS_ON(ggml_backend_sched_reset);
+    PASS_ON(ggml_backend_sched_reset, ggml);
     if (t != nullptr) {
         t->before_reset(sched);
     }
@@ -91,7 +104,7 @@ EXPORTED void ggml_backend_sched_reset(ggml_backend_sched_t sched) {
 }
 
 EXPORTED void ggml_backend_sched_free(ggml_backend_sched_t sched) {
-    PASS_ON(ggml_backend_sched_free);
+    PASS_ON(ggml_backend_sched_free, ggml);
     if (t != nullptr && sched != nullptr) {
         t->before_free(sched);
     }
@@ -99,7 +112,7 @@ EXPORTED void ggml_backend_sched_free(ggml_backend_sched_t sched) {
 }
 
 EXPORTED void llama_free(llama_context * ctx) {
-    PASS_ON(llama_free);
+    PASS_ON(llama_free, llama);
     if (t != nullptr && ctx != nullptr) {
         t->before_context_free(ctx);
     }
@@ -107,7 +120,7 @@ EXPORTED void llama_free(llama_context * ctx) {
 }
 
 EXPORTED void _ZN13llama_contextD1Ev(llama_context * self) {
-    PASS_ON(_ZN13llama_contextD1Ev);
+    PASS_ON(_ZN13llama_contextD1Ev, llama);
     if (t != nullptr) {
         t->before_context_free(self);
     }
@@ -115,7 +128,7 @@ EXPORTED void _ZN13llama_contextD1Ev(llama_context * self) {
 }
 
 EXPORTED void llama_perf_context_reset(llama_context * ctx) {
-    PASS_ON(llama_perf_context_reset);
+    PASS_ON(llama_perf_context_reset, llama);
     if (t != nullptr) {
         t->perf_reset(ctx);
     }
@@ -123,7 +136,7 @@ EXPORTED void llama_perf_context_reset(llama_context * ctx) {
 }
 
 EXPORTED void _ZN13llama_context10perf_resetEv(llama_context * self) {
-    PASS_ON(_ZN13llama_context10perf_resetEv);
+    PASS_ON(_ZN13llama_context10perf_resetEv, llama);
     if (t != nullptr) {
         t->perf_reset(self);
     }
@@ -131,7 +144,7 @@ EXPORTED void _ZN13llama_context10perf_resetEv(llama_context * self) {
 }
 
 EXPORTED void llama_memory_clear(llama_memory_t memory, bool data) {
-    PASS_ON(llama_memory_clear);
+    PASS_ON(llama_memory_clear, llama);
     if (t != nullptr) {
         t->memory_cleared(memory);
     }
@@ -139,7 +152,7 @@ EXPORTED void llama_memory_clear(llama_memory_t memory, bool data) {
 }
 
 EXPORTED void llama_set_warmup(llama_context * ctx, bool warmup) {
-    PASS_ON(llama_set_warmup);
+    PASS_ON(llama_set_warmup, llama);
     if (t != nullptr) {
         t->set_warmup(ctx, warmup);
     }
@@ -147,7 +160,7 @@ EXPORTED void llama_set_warmup(llama_context * ctx, bool warmup) {
 }
 
 EXPORTED void _ZN13llama_context10set_warmupEb(llama_context * self, bool warmup) {
-    PASS_ON(_ZN13llama_context10set_warmupEb);
+    PASS_ON(_ZN13llama_context10set_warmupEb, llama);
     if (t != nullptr) {
         t->set_warmup(self, warmup);
     }
@@ -175,7 +188,10 @@ public:
             announce(t, ctx, batch, encode);
         }
     }
-    ~announced_batch() { announced = nullptr; }
+    ~announced_batch() {
+        announced = nullptr;
+        tap::end_batch();
+    }
     announced_batch(const announced_batch &)             = delete;
     announced_batch & operator=(const announced_batch &) = delete;
 };
@@ -187,25 +203,25 @@ public:
 extern "C" __attribute__((visibility("hidden"))) void * moescope_enter_decode(llama_context * ctx, const void * batch, void * caller) {
     const reached_functions & to   = reached_from(caller);
     void * const              real = reinterpret_cast<void *>(to.llama_decode);
-    announce(tap_of(to.copy(), caller), ctx, batch, false);
+    announce(tap_of_llama(to, caller), ctx, batch, false);
     return real;
 }
 
 extern "C" __attribute__((visibility("hidden"))) void * moescope_enter_encode(llama_context * ctx, const void * batch, void * caller) {
     const reached_functions & to   = reached_from(caller);
     void * const              real = reinterpret_cast<void *>(to.llama_encode);
-    announce(tap_of(to.copy(), caller), ctx, batch, true);
+    announce(tap_of_llama(to, caller), ctx, batch, true);
     return real;
 }
 
 EXPORTED int _ZN13llama_context6decodeERK11llama_batch(llama_context * self, const llama_batch * batch) {
-    PASS_ON(_ZN13llama_context6decodeERK11llama_batch);
+    PASS_ON(_ZN13llama_context6decodeERK11llama_batch, llama);
     const announced_batch known(t, self, batch, false);
     return real(self, batch);
 }
 
 EXPORTED int _ZN13llama_context6encodeERK11llama_batch(llama_context * self, const llama_batch * batch) {
-    PASS_ON(_ZN13llama_context6encodeERK11llama_batch);
+    PASS_ON(_ZN13llama_context6encodeERK11llama_batch, llama);
     const announced_batch known(t, self, batch, true);
     return real(self, batch);
 }
