@@ -1,5 +1,5 @@
 // Where decode_driver's large blocks lie: each begins on a huge page. Otherwise they begin wherever the address space was
-// randomized to, some of their pages are small, and a prompt takes 1 % more or less time in one process than in the next.
+// randomized to, some of their pages are small, and a prompt takes up to 1 % more or less time in one process than in the next.
 // Replaces posix_memalign (ggml's buffers) and operator new (its working memory) in the whole process.
 
 #include <cerrno>
