@@ -19,12 +19,17 @@ if(CCACHE)
     set(CMAKE_CXX_COMPILER_LAUNCHER ${CCACHE})
 endif()
 
-# moescope_library(core DEPENDS a b): the static library moescope_core of all *.cpp in this folder.
+# moescope_library(core [SUBFOLDERS x y] DEPENDS a b): the static library moescope_core of all *.cpp in this folder and in
+# the named ones below it.
 # Its public include path is src/, so a header is named by its stage: #include "trace/reader.hpp".
 # What a folder may depend on is fixed in docs/architecture.md; tests/unit checks the includes.
 function(moescope_library name)
-    cmake_parse_arguments(arg "" "" "DEPENDS" ${ARGN})
-    file(GLOB sources CONFIGURE_DEPENDS ${CMAKE_CURRENT_SOURCE_DIR}/*.cpp)
+    cmake_parse_arguments(arg "" "" "DEPENDS;SUBFOLDERS" ${ARGN})
+    set(patterns ${CMAKE_CURRENT_SOURCE_DIR}/*.cpp)
+    foreach(folder ${arg_SUBFOLDERS})
+        list(APPEND patterns ${CMAKE_CURRENT_SOURCE_DIR}/${folder}/*.cpp)
+    endforeach()
+    file(GLOB sources CONFIGURE_DEPENDS ${patterns})
     list(FILTER sources EXCLUDE REGEX "/main.cpp$")   # an executable's, where the folder has one
     add_library(moescope_${name} STATIC ${sources})
     target_include_directories(moescope_${name} PUBLIC ${PROJECT_SOURCE_DIR}/src ${PROJECT_SOURCE_DIR}/include)

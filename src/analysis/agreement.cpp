@@ -6,8 +6,8 @@
 #include <set>
 #include <unordered_map>
 
-#include "analysis/distance.hpp"
-#include "analysis/sequences.hpp"
+#include "analysis/tools/distance.hpp"
+#include "analysis/tools/sequences.hpp"
 #include "core/error.hpp"
 
 namespace moescope::analysis {

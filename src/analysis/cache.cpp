@@ -2,7 +2,7 @@
 
 #include <algorithm>
 
-#include "analysis/slices.hpp"
+#include "analysis/tools/slices.hpp"
 
 namespace moescope::analysis {
 

@@ -4,10 +4,10 @@
 #include <memory>
 #include <vector>
 
-#include "analysis/block_table.hpp"
-#include "analysis/cache_policy.hpp"
-#include "analysis/interval.hpp"
-#include "analysis/sequences.hpp"
+#include "analysis/tools/block_table.hpp"
+#include "analysis/tools/cache_policy.hpp"
+#include "analysis/tools/interval.hpp"
+#include "analysis/tools/sequences.hpp"
 #include "core/routing.hpp"
 
 namespace moescope::analysis {

@@ -5,7 +5,7 @@
 #include <vector>
 
 #include "analysis/cache.hpp"
-#include "analysis/row_filter.hpp"
+#include "analysis/tools/row_filter.hpp"
 #include "trace/source.hpp"
 
 namespace moescope::analysis {

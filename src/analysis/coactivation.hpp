@@ -3,8 +3,8 @@
 #include <cstdint>
 #include <vector>
 
-#include "analysis/block_table.hpp"
-#include "analysis/interval.hpp"
+#include "analysis/tools/block_table.hpp"
+#include "analysis/tools/interval.hpp"
 #include "core/routing.hpp"
 
 namespace moescope::analysis {

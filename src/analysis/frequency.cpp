@@ -145,14 +145,14 @@ void frequency::ubatch(const routed_ubatch & u) {
                 add_rows(rows, r, 1, b.count[kind]);
             }
         }
-        if (rows.column(capture::probs) != nullptr) {
+        if (rows.values_of(column::probs) != nullptr) {
             add_probs(b, rows);
         }
     }
 }
 
 void frequency::add_probs(block & b, const block_rows & rows) {
-    const float * p = rows.column(capture::probs);
+    const float * p = rows.values_of(column::probs);
     const size_t  n = b.layout.n_expert;
     if (n < 2) {
         return;
@@ -208,14 +208,14 @@ frequency_result frequency::result() const {
     return r;
 }
 
-frequency_result frequency_of(const trace::expert_counts & counts) {
+frequency_result frequency_of(const expert_counts & counts) {
     frequency_result r;
     r.tokens     = counts.tokens;
     r.decoded    = counts.decoded;
     r.ubatches   = counts.ubatches;
     r.has_phases = false;
     for (const size_t i : by_layer_and_block(counts.layout.size(), [&](size_t b) -> auto & { return counts.layout[b]; })) {
-        const trace::expert_counts::block & b = counts.blocks[i];
+        const expert_counts::block & b = counts.blocks[i];
         block_frequency                     f;
         f.layout = counts.layout[i];
         f.total  = b.count;

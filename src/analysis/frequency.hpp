@@ -4,11 +4,11 @@
 #include <cstdint>
 #include <vector>
 
-#include "analysis/balance.hpp"
-#include "analysis/block_table.hpp"
-#include "analysis/interval.hpp"
+#include "analysis/tools/balance.hpp"
+#include "analysis/tools/block_table.hpp"
+#include "analysis/tools/interval.hpp"
 #include "core/routing.hpp"
-#include "trace/counts.hpp"
+#include "core/expert_counts.hpp"
 
 namespace moescope::analysis {
 
@@ -72,6 +72,6 @@ private:
 };
 
 // The same from cumulative counts (a counts-only trace, an imatrix). Blocks whose n_expert_used is 0 have no rows.
-frequency_result frequency_of(const trace::expert_counts & counts);
+frequency_result frequency_of(const expert_counts & counts);
 
 }  // namespace moescope::analysis

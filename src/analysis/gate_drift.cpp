@@ -82,7 +82,7 @@ void gate_drift::ubatch(const routed_ubatch & u) {
     const block_rows * before = nullptr;
     for (const block_rows & rows : u.blocks) {
         const block_layout & l = *rows.layout;
-        if (rows.column(capture::gate_input) == nullptr || l.block != 0 || l.has(block_layout::mtp)) {
+        if (rows.values_of(column::gate_input) == nullptr || l.block != 0 || l.has(block_layout::mtp)) {
             continue;
         }
         if (before != nullptr && before->layout->n_embd == l.n_embd) {
@@ -99,8 +99,8 @@ void gate_drift::ubatch(const routed_ubatch & u) {
 
 void gate_drift::add_pair(const routed_ubatch & u, const block_rows & a, const block_rows & b) {
     const size_t  n_embd = a.layout->n_embd;
-    const float * va     = a.column(capture::gate_input);
-    const float * vb     = b.column(capture::gate_input);
+    const float * va     = a.values_of(column::gate_input);
+    const float * vb     = b.values_of(column::gate_input);
     drift_pair &  p      = pair(a.layout->layer, b.layout->layer);
     rows_by_token(a, u.n_tokens(), row_of_token_);
     const size_t first_step = result_.steps.size() - sum_.size();

@@ -22,7 +22,7 @@ struct layer_counts {
     double              rows = 0;  // of the router; 0: not in the file
 };
 
-std::vector<double> read_counts(const model_file & file, const model_file::tensor & t) {
+std::vector<double> read_counts(const gguf::model_file & file, const gguf::model_file::tensor & t) {
     const auto &       part = file.parts()[t.part];
     const int64_t      n    = t.ne[0] * t.ne[1] * t.ne[2] * t.ne[3];
     std::vector<float> values(static_cast<size_t>(n));
@@ -49,8 +49,8 @@ void add_layer(imatrix_counts & result, int32_t layer, const layer_counts & l) {
     block_layout b;
     b.layer    = layer;
     b.n_expert = static_cast<uint32_t>(l.count.size());
-    b.columns  = capture::ids;
-    trace::expert_counts::block block;
+    b.columns  = column::ids;
+    expert_counts::block block;
     for (const double c : l.count) {
         block.count.push_back(static_cast<uint64_t>(c));
     }
@@ -73,14 +73,14 @@ bool looks_like_gguf(const std::string & path) {
 }
 
 imatrix_counts read_imatrix_counts(const std::string & path) {
-    const model_file                file(path);
+    const gguf::model_file                file(path);
     imatrix_counts                  result;
     std::map<int32_t, layer_counts> layers;
     bool                            rounded = false;
     result.datasets = file.metadata().get_strings("imatrix.datasets");
-    for (const model_file::tensor & t : file.tensors()) {
+    for (const gguf::model_file::tensor & t : file.tensors()) {
         const std::string counted = counted_tensor(t.name);
-        const tensor_name name    = parse_tensor_name(counted);
+        const gguf::tensor_name name    = gguf::parse_tensor_name(counted);
         const bool        experts = name.base == "ffn_up_exps" || name.base == "ffn_gate_exps" ||
                              name.base == "ffn_down_exps" || name.base == "ffn_gate_up_exps";
         if (counted.empty() || name.layer < 0 || (!experts && name.base != "ffn_gate_inp")) {

@@ -4,7 +4,7 @@
 #include <map>
 #include <set>
 
-#include "analysis/slices.hpp"
+#include "analysis/tools/slices.hpp"
 #include "core/error.hpp"
 #include "gguf/expert_tensor.hpp"
 #include "gguf/model_file.hpp"
@@ -19,7 +19,7 @@ constexpr uint64_t n_ubatch     = 512;    // llama.cpp's default
 constexpr uint64_t widths       = 16;     // of n_embd that live at once in a graph: a generous count
 constexpr double   worth_saying = 0.01;   // savings below are not worth an option
 
-uint64_t kv_bytes(const gguf_metadata & meta, const moe_shape & shape, uint32_t n_ctx) {
+uint64_t kv_bytes(const gguf::model_metadata & meta, const gguf::moe_shape & shape, uint32_t n_ctx) {
     const auto     key   = [&](const char * name) { return shape.arch + ".attention." + name; };
     const uint64_t embd  = meta.get_uint(shape.arch + ".embedding_length").value_or(0);
     const auto     heads = meta.get_uints(key("head_count"));
@@ -122,15 +122,15 @@ std::set<int32_t> best_choice(const model_memory & m, const expert_reads & reads
 }  // namespace
 
 model_memory read_model_memory(const std::string & model_path, uint32_t n_ctx) {
-    const model_file                      model(model_path);
-    const moe_shape                       shape = read_moe_shape(model.metadata());
+    const gguf::model_file                      model(model_path);
+    const gguf::moe_shape                       shape = gguf::read_moe_shape(model.metadata());
     std::map<int32_t, model_memory::layer> layers;
     model_memory                          m;
     uint64_t                              n_vocab = 0;
-    for (const model_file::tensor & t : model.tensors()) {
-        const tensor_name   name   = parse_tensor_name(t.name);
-        const expert_layout layout = find_expert_layout(t, name, shape);
-        if (layout.part == expert_part::matrix || layout.part == expert_part::chunk_matrix) {
+    for (const gguf::model_file::tensor & t : model.tensors()) {
+        const gguf::tensor_name   name   = gguf::parse_tensor_name(t.name);
+        const gguf::expert_layout layout = gguf::find_expert_layout(t, name, shape);
+        if (layout.part == gguf::expert_part::matrix || layout.part == gguf::expert_part::chunk_matrix) {
             model_memory::layer & l = layers[name.layer];
             l.il                    = name.layer;
             l.bytes += t.size;

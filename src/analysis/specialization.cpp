@@ -2,7 +2,7 @@
 
 #include <algorithm>
 
-#include "analysis/distance.hpp"
+#include "analysis/tools/distance.hpp"
 
 namespace moescope::analysis {
 

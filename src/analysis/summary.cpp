@@ -3,8 +3,8 @@
 #include <algorithm>
 #include <numeric>
 
-#include "analysis/distance.hpp"
-#include "analysis/slices.hpp"
+#include "analysis/tools/distance.hpp"
+#include "analysis/tools/slices.hpp"
 
 namespace moescope::analysis {
 

@@ -2,10 +2,10 @@
 
 #include <memory>
 
-#include "analysis/block_table.hpp"
-#include "analysis/cache_policy.hpp"
+#include "analysis/tools/block_table.hpp"
+#include "analysis/tools/cache_policy.hpp"
 #include "analysis/frequency.hpp"
-#include "analysis/random.hpp"
+#include "analysis/tools/random.hpp"
 #include "analysis/temporal.hpp"
 
 namespace moescope::analysis {
@@ -52,7 +52,7 @@ private:
 };
 
 // The same from counts alone: frequencies, and nothing of order.
-inline summary_result summary_of(const trace::expert_counts & counts) {
+inline summary_result summary_of(const expert_counts & counts) {
     summary_result r;
     r.frequency = frequency_of(counts);
     return r;

@@ -5,9 +5,9 @@
 #include <map>
 #include <vector>
 
-#include "analysis/block_table.hpp"
-#include "analysis/interval.hpp"
-#include "analysis/sequences.hpp"
+#include "analysis/tools/block_table.hpp"
+#include "analysis/tools/interval.hpp"
+#include "analysis/tools/sequences.hpp"
 #include "core/routing.hpp"
 
 namespace moescope::analysis {

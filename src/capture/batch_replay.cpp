@@ -4,7 +4,7 @@
 
 #include <llama.h>
 
-namespace moescope::capturing {
+namespace moescope::capture {
 
 namespace {
 
@@ -174,4 +174,4 @@ bool batch_replay::attribute(span<const int32_t> tokens, span<int32_t> pos, span
     return !fitting.empty();
 }
 
-}  // namespace moescope::capturing
+}  // namespace moescope::capture

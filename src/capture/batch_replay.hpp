@@ -7,7 +7,7 @@
 
 struct llama_batch;
 
-namespace moescope::capturing {
+namespace moescope::capture {
 
 // Finds out which tokens of a llama_decode batch an ubatch holds, so that its rows get their sequence ids.
 //
@@ -56,4 +56,4 @@ private:
     std::vector<size_t> tokens_of_seq_;   // by (first) sequence id
 };
 
-}  // namespace moescope::capturing
+}  // namespace moescope::capture

@@ -5,7 +5,7 @@
 
 #include "core/error.hpp"
 
-namespace moescope::capturing {
+namespace moescope::capture {
 
 namespace {
 
@@ -41,4 +41,4 @@ bool layer_filter::has(int32_t il) const {
            std::any_of(ranges_.begin(), ranges_.end(), [&](const range & r) { return r.first <= il && il <= r.last; });
 }
 
-}  // namespace moescope::capturing
+}  // namespace moescope::capture

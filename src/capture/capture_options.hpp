@@ -4,9 +4,9 @@
 #include <string>
 #include <vector>
 
-#include "core/capture_set.hpp"
+#include "core/column_set.hpp"
 
-namespace moescope::capturing {
+namespace moescope::capture {
 
 // Which layers are recorded. Empty: all.
 class layer_filter {
@@ -26,9 +26,9 @@ private:
 enum class method { probes, callback };
 
 struct capture_options {
-    capture_set  what = capture::ids | capture::weights;
+    column_set  what = column::ids | column::weights;
     layer_filter layers;
     method       way  = method::probes;
 };
 
-}  // namespace moescope::capturing
+}  // namespace moescope::capture

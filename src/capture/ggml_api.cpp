@@ -8,7 +8,7 @@
 #include <dlfcn.h>
 #include <link.h>
 
-namespace moescope::capturing {
+namespace moescope::capture {
 
 namespace {
 
@@ -96,4 +96,4 @@ bool ggml_api::number_operations(std::string & missing) {
     return true;
 }
 
-}  // namespace moescope::capturing
+}  // namespace moescope::capture

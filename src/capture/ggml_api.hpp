@@ -9,7 +9,7 @@
 #include <ggml.h>
 #include <llama.h>
 
-namespace moescope::capturing {
+namespace moescope::capture {
 
 #define MOESCOPE_GGML_FUNCTIONS(X)                                                                                      \
     X(ggml_version) X(ggml_init) X(ggml_free) X(ggml_reset) X(ggml_tensor_overhead)                                     \
@@ -70,4 +70,4 @@ private:
     void * library_ = nullptr;
 };
 
-}  // namespace moescope::capturing
+}  // namespace moescope::capture

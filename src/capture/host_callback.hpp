@@ -2,7 +2,7 @@
 
 #include "capture/ggml_api.hpp"
 
-namespace moescope::capturing {
+namespace moescope::capture {
 
 // A program's own eval callback, called through here. One that returns false stops the graph in the middle; ggml reports
 // success all the same, and the tensors behind that still hold what an earlier graph left there.
@@ -33,4 +33,4 @@ private:
     bool                             stopped_   = false;
 };
 
-}  // namespace moescope::capturing
+}  // namespace moescope::capture

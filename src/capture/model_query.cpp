@@ -7,7 +7,7 @@
 #include <cstring>
 #include <vector>
 
-namespace moescope::capturing {
+namespace moescope::capture {
 
 namespace {
 
@@ -130,4 +130,4 @@ bool token_text(const ggml_api & api, const llama_context * ctx, int32_t token, 
     return n > 0;
 }
 
-}  // namespace moescope::capturing
+}  // namespace moescope::capture

@@ -5,7 +5,7 @@
 #include "capture/ggml_api.hpp"
 #include "core/routing.hpp"
 
-namespace moescope::capturing {
+namespace moescope::capture {
 
 // What llama.cpp's API tells of a context's model. file is left empty. Works with any version: what it lacks is unknown.
 model_info query_model(const ggml_api & api, const llama_context * ctx);
@@ -20,4 +20,4 @@ std::string file_behind(const void * address);
 // The token's text; false when the API or the token is not there.
 bool token_text(const ggml_api & api, const llama_context * ctx, int32_t token, std::string & text);
 
-}  // namespace moescope::capturing
+}  // namespace moescope::capture

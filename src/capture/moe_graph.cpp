@@ -7,7 +7,7 @@
 
 #include "capture/node_name.hpp"
 
-namespace moescope::capturing {
+namespace moescope::capture {
 
 namespace {
 
@@ -245,7 +245,7 @@ const ggml_tensor * router_product(const ggml_api & api, const ggml_tensor * t) 
     return nullptr;
 }
 
-block_layout moe_block::layout(capture_set wanted, uint32_t n_layer) const {
+block_layout moe_block::layout(column_set wanted, uint32_t n_layer) const {
     block_layout l;
     l.layer         = layer;
     l.block         = block;
@@ -258,21 +258,21 @@ block_layout moe_block::layout(capture_set wanted, uint32_t n_layer) const {
               (repeats ? block_layout::ids_repeat : 0u) | (gated_output ? block_layout::norms_gated : 0u) |
               (selection == nullptr ? block_layout::given_ids : 0u);
 
-    capture_set there = capture::ids | capture::weights;
-    const auto  offer = [&](capture c, const ggml_tensor * t, int64_t width) {
+    column_set there = column::ids | column::weights;
+    const auto  offer = [&](column c, const ggml_tensor * t, int64_t width) {
         if (t != nullptr && t->ne[0] == width) {
             there = there | c;
         }
     };
     // Scores of a block that runs groups of experts speak of the experts, not of the groups.
     const int64_t n = repeats ? -1 : static_cast<int64_t>(l.n_expert);
-    offer(capture::logits, logits, n);
-    offer(capture::probs, probs, n);
-    offer(capture::selection, selection, n);
-    offer(capture::gate_input, gate_input, l.n_embd);
-    offer(capture::weights_raw, weights_raw, weights_raw ? weights_raw->ne[0] : 0);
-    offer(capture::norms, expert_output, expert_output ? expert_output->ne[0] : 0);
-    l.columns = there & wanted.without(capture::access);
+    offer(column::logits, logits, n);
+    offer(column::probs, probs, n);
+    offer(column::selection, selection, n);
+    offer(column::gate_input, gate_input, l.n_embd);
+    offer(column::weights_raw, weights_raw, weights_raw ? weights_raw->ne[0] : 0);
+    offer(column::norms, expert_output, expert_output ? expert_output->ne[0] : 0);
+    l.columns = there & wanted.without(column::access);
     return l;
 }
 
@@ -284,4 +284,4 @@ moe_graph find_moe(const ggml_api & api, ggml_tensor ** nodes, int n_nodes) {
     return f.finish();
 }
 
-}  // namespace moescope::capturing
+}  // namespace moescope::capture

@@ -9,7 +9,7 @@
 #include "capture/ggml_api.hpp"
 #include "core/routing.hpp"
 
-namespace moescope::capturing {
+namespace moescope::capture {
 
 // The nodes of one MoE block. Null where the graph has no such node. Shapes in ggml's order, n the block's rows.
 struct moe_block {
@@ -35,7 +35,7 @@ struct moe_block {
 
     // The layout of a trace's rows of this block, for what is wanted and there. n_layer: il from here on are MTP blocks
     // (trap 11); 0: unknown, none.
-    block_layout layout(capture_set wanted, uint32_t n_layer) const;
+    block_layout layout(column_set wanted, uint32_t n_layer) const;
 };
 
 struct moe_graph {
@@ -68,4 +68,4 @@ const ggml_tensor * router_product(const ggml_api & api, const ggml_tensor * t);
 // nodes: the graph's nodes in execution order, before the scheduler has split it.
 moe_graph find_moe(const ggml_api & api, ggml_tensor ** nodes, int n_nodes);
 
-}  // namespace moescope::capturing
+}  // namespace moescope::capture

@@ -1,6 +1,6 @@
 #include "capture/node_name.hpp"
 
-namespace moescope::capturing {
+namespace moescope::capture {
 
 namespace {
 
@@ -41,4 +41,4 @@ node_name::node_name(std::string_view name) : base(without_device(name)) {
     base = base.substr(0, at - 1);
 }
 
-}  // namespace moescope::capturing
+}  // namespace moescope::capture

@@ -3,7 +3,7 @@
 #include <cstdint>
 #include <string_view>
 
-namespace moescope::capturing {
+namespace moescope::capture {
 
 // A graph node's name taken apart: "ffn_moe_topk-12" -> base "ffn_moe_topk", il 12. Copies that the scheduler makes for
 // another device ("CUDA0#ffn_moe_topk-12#0") count under their original's name; views and reshapes
@@ -16,4 +16,4 @@ struct node_name {
     bool is(std::string_view other_base) const { return il >= 0 && base == other_base; }
 };
 
-}  // namespace moescope::capturing
+}  // namespace moescope::capture

@@ -6,7 +6,7 @@
 
 #include <ggml.h>
 
-namespace moescope::capturing {
+namespace moescope::capture {
 
 namespace {
 
@@ -48,4 +48,4 @@ void column_norms(ggml_tensor * dst, int ith, int nth, void *) {
     }
 }
 
-}  // namespace moescope::capturing
+}  // namespace moescope::capture

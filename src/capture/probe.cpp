@@ -8,14 +8,14 @@
 #include "capture/self_test.hpp"
 #include "capture/weight_reads.hpp"
 
-namespace moescope::capturing {
+namespace moescope::capture {
 
 namespace {
 
 // Room for the nodes that a graph can get: five per block, more blocks than any model has.
 constexpr size_t max_added_nodes = 4096;
 
-size_t column_index(capture c) {
+size_t column_index(column c) {
     return static_cast<size_t>(std::find(std::begin(float_columns), std::end(float_columns), c) - std::begin(float_columns));
 }
 
@@ -82,7 +82,7 @@ void probe::plan(ggml_cgraph * graph) {
 
     const auto unwanted = [&](const auto & item) { return item.layer >= 0 && !options_.layers.has(item.layer); };
     graph_.blocks.erase(std::remove_if(graph_.blocks.begin(), graph_.blocks.end(), unwanted), graph_.blocks.end());
-    if (options_.what.has(capture::access)) {
+    if (options_.what.has(column::access)) {
         weight_reads_ = find_weight_reads(api_, nodes, n_nodes, graph_);
         weight_reads_.erase(std::remove_if(weight_reads_.begin(), weight_reads_.end(), unwanted), weight_reads_.end());
     }
@@ -126,30 +126,30 @@ probe::planned probe::plan_block(const moe_block & b, std::vector<insertion> & a
     planned p;
     p.block  = b;
     p.layout = b.layout(options_.what, n_layer_);
-    const auto wants = [&](capture c) { return p.layout.columns.has(c); };
-    const auto put   = [&](capture c, ggml_tensor * t) { p.columns[column_index(c)] = t; };
+    const auto wants = [&](column c) { return p.layout.columns.has(c); };
+    const auto put   = [&](column c, ggml_tensor * t) { p.columns[column_index(c)] = t; };
 
     p.ids = cpu_only_ ? keep(b.ids) : copy_of(b.ids, b, "ids", added);
-    if (wants(capture::weights)) {
-        put(capture::weights, cpu_only_ ? keep(b.weights) : copy_of(b.weights, b, "weights", added));
+    if (wants(column::weights)) {
+        put(column::weights, cpu_only_ ? keep(b.weights) : copy_of(b.weights, b, "weights", added));
     }
-    if (wants(capture::weights_raw)) {
-        put(capture::weights_raw, keep(b.weights_raw));
+    if (wants(column::weights_raw)) {
+        put(column::weights_raw, keep(b.weights_raw));
     }
-    if (wants(capture::logits)) {
-        put(capture::logits, keep(b.logits));
+    if (wants(column::logits)) {
+        put(column::logits, keep(b.logits));
     }
-    if (wants(capture::probs)) {
-        put(capture::probs, keep(b.probs));
+    if (wants(column::probs)) {
+        put(column::probs, keep(b.probs));
     }
-    if (wants(capture::selection)) {
-        put(capture::selection, keep(b.selection));
+    if (wants(column::selection)) {
+        put(column::selection, keep(b.selection));
     }
-    if (wants(capture::gate_input)) {
-        put(capture::gate_input, keep(b.gate_input));
+    if (wants(column::gate_input)) {
+        put(column::gate_input, keep(b.gate_input));
     }
-    if (wants(capture::norms)) {
-        put(capture::norms, norms_of(b, p, added));
+    if (wants(column::norms)) {
+        put(column::norms, norms_of(b, p, added));
     }
     return p;
 }
@@ -306,7 +306,7 @@ void probe::fill_rows(const bound & b) {
         b.ids.read_ids(read_.ids(), b.layout.id_bytes(), scratch_);
     }
     for (size_t i = 0; i < n_float_columns; ++i) {
-        float * to = read_.column(i);
+        float * to = read_.values(i);
         if (to == nullptr || n_rows == 0) {
             continue;
         }
@@ -324,10 +324,10 @@ void probe::fill_rows(const bound & b) {
             std::fill_n(to, size_t(n_rows) * width, NAN);   // check reports it
             continue;
         }
-        if (float_columns[i] == capture::norms && b.squared_norms) {
+        if (float_columns[i] == column::norms && b.squared_norms) {
             std::transform(to, to + size_t(n_rows) * b.layout.n_expert_used, to, [](float s) { return std::sqrt(s); });
         }
     }
 }
 
-}  // namespace moescope::capturing
+}  // namespace moescope::capture

@@ -10,7 +10,7 @@
 #include "capture/tensor_view.hpp"
 #include "capture/ubatch_buffer.hpp"
 
-namespace moescope::capturing {
+namespace moescope::capture {
 
 // Watches one scheduler. The hooks call it around the scheduler's own functions:
 //
@@ -118,4 +118,4 @@ private:
     std::string          failure_;
 };
 
-}  // namespace moescope::capturing
+}  // namespace moescope::capture

@@ -2,7 +2,7 @@
 
 #include <cstring>
 
-namespace moescope::capturing {
+namespace moescope::capture {
 
 namespace {
 
@@ -68,4 +68,4 @@ bool known_ggml_version(const char * version) {
     return std::strcmp(version, "0.25.1") == 0;   // llama.cpp v0.5.0
 }
 
-}  // namespace moescope::capturing
+}  // namespace moescope::capture

@@ -4,7 +4,7 @@
 
 #include "capture/moe_graph.hpp"
 
-namespace moescope::capturing {
+namespace moescope::capture {
 
 // Whether this build's ggml_tensor is the running library's (trap 13). Both return what is wrong, or "".
 
@@ -18,4 +18,4 @@ std::string test_blocks(const ggml_api & api, const moe_graph & g);
 // Whether this version of ggml is one that capture was tested with.
 bool known_ggml_version(const char * version);
 
-}  // namespace moescope::capturing
+}  // namespace moescope::capture

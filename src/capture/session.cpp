@@ -5,7 +5,7 @@
 #include "capture/tap.hpp"
 #include "core/error.hpp"
 
-namespace moescope::capturing {
+namespace moescope::capture {
 
 struct session::impl {
     std::unique_ptr<tap>  t;
@@ -56,4 +56,4 @@ std::string session::failure() const {
     return impl_->t->failure();
 }
 
-}  // namespace moescope::capturing
+}  // namespace moescope::capture

@@ -12,7 +12,7 @@
 
 struct llama_context_params;
 
-namespace moescope::capturing {
+namespace moescope::capture {
 
 // While it lives, every llama_context of this process that is created *after* it is captured: one sink per stream
 // (llama_context), opened at the context's first real compute. `open` may return null: that stream is not recorded.
@@ -45,4 +45,4 @@ private:
     std::unique_ptr<impl> impl_;
 };
 
-}  // namespace moescope::capturing
+}  // namespace moescope::capture

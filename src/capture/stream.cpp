@@ -6,7 +6,7 @@
 
 #include "capture/model_query.hpp"
 
-namespace moescope::capturing {
+namespace moescope::capture {
 
 namespace {
 
@@ -193,4 +193,4 @@ void stream::name_tokens(const ubatch_buffer & u) {
     }
 }
 
-}  // namespace moescope::capturing
+}  // namespace moescope::capture

@@ -11,7 +11,7 @@
 #include "capture/ubatch_buffer.hpp"
 #include "core/routing.hpp"
 
-namespace moescope::capturing {
+namespace moescope::capture {
 
 // What one llama_context routes, from its batches to its sink: attributes rows to sequences, tells prefill from decode,
 // holds back what may be a warm-up, names tokens. One thread at a time.
@@ -86,4 +86,4 @@ private:
     bool                          warmup_     = false;   // the program said so
 };
 
-}  // namespace moescope::capturing
+}  // namespace moescope::capture

@@ -2,7 +2,7 @@
 
 #include "capture/model_query.hpp"
 
-namespace moescope::capturing {
+namespace moescope::capture {
 
 namespace {
 
@@ -133,4 +133,4 @@ std::vector<stream *> stream_registry::all() const {
     return list;
 }
 
-}  // namespace moescope::capturing
+}  // namespace moescope::capture

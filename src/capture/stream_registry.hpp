@@ -9,7 +9,7 @@
 #include "capture/ggml_api.hpp"
 #include "capture/stream.hpp"
 
-namespace moescope::capturing {
+namespace moescope::capture {
 
 // Who owns what: a stream for each llama_context, and the context that each scheduler computes for. Contexts are created,
 // used and freed by any thread; a stream is used by the thread that uses its context. Every method locks; none calls into
@@ -56,4 +56,4 @@ private:
     std::optional<phase> phase_;
 };
 
-}  // namespace moescope::capturing
+}  // namespace moescope::capture

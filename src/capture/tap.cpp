@@ -7,7 +7,7 @@
 
 #include "capture/model_query.hpp"
 
-namespace moescope::capturing {
+namespace moescope::capture {
 
 namespace {
 
@@ -376,4 +376,4 @@ bool tap::close_all() {
     return true;
 }
 
-}  // namespace moescope::capturing
+}  // namespace moescope::capture

@@ -8,13 +8,13 @@
 #include <unordered_map>
 #include <vector>
 
-#include "capture/callback.hpp"
+#include "capture/eval_capture.hpp"
 #include "capture/capture_options.hpp"
 #include "capture/ggml_api.hpp"
 #include "capture/probe.hpp"
 #include "capture/stream_registry.hpp"
 
-namespace moescope::capturing {
+namespace moescope::capture {
 
 // What the hooks talk to: knows every scheduler's probe and every context's stream, and brings what is computed to its
 // sink. Contexts may work in several threads at once; each scheduler and context is used by one thread at a time, as
@@ -92,4 +92,4 @@ private:
     std::atomic<bool>     closed_{false}, saw_moe_{false}, saw_graph_{false};
 };
 
-}  // namespace moescope::capturing
+}  // namespace moescope::capture

@@ -4,7 +4,7 @@
 #include <cstring>
 #include <iterator>
 
-namespace moescope::capturing {
+namespace moescope::capture {
 
 tensor_view::tensor_view(const ggml_api & api, const ggml_tensor * t, int64_t cols) : cols_(cols) {
     ggml_backend_buffer_t buffer = t->view_src != nullptr ? t->view_src->buffer : t->buffer;
@@ -78,4 +78,4 @@ void tensor_view::read_ids(void * out, uint32_t bytes, std::vector<uint8_t> & sc
     }
 }
 
-}  // namespace moescope::capturing
+}  // namespace moescope::capture

@@ -6,7 +6,7 @@
 
 #include "capture/ggml_api.hpp"
 
-namespace moescope::capturing {
+namespace moescope::capture {
 
 // Where a computed [rows][cols] matrix lies, copied out of its tensor once the graph is allocated: the tensor itself may
 // be gone when the values are read. Strides are ggml's nb, so views are read right (trap 1). Small, because it is read when
@@ -42,4 +42,4 @@ private:
     std::shared_ptr<const device_copy> on_device_;                          // null where data_ is host memory
 };
 
-}  // namespace moescope::capturing
+}  // namespace moescope::capture

@@ -1,6 +1,6 @@
 #include "capture/ubatch_buffer.hpp"
 
-namespace moescope::capturing {
+namespace moescope::capture {
 
 namespace {
 
@@ -55,7 +55,7 @@ void * ubatch_buffer::ids() {
     return bytes_.data() + blocks_.back().ids_at;
 }
 
-float * ubatch_buffer::column(size_t i) {
+float * ubatch_buffer::values(size_t i) {
     const bool there = layout[blocks_.size() - 1].columns.has(float_columns[i]);
     return there ? reinterpret_cast<float *>(bytes_.data() + blocks_.back().column_at[i]) : nullptr;
 }
@@ -90,4 +90,4 @@ routed_ubatch ubatch_buffer::view() {
     return u;
 }
 
-}  // namespace moescope::capturing
+}  // namespace moescope::capture

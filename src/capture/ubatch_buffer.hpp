@@ -5,7 +5,7 @@
 
 #include "core/routing.hpp"
 
-namespace moescope::capturing {
+namespace moescope::capture {
 
 // Owns the values of one captured ubatch. Reused from ubatch to ubatch, so that steady work allocates nothing; may be
 // copied where one has to wait (warm-up).
@@ -25,7 +25,7 @@ public:
     void      add_block(uint32_t n_rows, bool with_row_tokens);
     int32_t * row_tokens();                  // of the last block
     void *    ids();
-    float *   column(size_t float_column);   // null when the layout lacks it
+    float *   values(size_t float_column);   // null when the layout lacks it
 
     size_t bytes() const { return bytes_.size(); }
 
@@ -45,4 +45,4 @@ private:
     std::vector<block_rows> views_;
 };
 
-}  // namespace moescope::capturing
+}  // namespace moescope::capture

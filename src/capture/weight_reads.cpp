@@ -7,7 +7,7 @@
 
 #include "capture/node_name.hpp"
 
-namespace moescope::capturing {
+namespace moescope::capture {
 
 namespace {
 
@@ -58,4 +58,4 @@ access_list find_weight_reads(const ggml_api & api, ggml_tensor ** nodes, int n_
     return list;
 }
 
-}  // namespace moescope::capturing
+}  // namespace moescope::capture

@@ -8,7 +8,7 @@
 #include <utility>
 #include <vector>
 
-#include "core/capture_set.hpp"
+#include "core/column_set.hpp"
 #include "core/span.hpp"
 
 namespace moescope {
@@ -42,15 +42,15 @@ struct block_layout {
     uint32_t    n_expert_used = 0;    // k
     uint32_t    n_embd        = 0;    // width of the gate input
     uint32_t    flags         = 0;
-    capture_set columns;              // what is stored of each row; always holds ids
+    column_set columns;              // what is stored of each row; always holds ids
     float       weight_sum    = 0;    // what a row's final weights add up to where normalised, else 0
 
     bool has(flag f) const { return (flags & f) != 0; }
     // Values per row of a column: k, n_expert or n_embd.
-    uint32_t width(capture column) const {
+    uint32_t width(column column) const {
         switch (column) {
-            case capture::logits: case capture::probs: case capture::selection: return n_expert;
-            case capture::gate_input: return n_embd;
+            case column::logits: case column::probs: case column::selection: return n_expert;
+            case column::gate_input: return n_embd;
             default: return n_expert_used;
         }
     }
@@ -68,9 +68,9 @@ struct block_layout {
 using graph_layout = std::vector<block_layout>;
 
 // The columns in the order in which they are stored, without ids and without what is not per row.
-inline constexpr capture float_columns[] = {
-    capture::weights, capture::weights_raw, capture::logits, capture::probs,
-    capture::selection, capture::norms, capture::gate_input,
+inline constexpr column float_columns[] = {
+    column::weights, column::weights_raw, column::logits, column::probs,
+    column::selection, column::norms, column::gate_input,
 };
 inline constexpr size_t n_float_columns = sizeof(float_columns) / sizeof(float_columns[0]);
 
@@ -83,7 +83,7 @@ struct block_rows {
     const float *        values[n_float_columns] = {};   // by position in float_columns; null where absent
 
     // [n_rows][width] of a column, or null where it was not captured.
-    const float * column(capture c) const {
+    const float * values_of(column c) const {
         for (size_t i = 0; i < n_float_columns; ++i) {
             if (float_columns[i] == c) {
                 return values[i];

@@ -1,19 +1,19 @@
 #pragma once
 
 #include "core/error.hpp"
-#include "gguf/input_file.hpp"
+#include "io/input_file.hpp"
 
 #include <algorithm>
 #include <cstring>
 #include <string>
 #include <vector>
 
-namespace moescope {
+namespace moescope::gguf {
 
 // Reads a file front to back through a small window, and refuses to pass its end.
 class byte_cursor {
 public:
-    explicit byte_cursor(const input_file & file)
+    explicit byte_cursor(const io::input_file & file)
         : file_(file), window_(static_cast<size_t>(std::min<uint64_t>(window_size, file.size()))) {}
 
     uint64_t position() const { return begin_ + at_; }
@@ -92,11 +92,11 @@ private:
         file_.read_at(begin_, window_.data(), filled_);
     }
 
-    const input_file & file_;
+    const io::input_file & file_;
     std::vector<char>  window_;
     uint64_t           begin_  = 0;   // file offset of the window
     size_t             at_     = 0;   // position in the window
     size_t             filled_ = 0;
 };
 
-}  // namespace moescope
+}  // namespace moescope::gguf

@@ -4,7 +4,7 @@
 #include <cctype>
 #include <utility>
 
-namespace moescope {
+namespace moescope::gguf {
 
 namespace {
 
@@ -94,4 +94,4 @@ std::string component_group(const tensor_name & name, bool is_expert_slice) {
     return text + suffix_words(name.suffix);
 }
 
-}  // namespace moescope
+}  // namespace moescope::gguf

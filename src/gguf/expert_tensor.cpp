@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <string_view>
 
-namespace moescope {
+namespace moescope::gguf {
 
 namespace {
 
@@ -86,4 +86,4 @@ expert_layout find_expert_layout(const tensor_info & t, const tensor_name & name
     return {expert_shaped || has_expert_name(name) ? expert_part::unknown : expert_part::none, 0, 0};
 }
 
-}  // namespace moescope
+}  // namespace moescope::gguf

@@ -4,7 +4,7 @@
 #include "gguf/moe_shape.hpp"
 #include "gguf/tensor_name.hpp"
 
-namespace moescope {
+namespace moescope::gguf {
 
 // How a tensor depends on the experts of its layer.
 enum class expert_part {
@@ -27,4 +27,4 @@ struct expert_layout {
 // and 128 entries in attn_q_norm). Tensors that have an expert's name but another shape are `unknown`.
 expert_layout find_expert_layout(const tensor_info & t, const tensor_name & name, const moe_shape & shape);
 
-}  // namespace moescope
+}  // namespace moescope::gguf

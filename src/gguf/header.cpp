@@ -7,7 +7,7 @@
 #include <limits>
 #include <unordered_set>
 
-namespace moescope {
+namespace moescope::gguf {
 
 namespace {
 
@@ -18,7 +18,7 @@ constexpr uint64_t max_entries = 65536;
 // Pages are smaller everywhere; a header that asks for gigabytes of padding is forged.
 constexpr uint32_t max_alignment = 1u << 20;
 
-void read_magic_and_version(byte_cursor & in, gguf_header & header) {
+void read_magic_and_version(byte_cursor & in, file_header & header) {
     const auto magic = in.get<std::array<char, 4>>("the magic number");
     if (std::memcmp(magic.data(), GGUF_MAGIC, 4) != 0) {
         in.fail_at("not a GGUF file: it does not begin with 'GGUF'", 0);
@@ -98,7 +98,7 @@ metadata_entry read_metadata_entry(byte_cursor & in) {
     return entry;
 }
 
-void read_alignment(const input_file & file, gguf_header & header) {
+void read_alignment(const io::input_file & file, file_header & header) {
     const metadata_entry * entry = header.find(GGUF_KEY_GENERAL_ALIGNMENT);
     if (entry == nullptr) {
         return;
@@ -170,14 +170,14 @@ uint64_t align_up(uint64_t n, uint64_t alignment) { return (n + alignment - 1) /
 
 }  // namespace
 
-const metadata_entry * gguf_header::find(const std::string & key) const {
+const metadata_entry * file_header::find(const std::string & key) const {
     const auto it = std::find_if(metadata.begin(), metadata.end(), [&](const metadata_entry & e) { return e.key == key; });
     return it == metadata.end() ? nullptr : &*it;
 }
 
-gguf_header read_gguf_header(const input_file & file) {
+file_header read_header(const io::input_file & file) {
     byte_cursor in(file);
-    gguf_header header;
+    file_header header;
     read_magic_and_version(in, header);
     const uint64_t n_tensors  = read_count(in, "the number of tensors", 8 + 1 + 4 + 4 + 8);
     const uint64_t n_metadata = read_count(in, "the number of metadata keys", 8 + 1 + 4 + 1);
@@ -207,7 +207,7 @@ gguf_header read_gguf_header(const input_file & file) {
     return header;
 }
 
-std::vector<std::string> find_layout_problems(const gguf_header & header, uint64_t file_size) {
+std::vector<std::string> find_layout_problems(const file_header & header, uint64_t file_size) {
     std::vector<std::string>         problems;
     std::vector<const tensor_info *> by_offset;
     const uint64_t data_size = file_size > header.data_begin ? file_size - header.data_begin : 0;
@@ -254,4 +254,4 @@ std::vector<std::string> find_layout_problems(const gguf_header & header, uint64
     return problems;
 }
 
-}  // namespace moescope
+}  // namespace moescope::gguf

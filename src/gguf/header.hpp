@@ -1,6 +1,6 @@
 #pragma once
 
-#include "gguf/input_file.hpp"
+#include "io/input_file.hpp"
 
 #include <ggml.h>
 #include <gguf.h>
@@ -10,7 +10,7 @@
 #include <string>
 #include <vector>
 
-namespace moescope {
+namespace moescope::gguf {
 
 // One key of the metadata and the bytes that hold it, key and type included, so that it can be copied unchanged
 // (ggml's own gguf_set_kv cuts strings at a NUL byte, which some vocabularies contain).
@@ -36,7 +36,7 @@ struct tensor_info {
 
 // The header of one GGUF file, read with every length and count checked against the file before it is believed.
 // ggml's own reader cannot be given an arbitrary file: some shapes overflow its checks, and a wrong type aborts.
-struct gguf_header {
+struct file_header {
     uint32_t                    version       = 0;
     uint32_t                    alignment     = GGUF_DEFAULT_ALIGNMENT;
     uint64_t                    tensors_begin = 0;   // file offset of the tensor infos
@@ -50,10 +50,10 @@ struct gguf_header {
 
 // Throws error with the offset of the first byte that makes no sense. Where the data lies is not judged here: see
 // find_layout_problems.
-gguf_header read_gguf_header(const input_file & file);
+file_header read_header(const io::input_file & file);
 
 // What is wrong with where the tensors lie: overlapping pairs, data outside the file, misaligned or unexpected offsets.
 // Each problem is one sentence that names the tensors. Empty means that ggml can load the file.
-std::vector<std::string> find_layout_problems(const gguf_header & header, uint64_t file_size);
+std::vector<std::string> find_layout_problems(const file_header & header, uint64_t file_size);
 
-}  // namespace moescope
+}  // namespace moescope::gguf

@@ -5,7 +5,7 @@
 #include <cstring>
 #include <fmt/format.h>
 
-namespace moescope {
+namespace moescope::gguf {
 
 namespace {
 
@@ -37,14 +37,14 @@ void header_writer::begin(const std::string & key, gguf_type type) {
     ++n_metadata_;
 }
 
-void header_writer::copy(const input_file & file, const metadata_entry & entry) {
+void header_writer::copy(const io::input_file & file, const metadata_entry & entry) {
     const size_t at = metadata_.size();
     metadata_.resize(at + (entry.end - entry.begin));
     file.read_at(entry.begin, metadata_.data() + at, entry.end - entry.begin);
     ++n_metadata_;
 }
 
-void header_writer::copy_with_value(const input_file & file, const metadata_entry & entry, uint64_t value) {
+void header_writer::copy_with_value(const io::input_file & file, const metadata_entry & entry, uint64_t value) {
     const size_t size = integer_size(entry.type);
     if (size == 0) {
         throw error(fmt::format("key '{}' is not a number", entry.key)).in(file.path(), static_cast<int64_t>(entry.begin));
@@ -105,4 +105,4 @@ std::string header_writer::finish(const std::vector<tensor_info> & tensors, uint
     return out;
 }
 
-}  // namespace moescope
+}  // namespace moescope::gguf

@@ -1,21 +1,21 @@
 #pragma once
 
 #include "gguf/header.hpp"
-#include "gguf/input_file.hpp"
+#include "io/input_file.hpp"
 
 #include <cstdint>
 #include <string>
 #include <vector>
 
-namespace moescope {
+namespace moescope::gguf {
 
 // Composes the header of a new GGUF file out of an old one's metadata and new tensor infos.
 class header_writer {
 public:
     // Takes over a key of another file byte for byte.
-    void copy(const input_file & file, const metadata_entry & entry);
+    void copy(const io::input_file & file, const metadata_entry & entry);
     // The same, with its value (an integer) replaced.
-    void copy_with_value(const input_file & file, const metadata_entry & entry, uint64_t value);
+    void copy_with_value(const io::input_file & file, const metadata_entry & entry, uint64_t value);
 
     void add(const std::string & key, const std::string & value);
     void add(const std::string & key, uint32_t value);
@@ -33,4 +33,4 @@ private:
     uint64_t    n_metadata_ = 0;
 };
 
-}  // namespace moescope
+}  // namespace moescope::gguf

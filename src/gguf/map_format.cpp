@@ -4,7 +4,7 @@
 #include <iterator>
 #include <nlohmann/json.hpp>
 
-namespace moescope {
+namespace moescope::gguf {
 
 namespace {
 
@@ -115,4 +115,4 @@ std::string map_to_json(const memory_map & map, const model_file & model) {
     return fmt::to_string(out);
 }
 
-}  // namespace moescope
+}  // namespace moescope::gguf

@@ -4,7 +4,7 @@
 
 #include <string>
 
-namespace moescope {
+namespace moescope::gguf {
 
 // The memory map as CSV: tensor_name,file_offset,size_bytes,layer_id,component_type,n_dims,dim0,dim1,dim2,dim3, and a
 // last column part (from 1 on) where the model is split over several files.
@@ -17,4 +17,4 @@ std::string map_to_json(const memory_map & map, const model_file & model);
 // Its totals alone, as one JSON object.
 std::string map_totals_to_json(const memory_map & map);
 
-}  // namespace moescope
+}  // namespace moescope::gguf

@@ -5,7 +5,7 @@
 #include <algorithm>
 #include <unordered_map>
 
-namespace moescope {
+namespace moescope::gguf {
 
 namespace {
 
@@ -101,4 +101,4 @@ memory_map build_memory_map(const model_file & model, bool split_experts) {
     return map;
 }
 
-}  // namespace moescope
+}  // namespace moescope::gguf

@@ -11,7 +11,7 @@
 #include <utility>
 #include <vector>
 
-namespace moescope {
+namespace moescope::gguf {
 
 // One contiguous range of a model file: a tensor, or the slice of an expert tensor that holds one expert.
 struct map_entry {
@@ -47,4 +47,4 @@ struct memory_map {
 // split_experts: one entry for each expert of an expert weight matrix; biases and scales stay whole.
 memory_map build_memory_map(const model_file & model, bool split_experts = true);
 
-}  // namespace moescope
+}  // namespace moescope::gguf

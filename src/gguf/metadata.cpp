@@ -6,7 +6,7 @@
 #include <cstring>
 #include <fmt/format.h>
 
-namespace moescope {
+namespace moescope::gguf {
 
 namespace {
 
@@ -14,7 +14,7 @@ namespace {
 constexpr uint64_t large_metadata = 64 * 1024;
 
 // The header of a file with the large metadata left out: what ggml's reader is given.
-std::vector<char> small_header(const input_file & file, const gguf_header & header) {
+std::vector<char> small_header(const io::input_file & file, const file_header & header) {
     std::vector<char> out;
     uint64_t          n_metadata = 0;
     const auto append_value = [&](const auto & v) {
@@ -44,7 +44,7 @@ std::vector<char> small_header(const input_file & file, const gguf_header & head
 }
 
 // Our reading of the header is believed only where ggml's agrees.
-void compare_with_ggml(const gguf_context * ctx, const gguf_header & header, const std::string & path) {
+void compare_with_ggml(const gguf_context * ctx, const file_header & header, const std::string & path) {
     for (size_t i = 0; i < header.tensors.size(); ++i) {
         const tensor_info & t  = header.tensors[i];
         const auto          id = static_cast<int64_t>(i);
@@ -75,7 +75,7 @@ bool is_integer(gguf_type type) {
 
 }  // namespace
 
-gguf_metadata::gguf_metadata(const input_file & file, const gguf_header & header) {
+model_metadata::model_metadata(const io::input_file & file, const file_header & header) {
     const std::vector<char> small = small_header(file, header);
     ctx_.reset(gguf_init_from_buffer(small.data(), small.size(), {/*no_alloc*/ true, /*ctx*/ nullptr}));
     if (!ctx_ || gguf_get_n_tensors(ctx_.get()) != static_cast<int64_t>(header.tensors.size())) {
@@ -84,7 +84,7 @@ gguf_metadata::gguf_metadata(const input_file & file, const gguf_header & header
     compare_with_ggml(ctx_.get(), header, file.path());
 }
 
-std::vector<uint64_t> gguf_metadata::get_uints(const std::string & key) const {
+std::vector<uint64_t> model_metadata::get_uints(const std::string & key) const {
     const int64_t         id = gguf_find_key(ctx_.get(), key.c_str());
     std::vector<uint64_t> values;
     if (id < 0) {
@@ -103,7 +103,7 @@ std::vector<uint64_t> gguf_metadata::get_uints(const std::string & key) const {
     return values;
 }
 
-std::optional<uint64_t> gguf_metadata::get_uint(const std::string & key) const {
+std::optional<uint64_t> model_metadata::get_uint(const std::string & key) const {
     const int64_t id = gguf_find_key(ctx_.get(), key.c_str());
     if (id < 0 || gguf_get_kv_type(ctx_.get(), id) == GGUF_TYPE_ARRAY) {
         return std::nullopt;
@@ -112,12 +112,12 @@ std::optional<uint64_t> gguf_metadata::get_uint(const std::string & key) const {
     return values.empty() ? std::nullopt : std::optional<uint64_t>(values.front());
 }
 
-std::optional<bool> gguf_metadata::get_bool(const std::string & key) const {
+std::optional<bool> model_metadata::get_bool(const std::string & key) const {
     const auto value = get_uint(key);
     return value ? std::optional<bool>(*value != 0) : std::nullopt;
 }
 
-std::optional<double> gguf_metadata::get_float(const std::string & key) const {
+std::optional<double> model_metadata::get_float(const std::string & key) const {
     const int64_t id = gguf_find_key(ctx_.get(), key.c_str());
     if (id >= 0 && gguf_get_kv_type(ctx_.get(), id) == GGUF_TYPE_FLOAT32) {
         return gguf_get_val_f32(ctx_.get(), id);
@@ -128,7 +128,7 @@ std::optional<double> gguf_metadata::get_float(const std::string & key) const {
     return std::nullopt;
 }
 
-std::vector<std::string> gguf_metadata::get_strings(const std::string & key) const {
+std::vector<std::string> model_metadata::get_strings(const std::string & key) const {
     std::vector<std::string> values;
     const int64_t            id = gguf_find_key(ctx_.get(), key.c_str());
     if (id >= 0 && gguf_get_kv_type(ctx_.get(), id) == GGUF_TYPE_STRING) {
@@ -142,7 +142,7 @@ std::vector<std::string> gguf_metadata::get_strings(const std::string & key) con
     return values;
 }
 
-std::optional<std::string> gguf_metadata::get_string(const std::string & key) const {
+std::optional<std::string> model_metadata::get_string(const std::string & key) const {
     const int64_t id = gguf_find_key(ctx_.get(), key.c_str());
     if (id < 0 || gguf_get_kv_type(ctx_.get(), id) != GGUF_TYPE_STRING) {
         return std::nullopt;
@@ -150,4 +150,4 @@ std::optional<std::string> gguf_metadata::get_string(const std::string & key) co
     return gguf_get_val_str(ctx_.get(), id);
 }
 
-}  // namespace moescope
+}  // namespace moescope::gguf

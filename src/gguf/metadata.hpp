@@ -7,14 +7,14 @@
 #include <string>
 #include <vector>
 
-namespace moescope {
+namespace moescope::gguf {
 
 // The metadata of a GGUF file as ggml's own reader gives it, without the large arrays (vocabularies).
-class gguf_metadata {
+class model_metadata {
 public:
     // header: of that file, without layout problems. Throws error where ggml's reader refuses the header or reads any
     // tensor's name, type, shape, offset or size differently: our reading is believed only where the two agree.
-    gguf_metadata(const input_file & file, const gguf_header & header);
+    model_metadata(const io::input_file & file, const file_header & header);
 
     // Empty where the key is missing or of another kind; for the lists a scalar counts as a list of one.
     std::optional<std::string> get_string(const std::string & key) const;
@@ -29,4 +29,4 @@ private:
     std::unique_ptr<gguf_context, deleter> ctx_;
 };
 
-}  // namespace moescope
+}  // namespace moescope::gguf

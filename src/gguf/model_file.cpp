@@ -6,7 +6,7 @@
 #include <fmt/format.h>
 #include <unordered_set>
 
-namespace moescope {
+namespace moescope::gguf {
 
 std::vector<std::string> split_part_paths(const std::string & path, uint64_t n_split) {
     const std::string first = fmt::format("-{:05}-of-{:05}.gguf", 1, n_split);
@@ -22,14 +22,14 @@ std::vector<std::string> split_part_paths(const std::string & path, uint64_t n_s
     return paths;
 }
 
-gguf_metadata model_file::add_part(const std::string & path) {
-    input_file  file(path);
-    gguf_header header   = read_gguf_header(file);
+model_metadata model_file::add_part(const std::string & path) {
+    io::input_file  file(path);
+    file_header header   = read_header(file);
     const auto  problems = find_layout_problems(header, file.size());
     if (!problems.empty()) {
         throw error(problems.front()).in(path).fix("moescope map --check lists every such place");
     }
-    gguf_metadata metadata(file, header);
+    model_metadata metadata(file, header);
     for (const tensor_info & t : header.tensors) {
         tensors_.push_back({t, parts_.size()});
     }
@@ -74,8 +74,8 @@ const model_file::tensor * model_file::find(const std::string & name) const {
 std::vector<std::string> check_model_layout(const std::string & path) {
     std::vector<std::string> problems;
     const auto check = [&](const std::string & part_path) {
-        const input_file  file(part_path);
-        const gguf_header header = read_gguf_header(file);
+        const io::input_file  file(part_path);
+        const file_header header = read_header(file);
         for (const std::string & problem : find_layout_problems(header, file.size())) {
             problems.push_back(part_path + ": " + problem);
         }
@@ -94,4 +94,4 @@ std::vector<std::string> check_model_layout(const std::string & path) {
     return problems;
 }
 
-}  // namespace moescope
+}  // namespace moescope::gguf

@@ -1,13 +1,13 @@
 #pragma once
 
 #include "gguf/header.hpp"
-#include "gguf/input_file.hpp"
+#include "io/input_file.hpp"
 #include "gguf/metadata.hpp"
 
 #include <string>
 #include <vector>
 
-namespace moescope {
+namespace moescope::gguf {
 
 // A GGUF model, in one file or split over several (the -00001-of-00003.gguf kind), open for reading.
 // Only headers are read; the tensor data stays where it is.
@@ -17,8 +17,8 @@ public:
         size_t part = 0;   // index into parts()
     };
     struct part {
-        input_file  file;
-        gguf_header header;
+        io::input_file  file;
+        file_header header;
     };
 
     // path: the file, or the first of a split model; the other parts are found by their names.
@@ -31,15 +31,15 @@ public:
     const std::vector<tensor> & tensors() const { return tensors_; }   // in file order, part after part
     const tensor *              find(const std::string & name) const;  // nullptr where there is none
 
-    const gguf_metadata &       metadata() const { return metadata_; } // of the first part
+    const model_metadata &       metadata() const { return metadata_; } // of the first part
 
 private:
-    gguf_metadata add_part(const std::string & path);
+    model_metadata add_part(const std::string & path);
     void          add_further_parts(const std::string & path, uint64_t n_split);
 
     std::vector<part>   parts_;
     std::vector<tensor> tensors_;
-    gguf_metadata       metadata_;   // after the two that its initialiser fills
+    model_metadata       metadata_;   // after the two that its initialiser fills
 };
 
 // The names of all parts of the model whose first part is `path`, which says it has n_split of them.
@@ -50,4 +50,4 @@ std::vector<std::string> split_part_paths(const std::string & path, uint64_t n_s
 // Throws error only where a header cannot be read.
 std::vector<std::string> check_model_layout(const std::string & path);
 
-}  // namespace moescope
+}  // namespace moescope::gguf

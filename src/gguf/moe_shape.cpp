@@ -5,13 +5,13 @@
 #include <algorithm>
 #include <fmt/format.h>
 
-namespace moescope {
+namespace moescope::gguf {
 
 namespace {
 
 constexpr uint64_t max_layers = 512;   // llama.cpp's LLAMA_MAX_LAYERS
 
-uint32_t get_count(const gguf_metadata & metadata, const std::string & key, uint64_t max) {
+uint32_t get_count(const model_metadata & metadata, const std::string & key, uint64_t max) {
     const uint64_t n = metadata.get_uint(key).value_or(0);
     if (n > max) {
         throw error(fmt::format("{} is {}; at most {} make sense", key, n, max));
@@ -29,7 +29,7 @@ uint32_t moe_shape::n_expert_used_max() const {
     return n_expert_used.empty() ? 0 : *std::max_element(n_expert_used.begin(), n_expert_used.end());
 }
 
-moe_shape read_moe_shape(const gguf_metadata & metadata) {
+moe_shape read_moe_shape(const model_metadata & metadata) {
     constexpr uint64_t max_experts = 65535;   // what a selection id can name in a trace; llama.cpp stops earlier
     moe_shape          shape;
     shape.arch          = metadata.get_string("general.architecture").value_or("");
@@ -50,4 +50,4 @@ moe_shape read_moe_shape(const gguf_metadata & metadata) {
     return shape;
 }
 
-}  // namespace moescope
+}  // namespace moescope::gguf

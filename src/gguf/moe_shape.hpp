@@ -6,7 +6,7 @@
 #include <string>
 #include <vector>
 
-namespace moescope {
+namespace moescope::gguf {
 
 // What a model's metadata say about its mixture of experts. Names as in llama.cpp's hparams.
 struct moe_shape {
@@ -26,6 +26,6 @@ struct moe_shape {
 };
 
 // Throws error when a count is larger than llama.cpp can hold; a missing key is 0.
-moe_shape read_moe_shape(const gguf_metadata & metadata);
+moe_shape read_moe_shape(const model_metadata & metadata);
 
-}  // namespace moescope
+}  // namespace moescope::gguf

@@ -2,7 +2,7 @@
 
 #include <charconv>
 
-namespace moescope {
+namespace moescope::gguf {
 
 namespace {
 
@@ -41,4 +41,4 @@ tensor_name parse_tensor_name(std::string_view name) {
     return parsed;
 }
 
-}  // namespace moescope
+}  // namespace moescope::gguf

@@ -3,7 +3,7 @@
 #include <string>
 #include <string_view>
 
-namespace moescope {
+namespace moescope::gguf {
 
 // A tensor name taken apart: "blk.7.ffn_gate_exps.weight" is layer 7, base "ffn_gate_exps", suffix "weight".
 struct tensor_name {
@@ -14,4 +14,4 @@ struct tensor_name {
 
 tensor_name parse_tensor_name(std::string_view name);
 
-}  // namespace moescope
+}  // namespace moescope::gguf

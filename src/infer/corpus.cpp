@@ -9,10 +9,8 @@
 
 #include <nlohmann/json.hpp>
 
-#define XXH_INLINE_ALL
-#include <xxhash.h>
-
 #include "core/error.hpp"
+#include "io/hash.hpp"
 
 namespace moescope::infer {
 
@@ -176,7 +174,7 @@ std::string read_text_file(const std::string & path) {
 corpus parse_jsonl(const std::string & text, const std::string & name, const corpus_options & options) {
     corpus c;
     c.bytes = text.size();
-    c.hash  = XXH3_64bits(text.data(), text.size());
+    c.hash  = io::hash_bytes(text.data(), text.size());
     size_t   begin = text.rfind("\xef\xbb\xbf", 0) == 0 ? 3 : 0;   // a byte order mark is no JSON
     uint64_t number = 0;
     while (begin < text.size()) {

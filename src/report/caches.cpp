@@ -4,7 +4,7 @@
 #include <limits>
 
 #include "analysis/cache_study.hpp"
-#include "analysis/model_sizes.hpp"
+#include "analysis/tools/model_sizes.hpp"
 #include "core/error.hpp"
 
 namespace moescope::report {

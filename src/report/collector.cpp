@@ -4,9 +4,9 @@
 #include <limits>
 #include <numeric>
 
-#include "analysis/balance.hpp"
-#include "analysis/block_table.hpp"
-#include "analysis/prompt_labels.hpp"
+#include "analysis/tools/balance.hpp"
+#include "analysis/tools/block_table.hpp"
+#include "analysis/tools/prompt_labels.hpp"
 
 namespace moescope::report {
 
@@ -95,8 +95,8 @@ uint64_t run_collector::accesses() const {
 void run_collector::add_rows(block_sums & b, const block_rows & rows, const routed_ubatch & u) {
     const uint32_t k       = rows.layout->n_expert_used;
     const size_t   n       = b.count.size();
-    const float *  weights = rows.column(capture::weights);
-    const float *  norms   = rows.column(capture::norms);
+    const float *  weights = rows.values_of(column::weights);
+    const float *  norms   = rows.values_of(column::norms);
     const bool     gated   = rows.layout->has(block_layout::norms_gated);
     row_ids_.resize(k);
     b.rows += rows.n_rows;
@@ -144,7 +144,7 @@ void run_collector::add_rows(block_sums & b, const block_rows & rows, const rout
     b.rows_normed += norms != nullptr ? rows.n_rows : 0;
 }
 
-void run_collector::set_counts(const trace::expert_counts & counts) {
+void run_collector::set_counts(const expert_counts & counts) {
     blocks_.clear();
     counts_only_ = true;
     tokens_      = counts.tokens;

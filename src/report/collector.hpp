@@ -20,7 +20,7 @@ public:
     void notes(const std::vector<std::string> & all);
     void add(const routed_ubatch & u);
     // Instead of rows, where the source holds only counts.
-    void set_counts(const trace::expert_counts & counts);
+    void set_counts(const expert_counts & counts);
 
     uint64_t tokens() const { return tokens_; }
     uint64_t ubatches() const { return ubatches_; }

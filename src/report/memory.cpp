@@ -62,8 +62,8 @@ private:
 }  // namespace
 
 page_memory read_memory(const std::string & model_path) {
-    const model_file model(model_path);
-    const memory_map map = build_memory_map(model);
+    const gguf::model_file model(model_path);
+    const gguf::memory_map map = gguf::build_memory_map(model);
     page_memory      m;
     for (const auto & p : model.parts()) {
         m.files.emplace_back(base_name(p.file.path()), p.file.size());
@@ -73,7 +73,7 @@ page_memory read_memory(const std::string & model_path) {
         m.types.push_back(ggml_type_name(t.type));
     }
     std::map<std::string, uint32_t> components;
-    for (const map_entry & e : map.entries) {
+    for (const gguf::map_entry & e : map.entries) {
         const auto & t = model.tensors()[e.tensor];
         // The component without the expert's number, so that a filter has one item per kind.
         std::string component = e.component;

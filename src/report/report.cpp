@@ -5,14 +5,14 @@
 
 #include <fmt/format.h>
 
-#include "analysis/prompt_labels.hpp"
+#include "analysis/tools/prompt_labels.hpp"
 #include "core/error.hpp"
 #include "core/version.hpp"
 #include "report/caches.hpp"
 #include "report/collector.hpp"
 #include "report/memory.hpp"
 #include "report/tiles.hpp"
-#include "trace/source.hpp"
+#include "logs/open.hpp"
 
 namespace moescope::report {
 
@@ -55,7 +55,7 @@ page_run read_run(trace::trace_source & source, const report_options & o, const 
             progress(label, shown);
         }
     }
-    if (const trace::expert_counts * counts = source.stored_counts()) {
+    if (const expert_counts * counts = source.stored_counts()) {
         sums.set_counts(*counts);
     }
     page_run run = sums.result();
@@ -110,7 +110,7 @@ page build_page(const report_options & o, const report_progress & progress) {
         sizes    = expert_sizes_of(o.model);
     }
     for (size_t i = 0; i < o.traces.size(); ++i) {
-        const auto source = trace::open_source(o.traces[i]);
+        const auto source = logs::open_source(o.traces[i]);
         p.runs.push_back(read_run(*source, o, i < o.labels.size() ? o.labels[i] : label_of(o.traces[i]), sizes, progress));
         if (!p.memory.empty()) {
             add_accesses(p.memory, p.runs.back(), source->access_lists());

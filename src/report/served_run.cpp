@@ -1,4 +1,5 @@
 #include "report/served_run.hpp"
+#include "logs/open.hpp"
 
 #include <algorithm>
 #include <chrono>
@@ -17,7 +18,7 @@ constexpr int      ubatches_per_look   = 64;   // between two looks at the clock
 }  // namespace
 
 served_run::served_run(std::string path, std::string label, uint64_t max_pair_cells)
-    : path_(std::move(path)), label_(std::move(label)), source_(trace::open_source(path_)), sums_(max_pair_cells) {
+    : path_(std::move(path)), label_(std::move(label)), source_(logs::open_source(path_)), sums_(max_pair_cells) {
     growing_ = dynamic_cast<trace::trace_reader *>(source_.get());
 }
 
@@ -35,7 +36,7 @@ bool served_run::read_on(bool live, int budget_ms) {
     if (live && growing_ != nullptr) {
         growing_->refresh();
     }
-    if (const trace::expert_counts * counts = source_->stored_counts()) {
+    if (const expert_counts * counts = source_->stored_counts()) {
         const bool fresh = !counts_taken_ || counts->ubatches != sums_.ubatches();
         sums_.set_counts(*counts);
         counts_taken_ = true;
@@ -115,7 +116,7 @@ token_tile served_run::tile(uint64_t first, uint64_t count, bool text) {
     tile_builder          builder(first, std::min(count, end - first), known);
     const std::lock_guard lock(tile_mutex_);
     if (!tile_source_) {
-        tile_source_ = trace::open_source(path_);
+        tile_source_ = logs::open_source(path_);
     }
     if (auto * reader = dynamic_cast<trace::trace_reader *>(tile_source_.get())) {
         reader->refresh();
@@ -151,7 +152,7 @@ page_cache served_run::caches(uint64_t tokens, const analysis::expert_sizes & si
         page_cache found;
         found.asked = "all";
         try {
-            const auto source = trace::open_source(path_);
+            const auto source = logs::open_source(path_);
             found             = simulate_caches(*source, sizes, [this] { return !closing_; });
         } catch (const error &) {
             // Damaged further on than what was read so far: read_on() says so.

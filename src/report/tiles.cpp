@@ -31,7 +31,7 @@ void tile_builder::add(const routed_ubatch & u, uint64_t n_before) {
         const size_t k    = blocks_[i].layout.n_expert_used;
         rows.present.resize(base + n);
         rows.ids.resize((base + n) * k);
-        if (blocks_[i].layout.columns.has(capture::weights)) {
+        if (blocks_[i].layout.columns.has(column::weights)) {
             rows.weights.resize((base + n) * k);
         }
     }
@@ -52,7 +52,7 @@ void tile_builder::add_rows(const block_rows & rows, uint32_t skip, uint32_t n, 
         return;
     }
     auto &        out     = tile_.blocks[static_cast<size_t>(at - blocks_.begin())];
-    const float * weights = rows.column(capture::weights);
+    const float * weights = rows.values_of(column::weights);
     const size_t  k       = rows.layout->n_expert_used;
     for (uint32_t r = 0; r < rows.n_rows; ++r) {
         const int64_t t = int64_t(rows.token_of(r)) - skip;
@@ -92,7 +92,7 @@ token_tile tile_builder::finish(const trace::trace_source * source) {
 uint64_t tokens_that_fit(const std::vector<page_block> & blocks, uint64_t bytes) {
     uint64_t per_token = 17;
     for (const page_block & b : blocks) {
-        per_token += b.layout.n_expert_used * (uint64_t(b.layout.id_bytes()) + (b.layout.columns.has(capture::weights) ? 2 : 0));
+        per_token += b.layout.n_expert_used * (uint64_t(b.layout.id_bytes()) + (b.layout.columns.has(column::weights) ? 2 : 0));
     }
     return std::max<uint64_t>(bytes / per_token, 1);
 }

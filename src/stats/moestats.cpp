@@ -7,7 +7,8 @@
 #include "core/error.hpp"
 #include "trace/encode.hpp"
 #include "trace/format.hpp"
-#include "trace/mapped_file.hpp"
+#include "io/mapped_file.hpp"
+#include "io/hash.hpp"
 
 namespace moescope::stats {
 
@@ -184,7 +185,7 @@ moestats decode(const std::string & name, const uint8_t * data, size_t size) {
         std::memcpy(&hash, data + body, sizeof(hash));
     }
     if (size < sizeof(head) + sizeof(hash) || head.text_size > body - sizeof(head) ||
-        trace::hash_bytes(data, body) != hash) {
+        io::hash_bytes(data, body) != hash) {
         throw error("the file is cut or damaged: its hash does not fit").in(name);
     }
     moestats s;
@@ -255,12 +256,12 @@ std::string encode_moestats(const moestats & s) {
         put(b.label_rows);
         put(b.label_count);
     }
-    out.value(trace::hash_bytes(out.data(), out.size()));
+    out.value(io::hash_bytes(out.data(), out.size()));
     return {reinterpret_cast<const char *>(out.data()), out.size()};
 }
 
 moestats read_moestats(const std::string & path) {
-    const trace::mapped_file file(path);
+    const io::mapped_file file(path);
     return decode(path, file.data(), file.size());
 }
 

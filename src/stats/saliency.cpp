@@ -83,8 +83,8 @@ void saliency::ubatch(const routed_ubatch & u) {
 }
 
 void saliency::add_rows(saliency_block & b, const block_rows & rows, const routed_ubatch & u) {
-    const float * gate = rows.column(gate_ == gate_kind::final ? capture::weights : capture::weights_raw);
-    const float * norm = rows.column(capture::norms);
+    const float * gate = rows.values_of(gate_ == gate_kind::final ? column::weights : column::weights_raw);
+    const float * norm = rows.values_of(column::norms);
     if (rows.n_rows > 0 && b.block == 0 && (gate == nullptr || norm == nullptr)) {
         throw error(name_of(b.layer, b.block) + ": the capture has no " + (norm == nullptr ? "norms" : to_string(gate_) + " gate weights"));
     }

@@ -5,7 +5,8 @@
 #include <vector>
 
 #include "trace/format.hpp"
-#include "trace/mapped_file.hpp"
+#include "io/mapped_file.hpp"
+#include "io/hash.hpp"
 
 namespace moescope::trace {
 
@@ -44,7 +45,7 @@ public:
 
     const std::vector<chunk_run> & runs() const { return runs_; }
     const damage &                 state() const { return state_; }
-    const mapped_file &            file() const { return file_; }
+    const io::mapped_file &            file() const { return file_; }
 
     // The chunk whose header is at this offset: a run's begin, or next_of() an earlier chunk of it.
     chunk_place     chunk_at(uint64_t header) const;
@@ -52,12 +53,12 @@ public:
 
     const uint8_t * payload(const chunk_place & c) const { return file_.data() + c.offset; }
     // Whether the payload is what was written.
-    bool intact(const chunk_place & c) const { return hash_bytes(payload(c), c.size) == c.hash; }
+    bool intact(const chunk_place & c) const { return io::hash_bytes(payload(c), c.size) == c.hash; }
 
 private:
     void walk();
 
-    mapped_file            file_;
+    io::mapped_file            file_;
     std::vector<chunk_run> runs_;
     uint64_t               next_ = 0;   // where the next chunk begins
     damage                 state_;

@@ -1,4 +1,5 @@
 #include "trace/format.hpp"
+#include "io/hash.hpp"
 
 #include <cmath>
 #include <cstddef>
@@ -10,14 +11,14 @@ chunk_header make_chunk_header(chunk_kind kind, const void * payload, size_t siz
     std::memcpy(h.magic, chunk_magic, sizeof(h.magic));
     h.kind      = static_cast<uint32_t>(kind);
     h.size      = size;
-    h.hash      = hash_bytes(payload, size);
-    h.head_hash = hash_bytes(&h, offsetof(chunk_header, head_hash));
+    h.hash      = io::hash_bytes(payload, size);
+    h.head_hash = io::hash_bytes(&h, offsetof(chunk_header, head_hash));
     return h;
 }
 
 bool header_is_whole(const chunk_header & h) {
     return std::memcmp(h.magic, chunk_magic, sizeof(h.magic)) == 0 &&
-           h.head_hash == hash_bytes(&h, offsetof(chunk_header, head_hash));
+           h.head_hash == io::hash_bytes(&h, offsetof(chunk_header, head_hash));
 }
 
 uint16_t to_f16(float value) {

@@ -69,7 +69,6 @@ inline constexpr uint32_t rows_have_tokens = 1u << 30;
 
 using text_pairs = std::vector<std::pair<std::string, std::string>>;
 
-uint64_t     hash_bytes(const void * data, size_t size);
 chunk_header make_chunk_header(chunk_kind kind, const void * payload, size_t size);
 bool         header_is_whole(const chunk_header & h);   // magic and head_hash fit
 

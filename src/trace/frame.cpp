@@ -64,7 +64,7 @@ void read_block(decoder & d, uint32_t rows, uint32_t value_bytes, uint32_t n_tok
     check_ids(d, b);
     // Bit 0 of the columns is ids; the others follow in the order of float_columns.
     std::fill(std::begin(b.values), std::end(b.values), nullptr);
-    uint32_t columns = (b.layout->columns.bits() & ~capture_set(capture::access).bits()) >> 1;
+    uint32_t columns = (b.layout->columns.bits() & ~column_set(column::access).bits()) >> 1;
     for (size_t i = 0; columns != 0; ++i, columns >>= 1) {
         if ((columns & 1) == 0) {
             continue;
@@ -85,7 +85,7 @@ void read_block(decoder & d, uint32_t rows, uint32_t value_bytes, uint32_t n_tok
     }
 }
 
-static_assert(capture_set(capture::weights).bits() == 1u << 1 && capture_set(capture::gate_input).bits() == 1u << n_float_columns);
+static_assert(column_set(column::weights).bits() == 1u << 1 && column_set(column::gate_input).bits() == 1u << n_float_columns);
 
 void read_blocks(decoder & d, const frame_header & h, const graph_layout & layout, const std::vector<uint32_t> & value_bytes,
                  span<const int32_t> rows, frame_views & views) {
@@ -151,7 +151,7 @@ graph_layout read_layout(decoder & d, std::vector<uint32_t> & value_bytes) {
             r.n_embd > max_width || (r.value_bytes != 4 && r.value_bytes != 2)) {
             d.fail("a layout that cannot be");
         }
-        if ((r.columns & ~capture_set::all().bits()) != 0 || (r.columns & capture_set(capture::ids).bits()) == 0) {
+        if ((r.columns & ~column_set::all().bits()) != 0 || (r.columns & column_set(column::ids).bits()) == 0) {
             d.fail("a layout with columns that this moescope does not know");   // their width, too, is unknown
         }
         block_layout b;
@@ -161,7 +161,7 @@ graph_layout read_layout(decoder & d, std::vector<uint32_t> & value_bytes) {
         b.n_expert_used = r.n_expert_used;
         b.n_embd        = r.n_embd;
         b.flags         = r.flags;
-        b.columns       = capture_set::from_bits(r.columns);
+        b.columns       = column_set::from_bits(r.columns);
         b.weight_sum    = r.weight_sum;
         layout.push_back(b);
         value_bytes.push_back(r.value_bytes);

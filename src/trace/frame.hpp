@@ -6,7 +6,7 @@
 #include <vector>
 
 #include "core/routing.hpp"
-#include "trace/counts.hpp"
+#include "core/expert_counts.hpp"
 #include "trace/decode.hpp"
 #include "trace/format.hpp"
 

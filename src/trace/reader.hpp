@@ -10,7 +10,7 @@
 
 #include "core/routing.hpp"
 #include "trace/chunks.hpp"
-#include "trace/counts.hpp"
+#include "core/expert_counts.hpp"
 #include "trace/frame.hpp"
 #include "trace/source.hpp"
 

@@ -6,7 +6,7 @@
 #include <vector>
 
 #include "core/routing.hpp"
-#include "trace/counts.hpp"
+#include "core/expert_counts.hpp"
 
 namespace moescope::trace {
 
@@ -67,8 +67,5 @@ public:
     virtual bool next(routed_ubatch & u) = 0;
     virtual void rewind()                = 0;
 };
-
-// Opens a trace, or a foreign log by what its beginning looks like. Throws error naming the path.
-std::unique_ptr<trace_source> open_source(const std::string & path);
 
 }  // namespace moescope::trace

@@ -7,6 +7,7 @@
 
 #include "core/error.hpp"
 #include "core/version.hpp"
+#include "io/hash.hpp"
 
 namespace moescope::trace {
 
@@ -38,7 +39,7 @@ uint64_t new_trace_id() {
         if (::getrandom(&id, sizeof(id), GRND_NONBLOCK) != sizeof(id)) {   // at boot only
             timespec now = {};
             ::clock_gettime(CLOCK_REALTIME, &now);
-            id = hash_bytes(&now, sizeof(now));
+            id = io::hash_bytes(&now, sizeof(now));
         }
     }
     return id;
@@ -69,8 +70,8 @@ trace_writer::~trace_writer() {
     }
 }
 
-std::unique_ptr<byte_sink> trace_writer::open_part() const {
-    auto sink = open_file_sink(part_path(path_, part_), options_.existing);
+std::unique_ptr<io::byte_sink> trace_writer::open_part() const {
+    auto sink = io::open_file_sink(part_path(path_, part_), options_.existing);
 
     file_header file = {};
     std::memcpy(file.magic, file_magic, sizeof(file.magic));
@@ -102,7 +103,7 @@ void trace_writer::roll_over() {
     // The next part is there before this one names it: no trace ever goes on in a file that does not exist.
     part_ += 1;
     failed_ = true;   // unless it can be created
-    std::unique_ptr<byte_sink> sink = open_part();
+    std::unique_ptr<io::byte_sink> sink = open_part();
     failed_ = false;
     const std::string next = part_path(path_, part_);
     encoder           end;

@@ -6,8 +6,8 @@
 #include <vector>
 
 #include "core/routing.hpp"
-#include "trace/byte_sink.hpp"
-#include "trace/counts.hpp"
+#include "io/byte_sink.hpp"
+#include "core/expert_counts.hpp"
 #include "trace/encode.hpp"
 
 namespace moescope::trace {
@@ -19,7 +19,7 @@ struct trace_head {
     uint32_t    stream          = 1;  // number of the stream within its process
     uint64_t    started_unix_ns = 0;  // wall clock
     uint64_t    trace_id        = 0;  // random; the same in every part
-    capture_set captured;
+    column_set captured;
 };
 
 struct writer_options {
@@ -29,7 +29,7 @@ struct writer_options {
     size_t      flush_bytes = 256u << 10;        // a chunk is written when it holds this much …
     uint64_t    flush_ns    = 5'000'000;         // … or when this long has passed since the last, and a 200th of the run, but
                                                  // half a second at most: what a killed program loses
-    existing_file existing  = existing_file::refuse;
+    io::existing_file existing  = io::existing_file::refuse;
 };
 
 struct trace_end {
@@ -59,7 +59,7 @@ public:
     uint64_t            bytes() const { return bytes_before_ + sink_->size(); }
 
 private:
-    std::unique_ptr<byte_sink> open_part() const;
+    std::unique_ptr<io::byte_sink> open_part() const;
     void     roll_over();
     void     put(chunk_kind kind, const encoder & payload);
     uint32_t layout_number(const graph_layout & layout);
@@ -75,7 +75,7 @@ private:
     std::string                path_;
     trace_head                 head_;
     writer_options             options_;
-    std::unique_ptr<byte_sink> sink_;
+    std::unique_ptr<io::byte_sink> sink_;
     uint32_t                   part_         = 1;
     uint64_t                   bytes_before_ = 0;   // in earlier parts
     bool                       finished_     = false;

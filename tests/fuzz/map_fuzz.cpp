@@ -5,7 +5,7 @@
 #include "core/error.hpp"
 #include "gguf/map_format.hpp"
 #include "gguf/memory_map.hpp"
-#include "gguf/prune_plan.hpp"
+#include "prune/plan.hpp"
 
 #include <cstddef>
 #include <cstdint>
@@ -36,14 +36,14 @@ private:
 
 void map_and_plan(const std::string & path) {
     using namespace moescope;
-    const model_file model(path);
-    const memory_map map = build_memory_map(model);
-    map_to_csv(map, model, true);
-    map_to_json(map, model);
-    prune_request request;
-    request.criterion = prune_criterion::random;
-    request.n_keep    = keep_for_ratio(map.shape, 0.5);
-    plan_prune(model, request);
+    const gguf::model_file model(path);
+    const gguf::memory_map map = gguf::build_memory_map(model);
+    gguf::map_to_csv(map, model, true);
+    gguf::map_to_json(map, model);
+    prune::prune_request request;
+    request.criterion = prune::prune_criterion::random;
+    request.n_keep    = prune::keep_for_ratio(map.shape, 0.5);
+    prune::plan_prune(model, request);
 }
 
 }  // namespace
@@ -51,7 +51,7 @@ void map_and_plan(const std::string & path) {
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t * data, size_t size) {
     static memory_file file;
     const std::string & path = file.fill(data, size);
-    for (void (*use)(const std::string &) : {map_and_plan, +[](const std::string & p) { moescope::check_model_layout(p); }}) {
+    for (void (*use)(const std::string &) : {map_and_plan, +[](const std::string & p) { moescope::gguf::check_model_layout(p); }}) {
         try {
             use(path);
         } catch (const moescope::error &) {   // anything else ends the run

@@ -15,7 +15,7 @@
 #include <xxhash.h>
 
 #include "core/error.hpp"
-#include "gguf/expert_scores.hpp"
+#include "prune/scores.hpp"
 #include "stats/moestats.hpp"
 
 namespace {
@@ -40,9 +40,9 @@ void read_scores(const std::string & bytes) {
         std::abort();
     }
     const std::string path = "/proc/self/fd/" + std::to_string(fd);
-    for (const prune_criterion c : {prune_criterion::frequency, prune_criterion::weighted_frequency, prune_criterion::reap}) {
+    for (const prune::prune_criterion c : {prune::prune_criterion::frequency, prune::prune_criterion::weighted_frequency, prune::prune_criterion::reap}) {
         try {
-            read_expert_scores(path, c);
+            prune::read_expert_scores(path, c);
         } catch (const error &) {
         }
     }

@@ -12,10 +12,10 @@
 #include <unistd.h>
 
 #include "core/error.hpp"
-#include "trace/check.hpp"
+#include "check/check.hpp"
 #include "trace/format.hpp"
 #include "trace/reader.hpp"
-#include "trace/source.hpp"
+#include "logs/open.hpp"
 
 namespace {
 
@@ -39,7 +39,7 @@ void make_checksums_right(std::string & bytes) {
 
 // What every reader of a source may rely on.
 void read_through(const std::string & path) {
-    const auto source = trace::open_source(path);
+    const auto source = logs::open_source(path);
     uint64_t   sum    = 0;
     for (routed_ubatch u; source->next(u);) {
         for (const block_rows & b : u.blocks) {
@@ -54,8 +54,8 @@ void read_through(const std::string & path) {
                 }
                 sum += b.id(i);
             }
-            for (const capture c : float_columns) {
-                const float * values = b.column(c);
+            for (const column c : float_columns) {
+                const float * values = b.values_of(c);
                 for (size_t i = 0; values && i < size_t(b.n_rows) * b.layout->width(c); ++i) {
                     sum += values[i] > 0;
                 }
@@ -81,7 +81,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t * data, size_t size) {
     } catch (const error &) {
     }
     try {
-        trace::check_trace(path);
+        check::check_trace(path);
     } catch (const error &) {
     }
     ::close(fd);

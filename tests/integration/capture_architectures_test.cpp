@@ -110,7 +110,7 @@ void check_ids(const row & r) {
 
 // ids are the top-k of what the selection read (trap 9).
 void check_selection(const row & r) {
-    const auto s = r.values.find(capture::selection);
+    const auto s = r.values.find(column::selection);
     if (s == r.values.end()) {
         if (!r.layout.has(block_layout::given_ids) && !r.layout.has(block_layout::ids_repeat)) {
             fail(r, "no selection scores");
@@ -151,7 +151,7 @@ scores each(scores v, double (*f)(double)) {
 
 // The routers that exist, each in double precision from the logits: gates of the selected before the model's scale.
 std::map<std::string, scores> possible_gates(const row & r) {
-    const auto & logits = r.values.at(capture::logits);
+    const auto & logits = r.values.at(column::logits);
     const scores all(logits.begin(), logits.end());
     const auto   pick = [&](const scores & v) {
         scores picked;
@@ -179,10 +179,10 @@ std::map<std::string, scores> possible_gates(const row & r) {
 void check_gates(const std::vector<row> & rows) {
     std::map<std::pair<int, int>, std::map<std::string, double>> fitting;   // by block: router -> constant
     for (const row & r : rows) {
-        if (r.values.count(capture::logits) == 0) {
+        if (r.values.count(column::logits) == 0) {
             continue;
         }
-        const auto & got     = r.values.at(capture::weights);
+        const auto & got     = r.values.at(column::weights);
         auto &       routers = fitting[{r.layer, r.block}];
         const bool   first   = routers.empty();
         for (const auto & [name, want] : possible_gates(r)) {
@@ -230,10 +230,10 @@ size_t check_against(const witness & w, const recording & rec) {
                 }
                 misread += !std::equal(r.ids.begin(), r.ids.end(), b.contiguous.begin() + static_cast<std::ptrdiff_t>(j * k));
                 for (size_t e = 0; e < k; e++) {
-                    const double gate = r.layout.has(block_layout::norms_gated) ? 1 : std::abs(r.values.at(capture::weights)[e]);
+                    const double gate = r.layout.has(block_layout::norms_gated) ? 1 : std::abs(r.values.at(column::weights)[e]);
                     const double want = b.gated_norms.at(j * k + e);
-                    if (std::abs(gate * r.values.at(capture::norms)[e] - want) > 1e-5 * want + 1e-9) {
-                        fail(r, "norm " + std::to_string(r.values.at(capture::norms)[e]) + " of expert " + std::to_string(r.ids[e]));
+                    if (std::abs(gate * r.values.at(column::norms)[e] - want) > 1e-5 * want + 1e-9) {
+                        fail(r, "norm " + std::to_string(r.values.at(column::norms)[e]) + " of expert " + std::to_string(r.ids[e]));
                     }
                 }
             }
@@ -281,11 +281,11 @@ void run(const run_options & o, const std::function<void(llama_context_params &)
     }
 }
 
-recording captured(const run_options & o, capturing::method way) {
-    capturing::capture_options options;
-    options.what = capture_set::all().without(capture::access);
+recording captured(const run_options & o, capture::method way) {
+    capture::capture_options options;
+    options.what = column_set::all().without(column::access);
     options.way  = way;
-    auto streams = capture_streams(options, [&](capturing::session & s) {
+    auto streams = capture_streams(options, [&](capture::session & s) {
         run(o, [&](llama_context_params & p) { s.prepare(p); });
     });
     if (streams.size() != 1) {
@@ -305,7 +305,7 @@ void compare(const recording & a, const recording & b) {
             if (other == y[i].values.end()) {
                 fail(x[i], "only the probes have " + to_string(column));
             }
-            const bool nearly = column == capture::norms;   // added up in another order
+            const bool nearly = column == column::norms;   // added up in another order
             for (size_t j = 0; j < values.size(); j++) {
                 const bool same = values[j] == other->second[j] ||
                                   (nearly && std::abs(values[j] - other->second[j]) <= 1e-6f * std::abs(values[j]));
@@ -315,8 +315,8 @@ void compare(const recording & a, const recording & b) {
             }
         }
         row left = x[i], right = y[i];
-        left.values.erase(capture::norms);
-        right.values.erase(capture::norms);
+        left.values.erase(column::norms);
+        right.values.erase(column::norms);
         if (left.layout != right.layout) {
             fail(x[i], "probes and callback differ in their layout: columns " + to_string(left.layout.columns) + " and " +
                            to_string(right.layout.columns) + ", flags " + std::to_string(left.layout.flags) + " and " +
@@ -337,7 +337,7 @@ void check_rows(const recording & rec, bool tokens_known) {
         if (r.pos < 0 || r.seq != 0 || (tokens_known && r.token != r.pos * 37 % 256) || r.decode != (r.pos >= n_prompt)) {
             fail(r, "wrong token " + std::to_string(r.token) + ", sequence " + std::to_string(r.seq) + " or phase");
         }
-        if (r.values.count(capture::gate_input) + r.layout.has(block_layout::ids_repeat) == 0) {
+        if (r.values.count(column::gate_input) + r.layout.has(block_layout::ids_repeat) == 0) {
             fail(r, "no gate input");
         }
     }
@@ -352,8 +352,8 @@ void check_model(const std::string & path, const model_shape & shape, llama_cont
     run_options     o;
     o.arch = shape.arch, o.lora = lora, o.type = type, o.model = model.get();
 
-    const recording probed = captured(o, capturing::method::probes);
-    compare(probed, captured(o, capturing::method::callback));
+    const recording probed = captured(o, capture::method::probes);
+    compare(probed, captured(o, capture::method::callback));
     check_rows(probed, true);
 
     witness w;

@@ -55,7 +55,7 @@ protected:
 
 TEST_F(CaptureDevice, ResultsThatComeLateBelongToTheirBatch) {
     constexpr int n_sequences = 4;
-    const auto    streams     = capture_streams({}, [&](capturing::session & session) {
+    const auto    streams     = capture_streams({}, [&](capture::session & session) {
         model_runner runner(folder_ / "m.gguf");
         runner.open();
         for (int seq = 0; seq < n_sequences; ++seq) {   // the same prompt in each: nothing but the batch tells them apart

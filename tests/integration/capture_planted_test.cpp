@@ -19,11 +19,11 @@ using make_model::planted_truth;
 
 struct planted_case {
     std::string       arch;
-    capturing::method way;
+    capture::method way;
 };
 
 std::string case_name(const testing::TestParamInfo<planted_case> & info) {
-    std::string name = info.param.arch + (info.param.way == capturing::method::probes ? "_probes" : "_callback");
+    std::string name = info.param.arch + (info.param.way == capture::method::probes ? "_probes" : "_callback");
     for (char & c : name) {
         c = std::isalnum(static_cast<unsigned char>(c)) ? c : '_';
     }
@@ -46,10 +46,10 @@ protected:
 
     template <class Work>
     recording captured(llama_context_params params, Work work) {
-        capturing::capture_options options;
-        options.what = capture_set::all().without(capture::access);
+        capture::capture_options options;
+        options.what = column_set::all().without(column::access);
         options.way  = GetParam().way;
-        auto streams = capture_streams(options, [&](capturing::session & s) {
+        auto streams = capture_streams(options, [&](capture::session & s) {
             s.prepare(params);
             runner_->open(params);
             work();
@@ -60,7 +60,7 @@ protected:
     }
 
     // Within 1e-5 of each value; scores may cancel, so they are held to 1e-5 of the row's largest.
-    void expect_close(const row & r, capture c, const std::vector<double> & want) {
+    void expect_close(const row & r, column c, const std::vector<double> & want) {
         const std::string          what = to_string(c);
         const std::vector<float> & got  = r.values.at(c);
         ASSERT_EQ(got.size(), want.size()) << what;
@@ -68,7 +68,7 @@ protected:
         for (const double w : want) {
             largest = std::max(largest, std::abs(w));
         }
-        const bool strict = c == capture::weights || c == capture::weights_raw || c == capture::norms;
+        const bool strict = c == column::weights || c == column::weights_raw || c == column::norms;
         for (size_t i = 0; i < want.size(); ++i) {
             ASSERT_NEAR(got[i], want[i], 1e-5 * (strict ? std::abs(want[i]) : largest)) << what << "[" << i << "] of layer " << r.layer << ", token " << r.token;
         }
@@ -82,13 +82,13 @@ protected:
             const auto il   = static_cast<uint32_t>(r.layer);
             const auto want = truth_->ids(il, r.token);
             EXPECT_EQ(std::vector<int>(r.ids.begin(), r.ids.end()), want) << "layer " << il << ", token " << r.token << " at " << r.pos;
-            expect_close(r, capture::weights, truth_->weights(il, r.token));
-            expect_close(r, capture::weights_raw, truth_->weights_raw(il, r.token));
-            expect_close(r, capture::norms, truth_->norms(il, r.token));
-            expect_close(r, capture::logits, truth_->logits(il, r.token));
-            expect_close(r, capture::probs, truth_->probs(il, r.token));
-            expect_close(r, capture::selection, truth_->selection(il, r.token));
-            expect_close(r, capture::gate_input, truth_->gate_input(il, r.token));
+            expect_close(r, column::weights, truth_->weights(il, r.token));
+            expect_close(r, column::weights_raw, truth_->weights_raw(il, r.token));
+            expect_close(r, column::norms, truth_->norms(il, r.token));
+            expect_close(r, column::logits, truth_->logits(il, r.token));
+            expect_close(r, column::probs, truth_->probs(il, r.token));
+            expect_close(r, column::selection, truth_->selection(il, r.token));
+            expect_close(r, column::gate_input, truth_->gate_input(il, r.token));
             seen[{r.layer, r.seq, r.pos}] += 1;
         }
         // gpt-oss computes whole last layers.
@@ -181,8 +181,8 @@ TEST_P(PlantedCapture, SeveralSequencesInOneBatch) {
 std::vector<planted_case> all_cases() {
     std::vector<planted_case> cases;
     for (const auto & family : make_model::planted_families()) {
-        cases.push_back({family.arch, capturing::method::probes});
-        cases.push_back({family.arch, capturing::method::callback});
+        cases.push_back({family.arch, capture::method::probes});
+        cases.push_back({family.arch, capture::method::callback});
     }
     return cases;
 }

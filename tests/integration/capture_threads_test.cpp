@@ -28,7 +28,7 @@ TEST(CaptureThreads, ContextsComeAndGo) {
     std::mutex                              loader;
     std::vector<std::unique_ptr<recording>> streams;
     {
-        capturing::session session({}, [&](uint32_t) {
+        capture::session session({}, [&](uint32_t) {
             const std::lock_guard lock(mutex);
             streams.push_back(std::make_unique<recording>());
             return std::make_unique<recording_sink>(*streams.back());
@@ -71,7 +71,7 @@ TEST(CaptureThreads, AContextIsFreedByAnotherThread) {
     const scratch_folder            folder;
     const make_model::planted_truth truth(make_model::planted_options{});
     make_model::write_planted_model(folder / "m.gguf", truth);
-    const auto streams = capture_streams({}, [&](capturing::session &) {
+    const auto streams = capture_streams({}, [&](capture::session &) {
         model_runner runner(folder / "m.gguf");
         runner.open();
         std::promise<void> decoded, freed;

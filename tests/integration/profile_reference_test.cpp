@@ -123,8 +123,8 @@ sums recompute(const fs::path & trace_path, const weights_file & w, const family
             s.count.resize(l.n_expert);
             s.gated.resize(l.n_expert);
             s.norm.resize(l.n_expert);
-            const float * input = rows.column(capture::gate_input);
-            const float * gates = rows.column(capture::weights);
+            const float * input = rows.values_of(column::gate_input);
+            const float * gates = rows.values_of(column::weights);
             for (size_t i = 0; i < size_t(rows.n_rows) * l.n_expert_used; ++i) {
                 const size_t   row = i / l.n_expert_used;
                 const uint32_t e   = rows.id(i);

@@ -3,10 +3,10 @@
 // Prunes a model in three ways and has llama.cpp judge each; see prune_architectures_test.cpp.
 
 #include "core/error.hpp"
-#include "gguf/expert_choice.hpp"
-#include "gguf/prune_plan.hpp"
-#include "gguf/prune_writer.hpp"
-#include "gguf/router_kind.hpp"
+#include "prune/expert_choice.hpp"
+#include "prune/plan.hpp"
+#include "prune/writer.hpp"
+#include "prune/router_kind.hpp"
 #include "make-model/random_model.hpp"
 #include "routed_run.hpp"
 
@@ -41,10 +41,10 @@ private:
     }
 
     // Writes the pruned model, checks its map, runs it.
-    run_result prune(const prune_request & request, const char * file, prune_plan & plan) {
-        plan = plan_prune(source_, request);
-        write_pruned(source_, plan, {criterion_name(request.criterion), "", request.seed}, dir_ / file);
-        require(check_model_layout(dir_ / file).empty(), "the pruned file has layout problems");
+    run_result prune(const prune::prune_request & request, const char * file, prune::prune_plan & plan) {
+        plan = prune::plan_prune(source_, request);
+        prune::write_pruned(source_, plan, {prune::criterion_name(request.criterion), "", request.seed}, dir_ / file);
+        require(gguf::check_model_layout(dir_ / file).empty(), "the pruned file has layout problems");
         run_result after = run(dir_ / file, arch_, case_.n_token);
         for (const auto & [il, rows] : after.seen.ids) {
             for (const auto & row : rows) {
@@ -57,12 +57,12 @@ private:
     }
 
     void keep_all() {
-        prune_request request;
-        prune_plan    plan;
-        request.criterion      = prune_criterion::random;
-        request.n_keep         = read_moe_shape(source_.metadata()).n_expert;
+        prune::prune_request request;
+        prune::prune_plan    plan;
+        request.criterion      = prune::prune_criterion::random;
+        request.n_keep         = gguf::read_moe_shape(source_.metadata()).n_expert;
         const run_result after = prune(request, "all.gguf", plan);
-        const model_file pruned(dir_ / "all.gguf");
+        const gguf::model_file pruned(dir_ / "all.gguf");
         require(pruned.tensors().size() == source_.tensors().size(), "another number of tensors");
         for (size_t i = 0; i < pruned.tensors().size(); ++i) {
             require(bytes_of(pruned, i) == bytes_of(source_, i), "another content of " + pruned.tensors()[i].name);
@@ -71,7 +71,7 @@ private:
         require(after.seen.ids == before_.seen.ids, "keeping all changes the routing");
     }
 
-    static std::vector<char> bytes_of(const model_file & m, size_t i) {
+    static std::vector<char> bytes_of(const gguf::model_file & m, size_t i) {
         const auto &      t = m.tensors()[i];
         std::vector<char> bytes(t.size);
         m.parts()[t.part].file.read_at(m.parts()[t.part].header.data_begin + t.offset, bytes.data(), bytes.size());
@@ -80,7 +80,7 @@ private:
 
     // Experts that must stay in a layer so that the prompt is routed as before: the selected ones, and with groups the
     // best two of each group, by which it is rated.
-    std::set<int32_t> needed(int il, const moe_shape & shape) const {
+    std::set<int32_t> needed(int il, const gguf::moe_shape & shape) const {
         std::set<int32_t> ids;
         const auto        it = before_.seen.ids.find(il);
         for (const auto & row : it == before_.seen.ids.end() ? rows_of_ids{} : it->second) {
@@ -107,19 +107,19 @@ private:
     }
 
     // The smallest request that protects what is needed in each layer.
-    prune_request request_for_used() const {
-        const moe_shape shape = read_moe_shape(source_.metadata());
-        prune_request   request;
-        request.criterion = prune_criterion::random;
+    prune::prune_request request_for_used() const {
+        const gguf::moe_shape shape = gguf::read_moe_shape(source_.metadata());
+        prune::prune_request   request;
+        request.criterion = prune::prune_criterion::random;
         for (int il = 0; il < static_cast<int>(shape.n_layer); ++il) {
             for (const int32_t id : needed(il, shape)) {
                 request.protect[il].push_back(id);
             }
         }
-        const uint32_t step = expert_count_step(shape);
+        const uint32_t step = prune::expert_count_step(shape);
         for (request.n_keep = step; request.n_keep < shape.n_expert; request.n_keep += step) {
             try {
-                plan_prune(source_, request);
+                prune::plan_prune(source_, request);
                 break;
             } catch (const error &) {   // too few for what is protected
             }
@@ -129,13 +129,13 @@ private:
     }
 
     std::string keep_what_is_used() {
-        prune_plan       plan;
+        prune::prune_plan       plan;
         const run_result after = prune(request_for_used(), "used.gguf", plan);
         const auto &     md    = source_.metadata();
-        const bool       grows = find_router_effect(md, arch_) == router_effect::scales_gates;
+        const bool       grows = prune::find_router_effect(md, arch_) == prune::router_effect::scales_gates;
         const bool       bias  = source_.find("blk." + std::to_string(plan.layers.begin()->first) + ".exp_probs_b.bias") != nullptr;
         const std::string how  = std::to_string(plan.n_keep) + " of " + std::to_string(plan.shape.n_expert);
-        if (adds_bias_to_softmax(md, arch_, bias)) {
+        if (prune::adds_bias_to_softmax(md, arch_, bias)) {
             require(!plan.warnings.empty(), "no warning of the bias");
             return how + ", " + check_biased_softmax(plan, after) + " (bias added to a softmax)";
         }
@@ -192,7 +192,7 @@ private:
     }
 
     // Probabilities of those that stay grow by 1 / stays, the bias does not: the selection is the top-k of their sum.
-    std::string check_biased_softmax(const prune_plan & plan, const run_result & after) const {
+    std::string check_biased_softmax(const prune::prune_plan & plan, const run_result & after) const {
         const int    il     = before_.seen.ids.begin()->first;
         const auto & kept   = plan.layers.at(il).kept;
         const auto & biased = before_.seen.selection.at(il);
@@ -221,7 +221,7 @@ private:
 
     // Softmax over all experts: in the first MoE layer, where the input is still the same, a token's gates grow by
     // 1 / (1 - the probability of those that went).
-    void check_growth(const prune_plan & plan, const run_result & after) const {
+    void check_growth(const prune::prune_plan & plan, const run_result & after) const {
         const int    il   = before_.seen.ids.begin()->first;
         const auto & kept = plan.layers.at(il).kept;
         check_ids(il, kept, after);
@@ -239,7 +239,7 @@ private:
 
     // GroveMoE: in the first layer the experts are the same, and llama.cpp weighs the adjugate expert of chunk c by the
     // probability of expert number c, which is another expert now. The second block's rows follow the first's.
-    void check_adjugate(const prune_plan & plan, const run_result & after) const {
+    void check_adjugate(const prune::prune_plan & plan, const run_result & after) const {
         const int    il     = before_.seen.ids.begin()->first;
         const auto & kept   = plan.layers.at(il).kept;
         const size_t n_row  = after.seen.ids.at(il).size() / 2;
@@ -257,11 +257,11 @@ private:
     }
 
     void keep_k() {
-        const moe_shape shape = read_moe_shape(source_.metadata());
-        const uint32_t  step  = expert_count_step(shape);
-        prune_request   request;
-        prune_plan      plan;
-        request.criterion = prune_criterion::random;
+        const gguf::moe_shape shape = gguf::read_moe_shape(source_.metadata());
+        const uint32_t  step  = prune::expert_count_step(shape);
+        prune::prune_request   request;
+        prune::prune_plan      plan;
+        request.criterion = prune::prune_criterion::random;
         request.n_keep    = (std::max(2u, shape.n_expert_used_max()) + step - 1) / step * step;
         if (shape.experts_per_chunk > 1) {
             request.n_keep *= shape.experts_per_chunk;
@@ -275,7 +275,7 @@ private:
     const prune_case &  case_;
     const scratch_dir & dir_;
     std::string         arch_, path_;
-    model_file          source_;
+    gguf::model_file          source_;
     run_result          before_;
 };
 

@@ -61,8 +61,8 @@ protected:
                 const auto il = static_cast<uint32_t>(r.layer);
                 const auto want = truth.ids(il, r.token);
                 EXPECT_EQ(std::vector<int>(r.ids.begin(), r.ids.end()), want) << "layer " << il << " token " << r.token;
-                expect_close(r.values.at(capture::weights), truth.weights(il, r.token));
-                expect_close(r.values.at(capture::norms), truth.norms(il, r.token));
+                expect_close(r.values.at(column::weights), truth.weights(il, r.token));
+                expect_close(r.values.at(column::norms), truth.norms(il, r.token));
                 all.push_back(std::move(r));
             }
         }

@@ -107,7 +107,7 @@ protected:
                       std::tie(want[i].layer, want[i].block, want[i].token, want[i].pos, want[i].seq));
             ASSERT_EQ(got[i].ids, want[i].ids) << "layer " << want[i].layer << ", position " << want[i].pos;
             for (size_t k = 0; k < want[i].ids.size(); ++k) {
-                ASSERT_NEAR(got[i].values.at(capture::weights)[k], want[i].values.at(capture::weights)[k], 1e-6);
+                ASSERT_NEAR(got[i].values.at(column::weights)[k], want[i].values.at(column::weights)[k], 1e-6);
             }
         }
     }
@@ -117,9 +117,9 @@ protected:
         trace::trace_reader reader(path);
         EXPECT_TRUE(reader.info().ended);
         size_t                     n_rows = 0;
-        capturing::capture_options options;
-        options.way = capturing::method::callback;
-        const auto streams = capture_streams(options, [&](capturing::session & session) {
+        capture::capture_options options;
+        options.way = capture::method::callback;
+        const auto streams = capture_streams(options, [&](capture::session & session) {
             model_runner runner(model);
             session.prepare(params);
             runner.open(params);

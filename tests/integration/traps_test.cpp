@@ -22,7 +22,7 @@ namespace {
 
 using namespace moescope;
 using namespace moescope::test;
-using capturing::node_name;
+using capture::node_name;
 using make_model::planted_options;
 using make_model::planted_truth;
 
@@ -45,10 +45,10 @@ protected:
     }
 
     template <class Work>
-    std::vector<recording> captured(model_runner & runner, Work work, capture_set what = capture_set::all().without(capture::access)) {
-        capturing::capture_options options;
+    std::vector<recording> captured(model_runner & runner, Work work, column_set what = column_set::all().without(column::access)) {
+        capture::capture_options options;
         options.what = what;
-        return capture_streams(options, [&](capturing::session &) {
+        return capture_streams(options, [&](capture::session &) {
             runner.open();
             work();
             runner.close();
@@ -129,7 +129,7 @@ TEST_F(Traps, Trap03_ExpertOutputIsTheLastDown) {
     for (const row & r : of_prompt(path_).rows()) {
         const auto want = truth.norms(static_cast<uint32_t>(r.layer), r.token);
         for (size_t i = 0; i < want.size(); ++i) {
-            EXPECT_NEAR(r.values.at(capture::norms)[i], want[i], 1e-5 * want[i]);
+            EXPECT_NEAR(r.values.at(column::norms)[i], want[i], 1e-5 * want[i]);
         }
     }
 }
@@ -141,8 +141,8 @@ TEST_F(Traps, Trap04_FinalGatesAreNotTheRawOnes) {
     for (const row & r : of_prompt(path_).rows()) {
         const auto final_gates = truth.weights(static_cast<uint32_t>(r.layer), r.token);
         for (size_t i = 0; i < final_gates.size(); ++i) {
-            EXPECT_NEAR(r.values.at(capture::weights)[i], final_gates[i], 1e-5 * final_gates[i]);
-            differ += std::abs(r.values.at(capture::weights_raw)[i] - final_gates[i]) > 1e-2;
+            EXPECT_NEAR(r.values.at(column::weights)[i], final_gates[i], 1e-5 * final_gates[i]);
+            differ += std::abs(r.values.at(column::weights_raw)[i] - final_gates[i]) > 1e-2;
         }
     }
     EXPECT_GT(differ, 0u);
@@ -151,7 +151,7 @@ TEST_F(Traps, Trap04_FinalGatesAreNotTheRawOnes) {
 TEST_F(Traps, Trap05_Llama4GatesTheInput) {
     for (const row & r : of_prompt(random_arch("llama4")).rows()) {
         EXPECT_TRUE(r.layout.has(block_layout::norms_gated));
-        EXPECT_GT(r.values.at(capture::norms)[0], 0);
+        EXPECT_GT(r.values.at(column::norms)[0], 0);
     }
 }
 
@@ -212,7 +212,7 @@ TEST_F(Traps, Trap09_SelectionIsNotTheTopOfTheLogits) {
     size_t              differ = 0;
     for (const row & r : of_prompt(path_).rows()) {
         EXPECT_EQ(ints(r), truth.ids(static_cast<uint32_t>(r.layer), r.token));
-        const auto & logits = r.values.at(capture::logits);
+        const auto & logits = r.values.at(column::logits);
         const float  worst  = logits[*std::min_element(r.ids.begin(), r.ids.end(), [&](uint32_t a, uint32_t b) { return logits[a] < logits[b]; })];
         size_t       above  = 0;
         for (const float l : logits) {
@@ -237,8 +237,8 @@ TEST_F(Traps, Trap10_GateInputIsReadBehindTheRouter) {
         runner.decode(prompt(12));
     });
     for (const row & r : streams.at(0).rows()) {
-        ASSERT_EQ(r.values.count(capture::gate_input), 1u);
-        EXPECT_EQ(r.values.at(capture::gate_input).size(), r.layout.n_embd);
+        ASSERT_EQ(r.values.count(column::gate_input), 1u);
+        EXPECT_EQ(r.values.at(column::gate_input).size(), r.layout.n_embd);
     }
 }
 
@@ -246,7 +246,7 @@ TEST_F(Traps, Trap11_AdaptersChosenByIdAreNotExperts) {
     ggml_tensor w = {};
     const auto  is_expert = [&](const char * name) {
         std::snprintf(w.name, sizeof(w.name), "%s", name);
-        return capturing::is_expert_weight(&w);
+        return capture::is_expert_weight(&w);
     };
     EXPECT_TRUE(is_expert("blk.3.ffn_down_exps.weight"));
     EXPECT_TRUE(is_expert("blk.3.ffn_gate_up_exps.weight"));
@@ -290,19 +290,19 @@ TEST_F(Traps, Trap12_ContextsNeverMix) {
 }
 
 TEST_F(Traps, Trap13_ATensorLaidOutDifferentlyIsNoticed) {
-    capturing::ggml_api api;
+    capture::ggml_api api;
     std::string         missing;
     ASSERT_TRUE(api.resolve(nullptr, missing)) << missing;
     ggml_tensor   t     = {};
     ggml_tensor * nodes = &t;
     t.ne[0] = t.ne[1] = t.ne[2] = t.ne[3] = 1;
     t.nb[0] = t.nb[1] = t.nb[2] = t.nb[3] = 4;
-    EXPECT_EQ(capturing::test_nodes(api, &nodes, 1), "");
+    EXPECT_EQ(capture::test_nodes(api, &nodes, 1), "");
 
     const auto tampered = [&](auto tamper) {
-        capturing::ggml_api other = api;
+        capture::ggml_api other = api;
         tamper(other);
-        return capturing::test_nodes(other, &nodes, 1);
+        return capture::test_nodes(other, &nodes, 1);
     };
     EXPECT_NE(tampered([](auto & a) { a.ggml_get_name = [](const ggml_tensor * x) { return x->name + 8; }; }), "");
     EXPECT_NE(tampered([](auto & a) { a.ggml_get_data = [](const ggml_tensor * x) { return static_cast<void *>(x->extra == nullptr ? const_cast<ggml_tensor *>(x) : nullptr); }; }), "");
@@ -315,8 +315,8 @@ TEST_F(Traps, Trap14_BatchShapeChangesRoundingNotPlantedRoutes) {
     const planted_truth truth = plant();
     const auto          rows  = [&](uint32_t n_ubatch) {
         model_runner runner(path_);
-        capturing::capture_options options;
-        auto streams = capture_streams(options, [&](capturing::session &) {
+        capture::capture_options options;
+        auto streams = capture_streams(options, [&](capture::session &) {
             auto params     = model_runner::default_params();
             params.n_ubatch = n_ubatch;
             runner.open(params);

@@ -23,7 +23,7 @@ struct row {
     int32_t layer = -1, block = 0;
     block_layout           layout;
     std::vector<uint32_t>  ids;
-    std::map<capture, std::vector<float>> values;   // by column, [width]
+    std::map<column, std::vector<float>> values;   // by column, [width]
 
     bool operator==(const row & o) const {   // bit for bit, NaN never equal
         return std::tie(token, pos, seq, decode, layer, block, ids, values) ==
@@ -48,8 +48,8 @@ inline std::vector<row> rows_of(const routed_ubatch & u) {
             for (uint32_t k = 0; k < b.layout->n_expert_used; ++k) {
                 x.ids.push_back(b.id(size_t(r) * b.layout->n_expert_used + k));
             }
-            for (const capture c : float_columns) {
-                if (const float * v = b.column(c)) {
+            for (const column c : float_columns) {
+                if (const float * v = b.values_of(c)) {
                     const size_t w = b.layout->width(c);
                     x.values[c].assign(v + r * w, v + (r + 1) * w);
                 }
@@ -163,11 +163,11 @@ private:
 
 // Captures what `work` computes in contexts it opens; one recording per stream.
 template <class Work>
-std::vector<recording> capture_streams(capturing::capture_options options, Work work) {
+std::vector<recording> capture_streams(capture::capture_options options, Work work) {
     std::vector<std::unique_ptr<recording>> kept;
     std::string                             failure;
     {
-        capturing::session s(options, [&](uint32_t) {
+        capture::session s(options, [&](uint32_t) {
             kept.push_back(std::make_unique<recording>());
             return std::make_unique<recording_sink>(*kept.back());
         });

@@ -24,14 +24,14 @@ struct token_rows {
     std::vector<row> blocks;   // parallel to the layout; a row without ids: this block did not compute the token
 };
 
-inline block_layout block_of(int32_t layer, uint32_t n_expert, uint32_t k, capture_set columns = capture::ids,
+inline block_layout block_of(int32_t layer, uint32_t n_expert, uint32_t k, column_set columns = column::ids,
                              uint32_t n_embd = 0) {
     block_layout b;
     b.layer         = layer;
     b.n_expert      = n_expert;
     b.n_expert_used = k;
     b.n_embd        = n_embd;
-    b.columns       = columns | capture::ids;
+    b.columns       = columns | column::ids;
     return b;
 }
 
@@ -108,9 +108,9 @@ private:
                 }
             }
             for (size_t c = 0; c < n_float_columns; ++c) {
-                const capture        column = float_columns[c];
-                const auto &         v      = column == capture::weights ? given.weights
-                                              : column == capture::probs ? given.probs
+                const column         column = float_columns[c];
+                const auto &         v      = column == column::weights ? given.weights
+                                              : column == column::probs ? given.probs
                                                                          : given.gate_input;
                 if (l.columns.has(column)) {
                     d.values[c].insert(d.values[c].end(), v.begin(), v.end());

@@ -8,8 +8,8 @@
 #include <gtest/gtest.h>
 
 #include "../support/routing_builder.hpp"
-#include "analysis/distance.hpp"
-#include "analysis/interval.hpp"
+#include "analysis/tools/distance.hpp"
+#include "analysis/tools/interval.hpp"
 #include "analysis/summary.hpp"
 
 namespace {

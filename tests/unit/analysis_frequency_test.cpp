@@ -6,9 +6,9 @@
 #include <gtest/gtest.h>
 
 #include "../support/routing_builder.hpp"
-#include "analysis/balance.hpp"
+#include "analysis/tools/balance.hpp"
 #include "analysis/frequency.hpp"
-#include "analysis/random.hpp"
+#include "analysis/tools/random.hpp"
 
 namespace {
 
@@ -168,7 +168,7 @@ TEST(Frequency, LeavesOutIdsThatAreNoExperts) {
 }
 
 TEST(Frequency, MeasuresTheRoutersProbabilities) {
-    routing_builder t({block_of(0, 4, 1, capture::ids | capture::probs)});
+    routing_builder t({block_of(0, 4, 1, column::ids | column::probs)});
     t.token(0, 0, {{{0}, {}, {0.25f, 0.25f, 0.25f, 0.25f}}});
     t.token(0, 1, {{{0}, {}, {2.0f, 1.0f, 0.0f, 1.0f}}});   // sigmoid-like: scaled to 1/2, 1/4, 0, 1/4
     t.token(0, 2, {{{0}, {}, {-1.0f, 1.0f, 0.0f, 1.0f}}});  // cannot be probabilities
@@ -188,7 +188,7 @@ TEST(Frequency, OfCountsAloneIsThatOfTheRows) {
     frequency f;
     t.feed(f);
     struct count_sink : routing_sink {
-        trace::expert_counts counts;
+        expert_counts counts;
         void                 ubatch(const routed_ubatch & u) override { counts.add(u); }
     } counted;
     t.feed(counted);

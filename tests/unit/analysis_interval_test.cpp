@@ -5,8 +5,8 @@
 
 #include <gtest/gtest.h>
 
-#include "analysis/interval.hpp"
-#include "analysis/random.hpp"
+#include "analysis/tools/interval.hpp"
+#include "analysis/tools/random.hpp"
 
 namespace {
 

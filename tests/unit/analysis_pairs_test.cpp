@@ -9,7 +9,7 @@
 #include "../support/routing_builder.hpp"
 #include "analysis/coactivation.hpp"
 #include "analysis/gate_drift.hpp"
-#include "analysis/random.hpp"
+#include "analysis/tools/random.hpp"
 #include "analysis/temporal.hpp"
 
 namespace {
@@ -54,7 +54,7 @@ TEST(GateDrift, OfAZeroVectorHasNoDirection) {
 }
 
 TEST(GateDrift, TakesDecodedTokensAndMatchesRowsByToken) {
-    const capture_set columns = capture::ids | capture::gate_input;
+    const column_set columns = column::ids | column::gate_input;
     routing_builder   t({block_of(2, 4, 1, columns, 2), block_of(5, 4, 1, columns, 2), block_of(6, 4, 1, columns, 2)});
     const auto        at = [](float x, float y) { return moescope::testing::row{{0}, {}, {}, {x, y}}; };
     // The last block computes only the second token.

@@ -10,13 +10,14 @@
 
 #include "../support/routing_builder.hpp"
 #include "analysis/agreement.hpp"
-#include "analysis/distance.hpp"
-#include "analysis/prompt_labels.hpp"
-#include "analysis/random.hpp"
+#include "analysis/tools/distance.hpp"
+#include "analysis/tools/prompt_labels.hpp"
+#include "analysis/tools/random.hpp"
 #include "analysis/specialization.hpp"
 #include "analysis/vocabulary.hpp"
 #include "core/error.hpp"
 #include "trace/writer.hpp"
+#include "logs/open.hpp"
 
 namespace {
 
@@ -30,13 +31,13 @@ class trace_on_disk {
 public:
     explicit trace_on_disk(const routing_builder & t) : path_(::testing::TempDir() + "runs_test_" + std::to_string(::getpid()) + "_" + std::to_string(n_++)) {
         trace::writer_options options;
-        options.existing = trace::existing_file::replace;
+        options.existing = io::existing_file::replace;
         trace::trace_writer writer(path_, {}, options);
         t.feed(writer);
         writer.finish({});
     }
     ~trace_on_disk() { std::remove(path_.c_str()); }
-    std::unique_ptr<trace::trace_source> open() const { return trace::open_source(path_); }
+    std::unique_ptr<trace::trace_source> open() const { return logs::open_source(path_); }
 
 private:
     static int  n_;

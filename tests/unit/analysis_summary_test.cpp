@@ -5,7 +5,7 @@
 #include <gtest/gtest.h>
 
 #include "../support/routing_builder.hpp"
-#include "analysis/random.hpp"
+#include "analysis/tools/random.hpp"
 #include "analysis/summary.hpp"
 
 namespace {

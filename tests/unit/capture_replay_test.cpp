@@ -6,7 +6,7 @@
 
 #include "capture/batch_replay.hpp"
 
-namespace moescope::capturing {
+namespace moescope::capture {
 namespace {
 
 struct token {

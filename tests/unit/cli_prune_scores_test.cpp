@@ -1,8 +1,8 @@
 #include "pruned_moe.hpp"
 
-#include "cli/prune_scores.hpp"
+#include "prune/load_scores.hpp"
 #include "core/error.hpp"
-#include "infer/model_identity.hpp"
+#include "gguf/fingerprint.hpp"
 #include "stats/moestats.hpp"
 
 #include <gtest/gtest.h>
@@ -25,7 +25,7 @@ std::string write_profile(const std::string & path, uint32_t flags = 0, const st
     stats::moestats profile;
     profile.blocks   = {block, block};
     profile.blocks[1].block = 1;
-    profile.model_fingerprint = model.empty() ? 0 : infer::fingerprint(model);
+    profile.model_fingerprint = model.empty() ? 0 : gguf::fingerprint(model);
     profile.model.file        = "profiled.gguf";
     profile.corpora.resize(1);
     profile.corpora[0].complete = complete;
@@ -40,20 +40,20 @@ TEST(PruneScores, come_from_the_exact_sums) {
     const temp_dir    dir;
     const std::string path = write_profile(dir / "expert_stats.moestats");
     using list             = std::vector<double>;
-    const auto of          = [&](prune_criterion c) { return cli::load_scores(path, c).layers; };
-    EXPECT_EQ(of(prune_criterion::reap).size(), 1u);
-    EXPECT_EQ(of(prune_criterion::reap).at(3), (list{8.0 / 4, 3.0 / 6}));
-    EXPECT_EQ(of(prune_criterion::ean).at(3), (list{16.0 / 4, 12.0 / 6}));
-    EXPECT_EQ(of(prune_criterion::frequency).at(3), (list{4.0 / 10, 6.0 / 10}));
-    EXPECT_EQ(of(prune_criterion::gate).at(3), (list{2.0 / 4, 1.5 / 6}));
-    EXPECT_EQ(of(prune_criterion::weighted_frequency).at(3), (list{2.0 / 10, 1.5 / 10}));
+    const auto of          = [&](prune::prune_criterion c) { return prune::load_scores(path, c).layers; };
+    EXPECT_EQ(of(prune::prune_criterion::reap).size(), 1u);
+    EXPECT_EQ(of(prune::prune_criterion::reap).at(3), (list{8.0 / 4, 3.0 / 6}));
+    EXPECT_EQ(of(prune::prune_criterion::ean).at(3), (list{16.0 / 4, 12.0 / 6}));
+    EXPECT_EQ(of(prune::prune_criterion::frequency).at(3), (list{4.0 / 10, 6.0 / 10}));
+    EXPECT_EQ(of(prune::prune_criterion::gate).at(3), (list{2.0 / 4, 1.5 / 6}));
+    EXPECT_EQ(of(prune::prune_criterion::weighted_frequency).at(3), (list{2.0 / 10, 1.5 / 10}));
 }
 
 TEST(PruneScores, no_norm_without_its_gate_where_the_model_gates_the_input) {
     const temp_dir    dir;
     const std::string path = write_profile(dir / "s.moestats", block_layout::norms_gated);
-    EXPECT_THROW(cli::load_scores(path, prune_criterion::ean), usage_error);
-    EXPECT_EQ(cli::load_scores(path, prune_criterion::reap).layers.at(3).size(), 2u);
+    EXPECT_THROW(prune::load_scores(path, prune::prune_criterion::ean), usage_error);
+    EXPECT_EQ(prune::load_scores(path, prune::prune_criterion::reap).layers.at(3).size(), 2u);
 }
 
 TEST(PruneScores, of_another_file_or_of_half_a_corpus_are_doubted) {
@@ -63,8 +63,8 @@ TEST(PruneScores, of_another_file_or_of_half_a_corpus_are_doubted) {
     make_moe(o).write(mine);
     std::ofstream(other, std::ios::binary) << std::ifstream(mine, std::ios::binary).rdbuf() << "x";
     write_profile(path, 0, mine);
-    EXPECT_EQ(cli::doubt_about_scores(path, mine), "");
-    EXPECT_NE(cli::doubt_about_scores(path, other).find("profiled.gguf"), std::string::npos);
+    EXPECT_EQ(prune::doubt_about_scores(path, mine), "");
+    EXPECT_NE(prune::doubt_about_scores(path, other).find("profiled.gguf"), std::string::npos);
     write_profile(path, 0, mine, false);
-    EXPECT_NE(cli::doubt_about_scores(path, mine).find("not finished"), std::string::npos);
+    EXPECT_NE(prune::doubt_about_scores(path, mine).find("not finished"), std::string::npos);
 }

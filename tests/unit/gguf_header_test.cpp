@@ -24,7 +24,7 @@ gguf_builder two_tensors() {
 // What opening the file says, or nothing where it opens.
 std::string refusal(const std::string & path) {
     try {
-        const model_file model(path);
+        const gguf::model_file model(path);
         return {};
     } catch (const error & e) {
         return e.what();
@@ -185,7 +185,7 @@ TEST(GgufHeader, the_check_names_overlapping_pairs) {
     b.tensors[2].offset = 96;   // the second half of b
     const std::string path = b.write(dir / "m.gguf");
     EXPECT_SAYS(refusal(path), "overlap");
-    const auto problems = check_model_layout(path);
+    const auto problems = gguf::check_model_layout(path);
     ASSERT_EQ(problems.size(), 1u);
     EXPECT_SAYS(problems[0], "'b.weight' and 'c.weight' overlap by 32 bytes");
 }
@@ -194,14 +194,14 @@ TEST(GgufHeader, the_check_finds_misplaced_tensors) {
     const temp_dir dir;
     gguf_builder   b    = two_tensors();
     b.tensors[1].offset = 72;
-    EXPECT_SAYS(check_model_layout(b.write(dir / "misaligned.gguf")).at(0), "not a multiple of the alignment");
+    EXPECT_SAYS(gguf::check_model_layout(b.write(dir / "misaligned.gguf")).at(0), "not a multiple of the alignment");
     b.tensors[1].offset = 128;
-    EXPECT_SAYS(check_model_layout(b.write(dir / "gap.gguf")).at(0), "where 64 is expected");
+    EXPECT_SAYS(gguf::check_model_layout(b.write(dir / "gap.gguf")).at(0), "where 64 is expected");
     b                   = two_tensors();
     b.tensors[1].offset = std::numeric_limits<uint64_t>::max() - 31;
     b.tensors[1].size   = 0;
     const std::string path = dir / "outside.gguf";
     std::ofstream(path, std::ios::binary) << b.header() << std::string(256, '\0');
-    EXPECT_SAYS(check_model_layout(path).at(0), "outside the file");
-    EXPECT_TRUE(check_model_layout(two_tensors().write(dir / "sound.gguf")).empty());
+    EXPECT_SAYS(gguf::check_model_layout(path).at(0), "outside the file");
+    EXPECT_TRUE(gguf::check_model_layout(two_tensors().write(dir / "sound.gguf")).empty());
 }

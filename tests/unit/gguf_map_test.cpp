@@ -15,8 +15,8 @@ using namespace moescope::test;
 
 namespace {
 
-const map_entry * find_entry(const memory_map & map, const std::string & name) {
-    const auto it = std::find_if(map.entries.begin(), map.entries.end(), [&](const map_entry & e) { return e.name == name; });
+const gguf::map_entry * find_entry(const gguf::memory_map & map, const std::string & name) {
+    const auto it = std::find_if(map.entries.begin(), map.entries.end(), [&](const gguf::map_entry & e) { return e.name == name; });
     return it == map.entries.end() ? nullptr : &*it;
 }
 
@@ -51,29 +51,29 @@ double cpu_milliseconds() {
 
 TEST(GgufMap, gpt_oss_20b_has_the_published_shape) {
     const temp_dir   dir;
-    const model_file model(gpt_oss_20b().write(dir / "gpt-oss.gguf"));
+    const gguf::model_file model(gpt_oss_20b().write(dir / "gpt-oss.gguf"));
     ASSERT_EQ(model.tensors().size(), 459u);
 
-    const memory_map map = build_memory_map(model);
+    const gguf::memory_map map = gguf::build_memory_map(model);
     EXPECT_EQ(map.entries.size(), 2691u);
-    const auto is_expert = [](const map_entry & e) { return e.expert_id >= 0; };
+    const auto is_expert = [](const gguf::map_entry & e) { return e.expert_id >= 0; };
     EXPECT_EQ(std::count_if(map.entries.begin(), map.entries.end(), is_expert), 2304);
-    for (const map_entry & e : map.entries) {
+    for (const gguf::map_entry & e : map.entries) {
         if (is_expert(e)) {
             EXPECT_EQ(e.size, 2880u * 2880u / 32u * 17u) << e.name;   // MXFP4: 17 bytes for 32 values
         }
     }
     EXPECT_EQ(map.totals.n_experts, 2304u);
-    EXPECT_EQ(build_memory_map(model, false).entries.size(), 459u);
+    EXPECT_EQ(gguf::build_memory_map(model, false).entries.size(), 459u);
 }
 
 TEST(GgufMap, entries_tile_every_tensor_without_overlap) {
     const temp_dir   dir;
-    const model_file model(gpt_oss_20b().write(dir / "gpt-oss.gguf"));
-    const memory_map map = build_memory_map(model);
+    const gguf::model_file model(gpt_oss_20b().write(dir / "gpt-oss.gguf"));
+    const gguf::memory_map map = gguf::build_memory_map(model);
     std::vector<uint64_t> covered(model.tensors().size(), 0);
     uint64_t              end = 0;
-    for (const map_entry & e : map.entries) {
+    for (const gguf::map_entry & e : map.entries) {
         EXPECT_GE(e.offset, end) << e.name;   // in file order, so this excludes every overlap
         end = e.offset + e.size;
         covered[e.tensor] += e.size;
@@ -91,9 +91,9 @@ TEST(GgufMap, of_a_real_vocabulary_is_whole_and_timed) {
     double            best = 1e9;
     for (int i = 0; i < 5; ++i) {
         const double      begin = cpu_milliseconds();
-        const model_file  model(path);
-        const memory_map  map = build_memory_map(model);
-        const std::string csv = map_to_csv(map, model, false);
+        const gguf::model_file  model(path);
+        const gguf::memory_map  map = gguf::build_memory_map(model);
+        const std::string csv = gguf::map_to_csv(map, model, false);
         best = std::min(best, cpu_milliseconds() - begin);
         ASSERT_EQ(std::count(csv.begin(), csv.end(), '\n'), 2691 + 1);   // what is timed is the whole map, with its header
     }
@@ -103,11 +103,11 @@ TEST(GgufMap, of_a_real_vocabulary_is_whole_and_timed) {
 
 TEST(GgufMap, slices_only_expert_matrices) {
     const temp_dir   dir;
-    const model_file model(small_moe().write(dir / "m.gguf"));
-    const memory_map map = build_memory_map(model);
+    const gguf::model_file model(small_moe().write(dir / "m.gguf"));
+    const gguf::memory_map map = gguf::build_memory_map(model);
     EXPECT_EQ(map.entries.size(), 2u + 2u * (4u + 4u));   // two outside; per layer four whole tensors and four slices
 
-    const map_entry * e = find_entry(map, "blk.1.ffn_down_exps.weight[3]");
+    const gguf::map_entry * e = find_entry(map, "blk.1.ffn_down_exps.weight[3]");
     ASSERT_NE(e, nullptr);
     EXPECT_EQ(e->component, "FFN Down Expert 3");
     EXPECT_EQ(e->layer, 1);
@@ -123,8 +123,8 @@ TEST(GgufMap, slices_only_expert_matrices) {
 
 TEST(GgufMap, totals_follow_from_the_shapes) {
     const temp_dir    dir;
-    const model_file  model(small_moe().write(dir / "m.gguf"));
-    const map_totals  totals  = build_memory_map(model).totals;
+    const gguf::model_file  model(small_moe().write(dir / "m.gguf"));
+    const gguf::map_totals  totals  = gguf::build_memory_map(model).totals;
     const uint64_t    matrix  = 6 * 8 * 2, bias = 8 * 4, scale = 4, norm = 4 * 4, router = 8 * 4 * 4, table = 8 * 10 * 2;
     EXPECT_EQ(totals.bytes_experts, 2 * 4 * matrix);
     EXPECT_EQ(totals.bytes, 2 * table + 2 * (norm + router + 4 * (matrix + bias + scale)));
@@ -148,16 +148,16 @@ TEST(GgufMap, a_tied_output_is_read_whole_and_mtp_blocks_are_not) {
     b.add_tensor("token_embd.weight", GGML_TYPE_F16, {8, 10});
     b.add_tensor("blk.0.ffn_norm.weight", GGML_TYPE_F32, {8});
     b.add_tensor("blk.1.ffn_norm.weight", GGML_TYPE_F32, {8});
-    const model_file model(b.write(dir / "m.gguf"));
-    EXPECT_EQ(build_memory_map(model).totals.bytes_per_token, 8u * 10u * 2u + 8u * 4u);
+    const gguf::model_file model(b.write(dir / "m.gguf"));
+    EXPECT_EQ(gguf::build_memory_map(model).totals.bytes_per_token, 8u * 10u * 2u + 8u * 4u);
 }
 
 TEST(GgufMap, csv_and_json_say_the_same) {
     const temp_dir   dir;
-    const model_file model(small_moe().write(dir / "m.gguf"));
-    const memory_map map  = build_memory_map(model);
-    const auto       json = nlohmann::json::parse(map_to_json(map, model));
-    std::istringstream relative(map_to_csv(map, model, false)), absolute(map_to_csv(map, model, true));
+    const gguf::model_file model(small_moe().write(dir / "m.gguf"));
+    const gguf::memory_map map  = gguf::build_memory_map(model);
+    const auto       json = nlohmann::json::parse(gguf::map_to_json(map, model));
+    std::istringstream relative(gguf::map_to_csv(map, model, false)), absolute(gguf::map_to_csv(map, model, true));
     std::string        line, line_absolute;
     std::getline(relative, line);
     EXPECT_EQ(line, "tensor_name,file_offset,size_bytes,layer_id,component_type,n_dims,dim0,dim1,dim2,dim3");
@@ -207,18 +207,18 @@ TEST(GgufMap, split_files_are_one_map) {
     first.add_tensor("token_embd.weight", GGML_TYPE_F16, {8, 10});
     second.add_tensor("blk.0.ffn_up_exps.weight", GGML_TYPE_Q8_0, {32, 8, 2});
     const std::string path = first.write(dir / "m-00001-of-00002.gguf");
-    EXPECT_THROW(model_file{path}, error);   // the second part is missing
+    EXPECT_THROW(gguf::model_file{path}, error);   // the second part is missing
     second.write(dir / "m-00002-of-00002.gguf");
 
-    const model_file model(path);
-    const memory_map map = build_memory_map(model);
+    const gguf::model_file model(path);
+    const gguf::memory_map map = gguf::build_memory_map(model);
     ASSERT_EQ(map.entries.size(), 3u);
     EXPECT_EQ(map.entries[2].name, "blk.0.ffn_up_exps.weight[1]");
     EXPECT_EQ(map.entries[2].offset, 8u * 34u);   // within its own part
-    const std::string csv = map_to_csv(map, model, false);
+    const std::string csv = gguf::map_to_csv(map, model, false);
     EXPECT_NE(csv.find("dim3,part\n"), std::string::npos);
     EXPECT_NE(csv.find("FFN Up Expert 1,2,32,8,0,0,2\n"), std::string::npos);
-    EXPECT_THROW(model_file{dir / "m-00002-of-00002.gguf"}, error);
+    EXPECT_THROW(gguf::model_file{dir / "m-00002-of-00002.gguf"}, error);
 }
 
 TEST(GgufMap, every_type_has_the_size_that_ggml_gives_it) {
@@ -232,7 +232,7 @@ TEST(GgufMap, every_type_has_the_size_that_ggml_gives_it) {
             sizes.push_back(ggml_row_size(static_cast<ggml_type>(type), block * 3) * 5);
         }
     }
-    const model_file model(b.write(dir / "m.gguf"));
+    const gguf::model_file model(b.write(dir / "m.gguf"));
     ASSERT_EQ(model.tensors().size(), sizes.size());
     for (size_t i = 0; i < sizes.size(); ++i) {
         EXPECT_EQ(model.tensors()[i].size, sizes[i]) << model.tensors()[i].name;

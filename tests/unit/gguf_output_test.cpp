@@ -1,8 +1,8 @@
 #include "gguf_builder.hpp"
 
 #include "core/error.hpp"
-#include "gguf/output_file.hpp"
-#include "gguf/sliced_copy.hpp"
+#include "io/output_file.hpp"
+#include "prune/sliced_copy.hpp"
 
 #include <gtest/gtest.h>
 
@@ -40,23 +40,23 @@ size_t n_files(const temp_dir & dir) {
 TEST(GgufOutput, appears_only_when_complete) {
     const temp_dir dir;
     {
-        output_file out(dir / "a");
+        io::output_file out(dir / "a");
         out.write_at(0, "abc", 3);
         EXPECT_FALSE(std::filesystem::exists(dir / "a"));
     }
     EXPECT_EQ(n_files(dir), 0u);
-    output_file out(dir / "a");
+    io::output_file out(dir / "a");
     out.reserve(6);
     out.write_at(2, "abc", 3);
     out.commit();
     EXPECT_EQ(read(dir / "a"), std::string("\0\0abc\0", 6));
     EXPECT_EQ(n_files(dir), 1u);
-    EXPECT_THROW(output_file(dir / "no/such/folder/a"), error);
+    EXPECT_THROW(io::output_file(dir / "no/such/folder/a"), error);
 }
 
 TEST(GgufOutput, a_disk_that_is_too_small_is_noticed_first) {
     const temp_dir dir;
-    output_file    out(dir / "a");
+    io::output_file    out(dir / "a");
     EXPECT_THROW(out.reserve(uint64_t(1) << 60), error);
 }
 
@@ -69,14 +69,14 @@ TEST(GgufOutput, copies_between_file_systems_as_within_one) {
         if (source == shared && !std::filesystem::exists("/dev/shm")) {
             continue;
         }
-        const input_file in(write(source, bytes));
-        output_file      out(dir / "copy");
+        const io::input_file in(write(source, bytes));
+        io::output_file      out(dir / "copy");
         uint64_t         heard = 0;
         out.copy_from(in, 5, 3, 8'999'990, [&](uint64_t n) { heard += n; });
         out.commit();
         EXPECT_EQ(heard, 8'999'990u);
         EXPECT_TRUE(read(dir / "copy") == std::string(3, '\0') + bytes.substr(5, 8'999'990));
-        EXPECT_THROW(output_file(dir / "b").copy_from(in, 9'000'000, 0, 2), error);   // past the end
+        EXPECT_THROW(io::output_file(dir / "b").copy_from(in, 9'000'000, 0, 2), error);   // past the end
     }
     std::filesystem::remove(shared);
 }
@@ -93,19 +93,19 @@ TEST(GgufOutput, slabs_of_every_size_land_where_they_belong) {
         b.add_tensor("t" + std::to_string(size), GGML_TYPE_I8, {static_cast<int64_t>(size), 8},
                      {contents.back().begin(), contents.back().end()});
     }
-    const model_file source(b.write(dir / "source.gguf"));
+    const gguf::model_file source(b.write(dir / "source.gguf"));
     for (const auto & kept : choices) {
-        std::vector<tensor_slice> slices;
+        std::vector<prune::tensor_slice> slices;
         for (size_t i = 0; i < source.tensors().size(); ++i) {
-            tensor_slice slice;
+            prune::tensor_slice slice;
             slice.tensor = i;
             slice.whole  = false;
             slice.axis   = 1;
             slice.kept   = kept;
             slices.push_back(slice);
         }
-        write_sliced(source, {}, slices, dir / "out.gguf");
-        const model_file  out(dir / "out.gguf");
+        prune::write_sliced(source, {}, slices, dir / "out.gguf");
+        const gguf::model_file  out(dir / "out.gguf");
         const std::string bytes = read(dir / "out.gguf");
         for (size_t i = 0; i < slices.size(); ++i) {
             const auto & t = out.tensors()[i];

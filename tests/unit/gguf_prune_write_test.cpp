@@ -1,6 +1,6 @@
 #include "pruned_moe.hpp"
 
-#include "gguf/hash_table.hpp"
+#include "prune/hash_table.hpp"
 
 #include <set>
 
@@ -10,9 +10,9 @@ using namespace moescope::test;
 TEST(GgufPruneWrite, keeping_all_changes_no_tensor) {
     const temp_dir    dir;
     const moe_options o;
-    const model_file  model(make_moe(o).write(dir / "m.gguf"));
-    write_pruned(model, plan_prune(model, keep_n(8, o)), {"reap", "s.json", 0}, dir / "out.gguf");
-    const model_file out(dir / "out.gguf");
+    const gguf::model_file  model(make_moe(o).write(dir / "m.gguf"));
+    prune::write_pruned(model, prune::plan_prune(model, keep_n(8, o)), {"reap", "s.json", 0}, dir / "out.gguf");
+    const gguf::model_file out(dir / "out.gguf");
     ASSERT_EQ(out.tensors().size(), model.tensors().size());
     for (size_t i = 0; i < out.tensors().size(); ++i) {
         EXPECT_EQ(out.tensors()[i].name, model.tensors()[i].name);
@@ -26,16 +26,16 @@ TEST(GgufPruneWrite, keeping_all_changes_no_tensor) {
 TEST(GgufPruneWrite, slices_every_tensor_with_an_expert_dimension_and_no_other) {
     const temp_dir    dir;
     const moe_options o;
-    const model_file  model(make_moe(o).write(dir / "m.gguf"));
-    const prune_plan  plan = plan_prune(model, keep_n(5, o));
-    write_pruned(model, plan, {"reap", "s.json", 0}, dir / "out.gguf");
-    const model_file            out(dir / "out.gguf");
+    const gguf::model_file  model(make_moe(o).write(dir / "m.gguf"));
+    const prune::prune_plan  plan = prune::plan_prune(model, keep_n(5, o));
+    prune::write_pruned(model, plan, {"reap", "s.json", 0}, dir / "out.gguf");
+    const gguf::model_file            out(dir / "out.gguf");
     const std::set<std::string> sliced = {
         "ffn_gate_inp.weight", "ffn_gate_inp.bias", "exp_probs_b.bias", "exp_probs_b_vl.bias", "ffn_gate_exps.weight",
         "ffn_up_exps.weight", "ffn_down_exps.weight", "ffn_gate_up_exps.weight", "ffn_down_exps.bias",
         "ffn_down_exps.scale", "ffn_down_exps.input_scale"};
     for (const auto & t : model.tensors()) {
-        const auto name  = parse_tensor_name(t.name);
+        const auto name  = gguf::parse_tensor_name(t.name);
         const bool is    = sliced.count(name.base + "." + name.suffix) > 0;
         const auto whole = tensor_bytes(model, t.name);
         EXPECT_EQ(tensor_bytes(out, t.name), is ? slabs(whole, 8, plan.layers.at(name.layer).kept) : whole) << t.name;
@@ -48,9 +48,9 @@ TEST(GgufPruneWrite, slices_every_tensor_with_an_expert_dimension_and_no_other) 
 TEST(GgufPruneWrite, keeps_the_best_and_says_so_in_the_file) {
     const temp_dir      dir;
     const moe_options   o;
-    const model_file    model(make_moe(o).write(dir / "m.gguf"));
-    const prune_request request = keep_n(3, o);
-    const prune_plan    plan    = plan_prune(model, request);
+    const gguf::model_file    model(make_moe(o).write(dir / "m.gguf"));
+    const prune::prune_request request = keep_n(3, o);
+    const prune::prune_plan    plan    = prune::plan_prune(model, request);
     for (const auto & [il, layer] : plan.layers) {
         std::vector<int32_t> best;   // scores are a permutation of 1 to 8
         for (int32_t e = 0; e < 8; ++e) {
@@ -62,8 +62,8 @@ TEST(GgufPruneWrite, keeps_the_best_and_says_so_in_the_file) {
         EXPECT_EQ(layer.kept_score, 6 + 7 + 8);
         EXPECT_EQ(layer.total_score, 36);
     }
-    write_pruned(model, plan, {"reap", "/some/where/stats.json", 0}, dir / "out.gguf");
-    const model_file out(dir / "out.gguf");
+    prune::write_pruned(model, plan, {"reap", "/some/where/stats.json", 0}, dir / "out.gguf");
+    const gguf::model_file out(dir / "out.gguf");
     EXPECT_EQ(out.metadata().get_string("moescope.prune.criterion"), "reap");
     EXPECT_EQ(out.metadata().get_string("moescope.prune.statistics"), "stats.json");
     EXPECT_EQ(out.metadata().get_string("moescope.prune.source"), "m.gguf");
@@ -72,7 +72,7 @@ TEST(GgufPruneWrite, keeps_the_best_and_says_so_in_the_file) {
     EXPECT_TRUE(std::equal(kept.begin(), kept.end(), plan.layers.at(1).kept.begin(), plan.layers.at(1).kept.end()));
 
     // Metadata that pruning does not concern are the same bytes.
-    const auto raw = [](const model_file & m, const std::string & key) {
+    const auto raw = [](const gguf::model_file & m, const std::string & key) {
         const auto * e = m.parts()[0].header.find(key);
         std::string  bytes(e->end - e->begin, '\0');
         m.parts()[0].file.read_at(e->begin, bytes.data(), bytes.size());
@@ -84,13 +84,13 @@ TEST(GgufPruneWrite, keeps_the_best_and_says_so_in_the_file) {
 TEST(GgufPruneWrite, pruning_twice_names_the_experts_of_the_first_model) {
     const temp_dir    dir;
     const moe_options o;
-    const model_file  model(make_moe(o).write(dir / "m.gguf"));
-    write_pruned(model, plan_prune(model, keep_n(6, o, 1)), {"reap", "", 0}, dir / "six.gguf");
-    const model_file six(dir / "six.gguf");
+    const gguf::model_file  model(make_moe(o).write(dir / "m.gguf"));
+    prune::write_pruned(model, prune::plan_prune(model, keep_n(6, o, 1)), {"reap", "", 0}, dir / "six.gguf");
+    const gguf::model_file six(dir / "six.gguf");
     moe_options      o6 = o;
     o6.n_expert         = 6;
-    write_pruned(six, plan_prune(six, keep_n(3, o6, 2)), {"ean", "", 0}, dir / "three.gguf");
-    const model_file three(dir / "three.gguf");
+    prune::write_pruned(six, prune::plan_prune(six, keep_n(3, o6, 2)), {"ean", "", 0}, dir / "three.gguf");
+    const gguf::model_file three(dir / "three.gguf");
     EXPECT_EQ(three.metadata().get_uint("moescope.prune.expert_count"), 8u);
     EXPECT_EQ(three.metadata().get_strings("moescope.prune.history").size(), 2u);
     for (int il = 0; il < 2; ++il) {
@@ -118,10 +118,10 @@ TEST(GgufPruneWrite, split_inputs_become_one_file) {
     }
     first.write(dir / "m-00001-of-00002.gguf");
     second.write(dir / "m-00002-of-00002.gguf");
-    const model_file split(dir / "m-00001-of-00002.gguf"), single(whole.write(dir / "m.gguf"));
-    write_pruned(split, plan_prune(split, keep_n(4, o)), {"reap", "", 0}, dir / "a.gguf");
-    write_pruned(single, plan_prune(single, keep_n(4, o)), {"reap", "", 0}, dir / "b.gguf");
-    const model_file a(dir / "a.gguf"), b(dir / "b.gguf");
+    const gguf::model_file split(dir / "m-00001-of-00002.gguf"), single(whole.write(dir / "m.gguf"));
+    prune::write_pruned(split, prune::plan_prune(split, keep_n(4, o)), {"reap", "", 0}, dir / "a.gguf");
+    prune::write_pruned(single, prune::plan_prune(single, keep_n(4, o)), {"reap", "", 0}, dir / "b.gguf");
+    const gguf::model_file a(dir / "a.gguf"), b(dir / "b.gguf");
     EXPECT_EQ(a.parts().size(), 1u);
     EXPECT_EQ(a.metadata().get_uint("split.count"), std::nullopt);
     ASSERT_EQ(a.tensors().size(), b.tensors().size());
@@ -134,11 +134,11 @@ TEST(GgufPruneWrite, chunks_stay_whole) {
     moe_options o;
     o.arch = "grovemoe", o.per_chunk = 2;
     const temp_dir      dir;
-    const model_file    model(make_moe(o).write(dir / "m.gguf"));
-    const prune_request request = keep_n(4, o);
-    const prune_plan    plan    = plan_prune(model, request);
-    write_pruned(model, plan, {"reap", "", 0}, dir / "out.gguf");
-    const model_file out(dir / "out.gguf");
+    const gguf::model_file    model(make_moe(o).write(dir / "m.gguf"));
+    const prune::prune_request request = keep_n(4, o);
+    const prune::prune_plan    plan    = prune::plan_prune(model, request);
+    prune::write_pruned(model, plan, {"reap", "", 0}, dir / "out.gguf");
+    const gguf::model_file out(dir / "out.gguf");
     for (const auto & [il, layer] : plan.layers) {
         std::vector<int32_t> chunks;
         for (size_t i = 0; i < layer.kept.size(); i += 2) {
@@ -168,10 +168,10 @@ TEST(GgufPruneWrite, hash_tables_name_the_new_ids) {
     moe_options o;
     o.hash = true, o.n_used = 3;
     const temp_dir   dir;
-    const model_file model(make_moe(o).write(dir / "m.gguf"));
-    const prune_plan plan   = plan_prune(model, keep_n(4, o));
-    const auto       result = write_pruned(model, plan, {"reap", "", 0}, dir / "out.gguf");
-    const model_file out(dir / "out.gguf");
+    const gguf::model_file model(make_moe(o).write(dir / "m.gguf"));
+    const prune::prune_plan plan   = prune::plan_prune(model, keep_n(4, o));
+    const auto       result = prune::write_pruned(model, plan, {"reap", "", 0}, dir / "out.gguf");
+    const gguf::model_file out(dir / "out.gguf");
     uint64_t         n_gone = 0;
     for (const auto & [il, layer] : plan.layers) {
         const std::string name = "blk." + std::to_string(il) + ".ffn_gate_tid2eid.weight";
@@ -204,7 +204,7 @@ TEST(GgufPruneWrite, hash_tables_name_the_new_ids) {
 }
 
 TEST(GgufPruneWrite, a_hash_table_that_names_no_expert_is_refused) {
-    hash_table_remap     remap({0, 2}, 4, 2);
+    prune::hash_table_remap     remap({0, 2}, 4, 2);
     std::vector<int32_t> good = {1, 3, 0, 2, 2, 1};
     remap.apply(good.data(), 3);
     EXPECT_EQ(good[2], 0);
@@ -212,31 +212,31 @@ TEST(GgufPruneWrite, a_hash_table_that_names_no_expert_is_refused) {
     EXPECT_EQ(remap.n_replaced(), 3u);
     std::vector<int32_t> bad = {0, 4};
     EXPECT_THROW(remap.apply(bad.data(), 1), error);
-    EXPECT_THROW(hash_table_remap({0, 2}, 4, 3), error);
+    EXPECT_THROW(prune::hash_table_remap({0, 2}, 4, 3), error);
 }
 
 TEST(GgufPruneWrite, never_over_the_model_itself) {
     const temp_dir    dir;
     const moe_options o;
-    const model_file  model(make_moe(o).write(dir / "m.gguf"));
-    const prune_plan  plan = plan_prune(model, keep_n(4, o));
-    EXPECT_THROW(write_pruned(model, plan, {}, dir / "m.gguf"), error);
-    EXPECT_THROW(write_pruned(model, plan, {}, dir / "./m.gguf"), error);
+    const gguf::model_file  model(make_moe(o).write(dir / "m.gguf"));
+    const prune::prune_plan  plan = prune::plan_prune(model, keep_n(4, o));
+    EXPECT_THROW(prune::write_pruned(model, plan, {}, dir / "m.gguf"), error);
+    EXPECT_THROW(prune::write_pruned(model, plan, {}, dir / "./m.gguf"), error);
 }
 
 TEST(GgufPruneWrite, stopping_leaves_nothing_behind) {
     const temp_dir    dir;
     const moe_options o;
-    const model_file  model(make_moe(o).write(dir / "m.gguf"));
-    const prune_plan  plan = plan_prune(model, keep_n(4, o));
+    const gguf::model_file  model(make_moe(o).write(dir / "m.gguf"));
+    const prune::prune_plan  plan = prune::plan_prune(model, keep_n(4, o));
     uint64_t          last = 0;
-    EXPECT_THROW(write_pruned(model, plan, {}, dir / "out.gguf", [&](uint64_t done, uint64_t total) {
+    EXPECT_THROW(prune::write_pruned(model, plan, {}, dir / "out.gguf", [&](uint64_t done, uint64_t total) {
         EXPECT_GT(done, last);
         EXPECT_EQ(total, plan.bytes_after);
         last = done;
         return done < total / 2;
     }), error);
     EXPECT_EQ(std::distance(std::filesystem::directory_iterator(std::filesystem::path(dir / "")), {}), 1);
-    write_pruned(model, plan, {}, dir / "out.gguf", [&](uint64_t done, uint64_t) { last = done; return true; });
+    prune::write_pruned(model, plan, {}, dir / "out.gguf", [&](uint64_t done, uint64_t) { last = done; return true; });
     EXPECT_EQ(last, plan.bytes_after);
 }

@@ -1,8 +1,8 @@
 #include "gguf_builder.hpp"
 
 #include "core/error.hpp"
-#include "gguf/expert_scores.hpp"
-#include "gguf/prune_writer.hpp"
+#include "prune/scores.hpp"
+#include "prune/writer.hpp"
 
 #include <cstring>
 #include <fstream>
@@ -46,57 +46,57 @@ TEST(GgufScores, every_criterion_reads_its_column) {
     const temp_dir    dir;
     const std::string path = write(dir / "expert_stats.json", stats);
     using list             = std::vector<double>;
-    EXPECT_EQ(read_expert_scores(path, prune_criterion::reap).layers.at(3), (list{1, 2}));
-    EXPECT_EQ(read_expert_scores(path, prune_criterion::ean).layers.at(3), (list{4, 3}));
-    EXPECT_EQ(read_expert_scores(path, prune_criterion::frequency).layers.at(3), (list{0.5, 0.25}));
-    EXPECT_EQ(read_expert_scores(path, prune_criterion::gate).layers.at(3), (list{0.2, 0.8}));
-    EXPECT_EQ(read_expert_scores(path, prune_criterion::weighted_frequency).layers.at(3), (list{0.5 * 0.2, 0.25 * 0.8}));
-    EXPECT_THROW(read_expert_scores(path, prune_criterion::random), usage_error);
+    EXPECT_EQ(prune::read_expert_scores(path, prune::prune_criterion::reap).layers.at(3), (list{1, 2}));
+    EXPECT_EQ(prune::read_expert_scores(path, prune::prune_criterion::ean).layers.at(3), (list{4, 3}));
+    EXPECT_EQ(prune::read_expert_scores(path, prune::prune_criterion::frequency).layers.at(3), (list{0.5, 0.25}));
+    EXPECT_EQ(prune::read_expert_scores(path, prune::prune_criterion::gate).layers.at(3), (list{0.2, 0.8}));
+    EXPECT_EQ(prune::read_expert_scores(path, prune::prune_criterion::weighted_frequency).layers.at(3), (list{0.5 * 0.2, 0.25 * 0.8}));
+    EXPECT_THROW(prune::read_expert_scores(path, prune::prune_criterion::random), usage_error);
 }
 
 TEST(GgufScores, names_go_both_ways) {
-    for (const auto c : {prune_criterion::reap, prune_criterion::ean, prune_criterion::frequency, prune_criterion::gate,
-                         prune_criterion::weighted_frequency, prune_criterion::random, prune_criterion::ids}) {
-        EXPECT_EQ(parse_criterion(criterion_name(c)), c);
+    for (const auto c : {prune::prune_criterion::reap, prune::prune_criterion::ean, prune::prune_criterion::frequency, prune::prune_criterion::gate,
+                         prune::prune_criterion::weighted_frequency, prune::prune_criterion::random, prune::prune_criterion::ids}) {
+        EXPECT_EQ(prune::parse_criterion(prune::criterion_name(c)), c);
     }
-    EXPECT_THROW(parse_criterion("best"), usage_error);
+    EXPECT_THROW(prune::parse_criterion("best"), usage_error);
 }
 
 TEST(GgufScores, broken_statistics_are_refused) {
     const temp_dir dir;
     for (const char * text : {"", "{", "[]", "{}", "{\"x\": {}}", "{\"3\": []}", "{\"3\": {}}", "{\"3\": {\"reap\": [1, null]}}",
                               "{\"3\": {\"reap\": [1, \"2\"]}}", "{\"-1\": {\"reap\": [1]}}", "{\"3\": {\"reap\": 1}}"}) {
-        EXPECT_THROW(read_expert_scores(write(dir / "s.json", text), prune_criterion::reap), error) << text;
+        EXPECT_THROW(prune::read_expert_scores(write(dir / "s.json", text), prune::prune_criterion::reap), error) << text;
     }
-    EXPECT_THROW(read_expert_scores(dir / "missing.json", prune_criterion::reap), error);
+    EXPECT_THROW(prune::read_expert_scores(dir / "missing.json", prune::prune_criterion::reap), error);
 }
 
 TEST(GgufScores, an_imatrix_has_counts) {
     const temp_dir    dir;
     const std::string path   = make_imatrix().write(dir / "imatrix.gguf");
-    const auto        scores = read_expert_scores(path, prune_criterion::frequency);
+    const auto        scores = prune::read_expert_scores(path, prune::prune_criterion::frequency);
     ASSERT_EQ(scores.layers.size(), 1u);
     EXPECT_EQ(scores.layers.at(1), (std::vector<double>{7, 0, 2, 5}));
-    EXPECT_THROW(read_expert_scores(path, prune_criterion::reap), usage_error);
+    EXPECT_THROW(prune::read_expert_scores(path, prune::prune_criterion::reap), usage_error);
 
     gguf_builder other;
     other.add_string("general.architecture", "llama");
     other.add_tensor("a", GGML_TYPE_F32, {1});
-    EXPECT_THROW(read_expert_scores(other.write(dir / "model.gguf"), prune_criterion::frequency), error);
+    EXPECT_THROW(prune::read_expert_scores(other.write(dir / "model.gguf"), prune::prune_criterion::frequency), error);
 }
 
 TEST(GgufScores, an_imatrix_is_sliced_along) {
     const temp_dir dir;
-    const model_file imatrix(make_imatrix().write(dir / "imatrix.gguf"));
-    prune_plan plan;
+    const gguf::model_file imatrix(make_imatrix().write(dir / "imatrix.gguf"));
+    prune::prune_plan plan;
     plan.shape.n_expert      = 4;
     plan.n_keep              = 2;
     plan.layers[1].layer     = 1;
     plan.layers[1].kept      = {0, 3};
-    write_pruned_imatrix(imatrix, plan, dir / "out.gguf");
-    EXPECT_EQ(read_imatrix_counts(dir / "out.gguf").layers.at(1), (std::vector<double>{7, 5}));
+    prune::write_pruned_imatrix(imatrix, plan, dir / "out.gguf");
+    EXPECT_EQ(prune::read_imatrix_counts(dir / "out.gguf").layers.at(1), (std::vector<double>{7, 5}));
 
-    const model_file out(dir / "out.gguf");
+    const gguf::model_file out(dir / "out.gguf");
     const auto *     sums = out.find("blk.1.ffn_down_exps.weight.in_sum2");
     ASSERT_NE(sums, nullptr);
     EXPECT_EQ(sums->ne, (std::array<int64_t, 4>{2, 2, 1, 1}));
@@ -107,5 +107,5 @@ TEST(GgufScores, an_imatrix_is_sliced_along) {
     EXPECT_EQ(out.metadata().get_uint("imatrix.chunk_count"), 3u);
 
     plan.shape.n_expert = 8;
-    EXPECT_THROW(write_pruned_imatrix(imatrix, plan, dir / "again.gguf"), error);
+    EXPECT_THROW(prune::write_pruned_imatrix(imatrix, plan, dir / "again.gguf"), error);
 }

@@ -18,7 +18,7 @@ struct plan {
     uint32_t             k           = 4;
     uint32_t             n_embd      = 6;
     std::vector<int32_t> layers      = {1, 2, 3};
-    capture_set          columns     = capture_set::all().without(capture::access);
+    column_set          columns     = column_set::all().without(column::access);
     uint32_t             n_prompt    = 5;      // tokens per sequence
     uint32_t             n_generated = 3;      // tokens per sequence, one ubatch each
     uint32_t             n_seq       = 1;
@@ -39,13 +39,13 @@ inline uint32_t id_of(const plan & p, int32_t layer, int32_t pos, int32_t seq, u
     return (static_cast<uint32_t>(7 * pos + 3 * layer + 5 * seq) + rank) % p.n_expert;
 }
 // The value of a column for expert `id`, which stands at `rank`; of gate-input for element j = id.
-inline float value_of(const plan & p, capture column, int32_t layer, int32_t pos, uint32_t id, uint32_t rank) {
+inline float value_of(const plan & p, column column, int32_t layer, int32_t pos, uint32_t id, uint32_t rank) {
     switch (column) {
-        case capture::weights:
+        case column::weights:
             return static_cast<float>(std::exp2(-1.0 - rank) / (1.0 - std::exp2(-double(p.k))));
-        case capture::logits: return static_cast<float>(2.0 - 0.25 * rank);
-        case capture::norms: return static_cast<float>(1.0 + layer + 0.125 * id);
-        case capture::gate_input:
+        case column::logits: return static_cast<float>(2.0 - 0.25 * rank);
+        case column::norms: return static_cast<float>(1.0 + layer + 0.125 * id);
+        case column::gate_input:
             return static_cast<float>((pos + 1) * (double(id) - double(p.n_embd) / 2) / 16 + layer);
         default: return static_cast<float>(std::exp2(-1.0 - rank));   // weights-raw, probs, selection
     }
@@ -77,13 +77,13 @@ inline graph_layout layout_of(const plan & p) {
         b.n_expert      = p.n_expert;
         b.n_expert_used = p.k;
         b.n_embd        = p.n_embd;
-        b.columns       = p.columns | capture::ids;
+        b.columns       = p.columns | column::ids;
         b.weight_sum    = 1;
         layout.push_back(b);
         if (p.second_block && i == 0) {
             b.block      = 1;
             b.n_expert   = (p.n_expert + 1) / 2;
-            b.columns    = capture::ids | capture::weights;
+            b.columns    = column::ids | column::weights;
             b.flags      = block_layout::ids_repeat;
             b.weight_sum = 0;
             layout.push_back(b);
@@ -114,9 +114,9 @@ inline void fill_block(const plan & p, const ubatch_data & u, const block_layout
             put_id(d.ids, l.block == 0 ? id : id / 2, l.id_bytes());
         }
         for (size_t c = 0; c < n_float_columns; ++c) {
-            const capture column = float_columns[c];
+            const column column = float_columns[c];
             for (uint32_t j = 0; l.columns.has(column) && j < l.width(column); ++j) {
-                const bool     per_rank = column == capture::weights || column == capture::weights_raw || column == capture::norms;
+                const bool     per_rank = column == column::weights || column == column::weights_raw || column == column::norms;
                 const uint32_t id   = per_rank ? id_of(p, l.layer, pos, seq, j) : j;
                 const uint32_t rank = per_rank ? j : rank_of(p, l.layer, pos, seq, j);
                 d.values[c].push_back(value_of(p, column, l.layer, pos, id, rank));

@@ -5,8 +5,8 @@
 #include "gguf_builder.hpp"
 
 #include "core/error.hpp"
-#include "gguf/prune_plan.hpp"
-#include "gguf/prune_writer.hpp"
+#include "prune/plan.hpp"
+#include "prune/writer.hpp"
 
 #include <algorithm>
 #include <cstring>
@@ -91,8 +91,8 @@ inline gguf_builder make_moe(const moe_options & o) {
     return b;
 }
 
-inline prune_request keep_n(uint32_t n, const moe_options & o, unsigned seed = 1) {
-    prune_request request;
+inline prune::prune_request keep_n(uint32_t n, const moe_options & o, unsigned seed = 1) {
+    prune::prune_request request;
     request.n_keep = n;
     std::mt19937 random(seed);
     for (int il = 0; il < o.n_layer; ++il) {
@@ -104,7 +104,7 @@ inline prune_request keep_n(uint32_t n, const moe_options & o, unsigned seed = 1
     return request;
 }
 
-inline std::vector<char> tensor_bytes(const model_file & m, const std::string & name) {
+inline std::vector<char> tensor_bytes(const gguf::model_file & m, const std::string & name) {
     const auto * t = m.find(name);
     if (t == nullptr) {
         ADD_FAILURE() << name << " is missing";
@@ -126,9 +126,9 @@ inline std::vector<char> slabs(const std::vector<char> & whole, size_t n_slab, c
     return out;
 }
 
-inline std::string refusal(const model_file & model, const prune_request & request) {
+inline std::string refusal(const gguf::model_file & model, const prune::prune_request & request) {
     try {
-        plan_prune(model, request);
+        prune::plan_prune(model, request);
         return {};
     } catch (const error & e) {
         return e.what();
@@ -137,10 +137,10 @@ inline std::string refusal(const model_file & model, const prune_request & reque
 
 inline std::string refusal(const moe_options & o, uint32_t n_keep) {
     const temp_dir dir;
-    return refusal(model_file(make_moe(o).write(dir / "m.gguf")), keep_n(n_keep, o));
+    return refusal(gguf::model_file(make_moe(o).write(dir / "m.gguf")), keep_n(n_keep, o));
 }
 
-inline bool warns(const prune_plan & plan, const std::string & part) {
+inline bool warns(const prune::prune_plan & plan, const std::string & part) {
     return std::any_of(plan.warnings.begin(), plan.warnings.end(),
                        [&](const std::string & w) { return w.find(part) != std::string::npos; });
 }

@@ -94,8 +94,8 @@ TEST(ReportCollector, MeansFollowTheFormulas) {
         const int32_t il = run.layout[l].layer;
         for (uint32_t r = 0; r < run.plan.k; ++r) {
             const uint32_t id = planted::id_of(run.plan, il, pos, seq, r);
-            const double   w  = double(planted::value_of(run.plan, capture::weights, il, pos, id, r));
-            const double   n  = double(planted::value_of(run.plan, capture::norms, il, pos, id, r));
+            const double   w  = double(planted::value_of(run.plan, column::weights, il, pos, id, r));
+            const double   n  = double(planted::value_of(run.plan, column::norms, il, pos, id, r));
             weight[{l, id}].push_back(w);
             product[{l, id}].push_back(w * n);
         }
@@ -241,7 +241,7 @@ TEST(ReportBundle, WeightsKeepFiveDigits) {
     ASSERT_EQ(q.size(), 65u * run.plan.k);
     for (size_t i = 0; i < q.size(); ++i) {
         const double weight = w["least"].get<double>() + w["step"].get<double>() * q[i];
-        EXPECT_NEAR(weight, double(planted::value_of(run.plan, capture::weights, 1, 0, 0, static_cast<uint32_t>(i % run.plan.k))), 1e-5);
+        EXPECT_NEAR(weight, double(planted::value_of(run.plan, column::weights, 1, 0, 0, static_cast<uint32_t>(i % run.plan.k))), 1e-5);
     }
 }
 

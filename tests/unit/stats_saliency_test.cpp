@@ -30,7 +30,7 @@ struct expectation {
 
 // What the plan's formulas give for one expert; `computed(layer, pos)` says which rows a layer has.
 template <class F>
-expectation expect(const planted::plan & p, int32_t layer, uint32_t e, capture gate, F && computed) {
+expectation expect(const planted::plan & p, int32_t layer, uint32_t e, column gate, F && computed) {
     expectation x;
     for (uint32_t seq = 0; seq < p.n_seq; ++seq) {
         for (uint32_t pos = 0; pos < p.n_prompt + p.n_generated; ++pos) {
@@ -41,7 +41,7 @@ expectation expect(const planted::plan & p, int32_t layer, uint32_t e, capture g
             const uint32_t rank = planted::rank_of(p, layer, int32_t(pos), int32_t(seq), e);
             if (rank < p.k) {
                 const double g = planted::value_of(p, gate, layer, int32_t(pos), e, rank);
-                const float  f = planted::value_of(p, capture::norms, layer, int32_t(pos), e, rank);
+                const float  f = planted::value_of(p, column::norms, layer, int32_t(pos), e, rank);
                 x.count += 1;
                 x.gate += g;
                 x.norm += f;
@@ -80,7 +80,7 @@ TEST(Saliency, SumsEqualTheFormulasForBothGates) {
                 return layer != p.layers.back() || pos >= int32_t(p.n_prompt) || last_of_ubatch;
             };
             for (uint32_t e = 0; e < p.n_expert; ++e) {
-                const expectation x = expect(p, b.layer, e, gate == gate_kind::final ? capture::weights : capture::weights_raw, computed);
+                const expectation x = expect(p, b.layer, e, gate == gate_kind::final ? column::weights : column::weights_raw, computed);
                 EXPECT_EQ(b.rows, x.rows);
                 EXPECT_EQ(b.count[e], x.count);
                 EXPECT_NEAR(b.gate[e], x.gate, 1e-12 * x.gate);
@@ -146,7 +146,7 @@ TEST(Saliency, LabelsSplitTheCounts) {
 
 TEST(Saliency, MissingColumnsAreAnErrorNotAZero) {
     planted::plan p;
-    p.columns = capture::ids | capture::weights;
+    p.columns = column::ids | column::weights;
     EXPECT_THROW(accumulate(p, planted::layout_of(p), gate_kind::final), error);
 }
 

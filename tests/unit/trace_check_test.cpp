@@ -7,7 +7,7 @@
 
 #include <gtest/gtest.h>
 
-#include "trace/check.hpp"
+#include "check/check.hpp"
 #include "trace_kit.hpp"
 
 namespace moescope::trace {
@@ -33,7 +33,7 @@ std::vector<std::string> names_after(const std::function<void(graph_layout &, st
         writer.finish({"finished"});
     }
     std::vector<std::string> names;
-    for (const finding & f : check_trace(path).findings) {
+    for (const check::finding & f : check::check_trace(path).findings) {
         names.push_back(f.name + "@" + std::to_string(f.layer));
     }
     return names;
@@ -41,7 +41,7 @@ std::vector<std::string> names_after(const std::function<void(graph_layout &, st
 
 using strings = std::vector<std::string>;
 
-float & value(std::vector<planted::ubatch_data> & u, capture column, size_t block, size_t i) {
+float & value(std::vector<planted::ubatch_data> & u, column column, size_t block, size_t i) {
     const auto at = std::find(std::begin(float_columns), std::end(float_columns), column) - std::begin(float_columns);
     return u[0].data[block].values[static_cast<size_t>(at)][i];
 }
@@ -80,29 +80,29 @@ TEST(TraceCheck, NamesIdsThatAreNotTheTopK) {
 TEST(TraceCheck, EqualScoresMayGoEitherWay) {
     EXPECT_EQ(names_after([](auto &, auto & u) {
                   const uint8_t last = u[0].data[0].ids[3], next = static_cast<uint8_t>((last + 1) % 18);
-                  value(u, capture::selection, 0, next) = value(u, capture::selection, 0, last);
+                  value(u, column::selection, 0, next) = value(u, column::selection, 0, last);
                   u[0].data[0].ids[3]                   = next;
               }),
               strings{});
 }
 
 TEST(TraceCheck, NamesWeightsThatDoNotAddUp) {
-    EXPECT_EQ(names_after([](auto &, auto & u) { value(u, capture::weights, 2, 0) += 0.01f; }), strings{"weights-sum@3"});
+    EXPECT_EQ(names_after([](auto &, auto & u) { value(u, column::weights, 2, 0) += 0.01f; }), strings{"weights-sum@3"});
     EXPECT_EQ(names_after([](auto & layout, auto & u) {
                   layout[2].weight_sum = 0;   // not normalised
-                  value(u, capture::weights, 2, 0) += 0.01f;
+                  value(u, column::weights, 2, 0) += 0.01f;
               }),
               strings{});
 }
 
 TEST(TraceCheck, NamesValuesThatAreNotFinite) {
     const float nan = std::numeric_limits<float>::quiet_NaN();
-    EXPECT_EQ(names_after([&](auto &, auto & u) { value(u, capture::weights, 0, 1) = nan; }), strings{"weights-finite@1"});
-    EXPECT_EQ(names_after([&](auto &, auto & u) { value(u, capture::norms, 0, 1) = HUGE_VALF; }), strings{"values-finite@1"});
-    EXPECT_EQ(names_after([&](auto &, auto & u) { value(u, capture::norms, 0, 1) = -1; }), strings{"norms-negative@1"});
+    EXPECT_EQ(names_after([&](auto &, auto & u) { value(u, column::weights, 0, 1) = nan; }), strings{"weights-finite@1"});
+    EXPECT_EQ(names_after([&](auto &, auto & u) { value(u, column::norms, 0, 1) = HUGE_VALF; }), strings{"values-finite@1"});
+    EXPECT_EQ(names_after([&](auto &, auto & u) { value(u, column::norms, 0, 1) = -1; }), strings{"norms-negative@1"});
     EXPECT_EQ(names_after([&](auto &, auto & u) {   // experts outside the chosen groups are masked
                   const uint8_t worst = static_cast<uint8_t>((u[0].data[0].ids[0] + 17) % 18);
-                  value(u, capture::selection, 0, worst) = -HUGE_VALF;
+                  value(u, column::selection, 0, worst) = -HUGE_VALF;
               }),
               strings{});
 }
@@ -115,12 +115,12 @@ TEST(TraceCheck, NamesCountsThatDoNotAddUp) {
     for (const auto & u : ubatches) {
         counts.add(u.view);
     }
-    invariant_check good;
+    check::invariant_check good;
     good.add(counts);
     EXPECT_TRUE(good.finish().empty());
 
     counts.blocks[1].count[3] += 1;
-    invariant_check bad;
+    check::invariant_check bad;
     bad.add(counts);
     const auto found = bad.finish();
     ASSERT_EQ(found.size(), 1u);
@@ -147,13 +147,13 @@ struct shuffler {
 };
 
 // The argsorts of n_rows tokens, read with their strides or as if they lay densely.
-misread_test test_of(uint32_t n_expert, uint32_t k, uint32_t n_rows, bool contiguous, int n_ubatches) {
+check::misread_test test_of(uint32_t n_expert, uint32_t k, uint32_t n_rows, bool contiguous, int n_ubatches) {
     block_layout l;
     l.n_expert      = n_expert;
     l.n_expert_used = k;
-    l.columns       = capture::ids;
+    l.columns       = column::ids;
     shuffler     random;
-    misread_test test;
+    check::misread_test test;
     for (int i = 0; i < n_ubatches; ++i) {
         std::vector<uint8_t> argsort;
         for (uint32_t r = 0; r < n_rows; ++r) {
@@ -176,7 +176,7 @@ misread_test test_of(uint32_t n_expert, uint32_t k, uint32_t n_rows, bool contig
 
 TEST(ContiguousMisread, IsFoundInEveryShape) {
     for (const auto & [n_expert, k] : std::vector<std::pair<uint32_t, uint32_t>>{{16, 4}, {64, 8}, {128, 8}, {60, 4}, {160, 6}, {32, 4}}) {
-        const misread_test wrong = test_of(n_expert, k, 128, true, 1), right = test_of(n_expert, k, 128, false, 1);
+        const check::misread_test wrong = test_of(n_expert, k, 128, true, 1), right = test_of(n_expert, k, 128, false, 1);
         EXPECT_EQ(wrong.partitions(), wrong.windows()) << n_expert;
         EXPECT_GT(wrong.windows(), 0u);
         EXPECT_LT(wrong.log10_chance(), -6) << n_expert << " " << k;
@@ -187,7 +187,7 @@ TEST(ContiguousMisread, IsFoundInEveryShape) {
 // 8 experts, top-1 and top-2, partition by chance now and then: many correct windows must not be called a misread.
 TEST(ContiguousMisread, ChanceIsNotCalledOne) {
     for (const uint32_t k : {1u, 2u}) {
-        const misread_test test = test_of(8, k, 512, false, 200);
+        const check::misread_test test = test_of(8, k, 512, false, 200);
         EXPECT_GT(test.partitions(), 0u) << "the test must see some";
         EXPECT_GT(test.log10_chance(), -3);
         const double deviation = std::sqrt(test.expected());
@@ -204,20 +204,20 @@ TEST(TraceCheck, GateInputsAloneAreFine) {
     temp_folder       folder;
     const std::string path = folder.file("gates.csv");
     spill(path, "gate_input,0,0,1 2\ngate_input,0,1,3 4\n");
-    EXPECT_TRUE(check_trace(path).findings.empty());
+    EXPECT_TRUE(check::check_trace(path).findings.empty());
 }
 
 TEST(ContiguousMisread, ChanceOfDisjointRowsIsCountedRight) {
-    EXPECT_NEAR(chance_disjoint(8, 2, 4), 2520.0 / (28.0 * 28 * 28 * 28), 1e-12);   // 8! / 2!^4 partitions, 28 pairs each
-    EXPECT_NEAR(chance_disjoint(4, 1, 4), 24.0 / 256, 1e-12);
-    EXPECT_NEAR(chance_disjoint(6, 2, 2), 6.0 / 15, 1e-12);   // the second pair avoids the first
+    EXPECT_NEAR(check::chance_disjoint(8, 2, 4), 2520.0 / (28.0 * 28 * 28 * 28), 1e-12);   // 8! / 2!^4 partitions, 28 pairs each
+    EXPECT_NEAR(check::chance_disjoint(4, 1, 4), 24.0 / 256, 1e-12);
+    EXPECT_NEAR(check::chance_disjoint(6, 2, 2), 6.0 / 15, 1e-12);   // the second pair avoids the first
 }
 
 TEST(ContiguousMisread, IsAFindingOfCheck) {
     const auto names = names_after([](auto & layout, auto & u) {
         shuffler random;
         for (block_layout & l : layout) {
-            l.columns = l.columns.without(capture::selection);
+            l.columns = l.columns.without(column::selection);
         }
         auto & ids = u[0].data[1].ids;
         ids.clear();

@@ -4,7 +4,7 @@
 
 #include <gtest/gtest.h>
 
-#include "trace/check.hpp"
+#include "check/check.hpp"
 #include "trace/chunks.hpp"
 #include "trace_kit.hpp"
 
@@ -27,7 +27,7 @@ struct small_trace {
         plan.layers      = {0, 1};
         plan.n_expert    = 8;
         plan.k           = 2;
-        plan.columns     = capture::ids | capture::weights;
+        plan.columns     = column::ids | column::weights;
         plan.n_prompt    = 3;
         plan.n_generated = 2;
         layout           = planted::layout_of(plan);
@@ -89,7 +89,7 @@ TEST(TraceDamage, CheckSaysHowMuchACutLost) {
     const small_trace t;
     for (size_t cut = t.bytes.size() - 200; cut < t.bytes.size(); cut += 13) {
         spill(t.path, t.bytes.substr(0, cut));
-        const check_result r     = check_trace(t.path);
+        const check::check_result r     = check::check_trace(t.path);
         const auto [n, whole]    = whole_prefix(t.bytes, cut);
         ASSERT_EQ(r.parts.size(), 1u);
         EXPECT_EQ(r.parts[0].ubatches, n);
@@ -129,7 +129,7 @@ TEST(TraceDamage, CheckFindsWhatAFlipBroke) {
         bytes[byte] = static_cast<char>(~bytes[byte]);
         spill(t.path, bytes);
         const bool         broken = !read_all(t.path).problem.empty();
-        const check_result r      = check_trace(t.path);
+        const check::check_result r      = check::check_trace(t.path);
         ASSERT_EQ(!r.findings.empty(), broken) << byte;
         if (broken) {
             EXPECT_EQ(r.findings[0].name, "file-damaged");
@@ -155,7 +155,7 @@ struct random_bytes {
 void read_whatever_it_is(const std::string & path) {
     read_all(path);
     try {
-        check_trace(path);
+        check::check_trace(path);
         trace_reader reader(path);
         reader.counts();
         reader.blocks();

@@ -2,10 +2,10 @@
 
 #include <gtest/gtest.h>
 
-#include "trace/csv_log.hpp"
-#include "trace/foreign_line.hpp"
-#include "trace/source.hpp"
-#include "trace/text_log.hpp"
+#include "logs/csv_log.hpp"
+#include "logs/foreign_line.hpp"
+#include "logs/open.hpp"
+#include "logs/text_log.hpp"
 #include "trace_kit.hpp"
 
 namespace moescope::trace {
@@ -15,9 +15,9 @@ using namespace trace_kit;
 using strings = std::vector<std::string>;
 
 // An ubatch in short: "decode pos 5: layer 1 [3 4] [0.5 0.5]; …", one per row.
-strings summary(const std::string & path, capture column = capture::weights) {
+strings summary(const std::string & path, column column = column::weights) {
     strings    list;
-    const auto source = open_source(path);
+    const auto source = logs::open_source(path);
     for (int pass = 0; pass < 2; ++pass, source->rewind()) {
         strings again;
         for (routed_ubatch u; source->next(u);) {
@@ -30,7 +30,7 @@ strings summary(const std::string & path, capture column = capture::weights) {
                     for (uint32_t i = 0; i < b.layout->n_expert_used; ++i) {
                         s += " " + std::to_string(b.id(r * b.layout->n_expert_used + i));
                     }
-                    if (const float * v = b.column(column)) {
+                    if (const float * v = b.values_of(column)) {
                         s += " |";
                         for (uint32_t i = 0; i < b.layout->width(column); ++i) {
                             char text[32];
@@ -71,7 +71,7 @@ TEST(ForeignLog, ReadsTheTextLogOfTheDesign) {
     EXPECT_EQ(summary(f.path), (strings{"prefill batch 0 pos 0 layer 10: 42 105 17 | 0.5 0.3 0.2",
                                         "prefill batch 0 pos 1 layer 10: 1 2 3 | 0.4 0.3 0.3",
                                         "decode batch 1 pos 2 layer 10: 7 8 9 | 0.25 0.25 0.5"}));
-    const auto source = open_source(f.path);
+    const auto source = logs::open_source(f.path);
     EXPECT_EQ(source->info().format, "log");
     EXPECT_EQ(source->info().notes, strings{});
     ASSERT_EQ(source->blocks().size(), 1u);
@@ -82,14 +82,14 @@ TEST(ForeignLog, ReadsSelectionRows) {
     const log_file f("3,52 40 85 110\n4,1 2 3 4\n3,5 6 7 8\n4,9 10 11 12\n");
     EXPECT_EQ(summary(f.path), (strings{"prefill batch 0 pos -1 layer 3: 52 40 85 110", "prefill batch 0 pos -1 layer 4: 1 2 3 4",
                                         "decode batch 1 pos -1 layer 3: 5 6 7 8", "decode batch 1 pos -1 layer 4: 9 10 11 12"}));
-    const auto source = open_source(f.path);
+    const auto source = logs::open_source(f.path);
     EXPECT_EQ(source->blocks()[0].n_expert, 111u);
     EXPECT_NE(source->info().notes.at(0).find("largest id + 1, 111"), std::string::npos);
 }
 
 TEST(ForeignLog, HasAtLeastAsManyExpertsAsARowHasIds) {
     const log_file f("3,1 1 0 1\n3,0 0 0 0\n");
-    const auto     source = open_source(f.path);
+    const auto     source = logs::open_source(f.path);
     EXPECT_EQ(source->blocks()[0].n_expert, 4u);
     EXPECT_NE(source->info().notes.at(0).find("the number of ids in a row, 4"), std::string::npos) << source->info().notes.at(0);
 }
@@ -102,7 +102,7 @@ TEST(ForeignLog, APositionThatCannotBeIsUnknown) {
 TEST(ForeignLog, ReadsGateRowsAndTellsGeneratedTokens) {
     const log_file f("gate_input,0,0,1 2\ngate_input,0,1,3 4\ngate_input,1,0,5 6\ngate_input,1,1,7 8\n"
                      "gate_input,0,0,-1.5 1e-3\ngate_input,1,0,9 10\n");
-    EXPECT_EQ(summary(f.path, capture::gate_input),
+    EXPECT_EQ(summary(f.path, column::gate_input),
               (strings{"prefill batch 0 pos -1 layer 0: | 1 2", "prefill batch 0 pos -1 layer 0: | 3 4",
                        "prefill batch 0 pos -1 layer 1: | 5 6", "prefill batch 0 pos -1 layer 1: | 7 8",
                        "decode batch 1 pos -1 layer 0: | -1.5 0.001", "decode batch 1 pos -1 layer 1: | 9 10"}));
@@ -110,23 +110,23 @@ TEST(ForeignLog, ReadsGateRowsAndTellsGeneratedTokens) {
 
 TEST(ForeignLog, AGateRowThatBeginsAgainIsTheNextBatch) {
     const log_file f("gate_input,0,0,1\ngate_input,0,1,2\ngate_input,0,0,3\ngate_input,0,0,4\n");
-    EXPECT_EQ(summary(f.path, capture::gate_input),
+    EXPECT_EQ(summary(f.path, column::gate_input),
               (strings{"prefill batch 0 pos -1 layer 0: | 1", "prefill batch 0 pos -1 layer 0: | 2",
                        "decode batch 1 pos -1 layer 0: | 3", "decode batch 2 pos -1 layer 0: | 4"}));
 }
 
 TEST(ForeignLog, ReadsBothKindsMixed) {
     const log_file f("gate_input,0,0,1 2\n0,3 4\ngate_input,1,0,5 6\n1,7 8\ngate_input,0,0,9 9\n0,1 2\n1,3 4\n");
-    EXPECT_EQ(summary(f.path, capture::gate_input),
+    EXPECT_EQ(summary(f.path, column::gate_input),
               (strings{"prefill batch 0 pos -1 layer 0: 3 4 | 1 2", "prefill batch 0 pos -1 layer 1: 7 8 | 5 6",
                        "decode batch 1 pos -1 layer 0: 1 2 | 9 9", "decode batch 1 pos -1 layer 1: 3 4"}));
-    EXPECT_EQ(open_source(f.path)->info().format, "selection-csv+gate-csv");
+    EXPECT_EQ(logs::open_source(f.path)->info().format, "selection-csv+gate-csv");
 }
 
 TEST(ForeignLog, BannersAndHeadersDoNotMatterAndMalformedLinesAreNamed) {
     const log_file f("llama_model_loader: - kv 0\nlayer_id,expert_ids\n0,1 2\n0,1 2 3\n0,4 x\n0,5 6\r\ngate_input,0,zero,1\n");
     EXPECT_EQ(summary(f.path), (strings{"prefill batch 0 pos -1 layer 0: 1 2", "prefill batch 0 pos -1 layer 0: 5 6"}));
-    const auto  notes = open_source(f.path)->info().notes;
+    const auto  notes = logs::open_source(f.path)->info().notes;
     const std::string & last = notes.back();
     EXPECT_NE(last.find("3 lines make no sense"), std::string::npos) << last;
     EXPECT_NE(last.find("line 4: 3 ids where layer 0 selects 2"), std::string::npos) << last;
@@ -135,17 +135,17 @@ TEST(ForeignLog, BannersAndHeadersDoNotMatterAndMalformedLinesAreNamed) {
 TEST(ForeignLog, WhatIsNoLogIsRefused) {
     for (const char * text : {"nothing of this kind\n", "# only a comment\nlayer_id,expert_ids\n"}) {
         const log_file f(text);
-        EXPECT_THROW(open_source(f.path), error) << text;
+        EXPECT_THROW(logs::open_source(f.path), error) << text;
     }
     const log_file gguf(std::string("GGUF\3\0\0\0", 8));
-    EXPECT_THROW(open_source(gguf.path), error);
-    EXPECT_THROW(open_source("/nonexistent/file"), error);
+    EXPECT_THROW(logs::open_source(gguf.path), error);
+    EXPECT_THROW(logs::open_source("/nonexistent/file"), error);
 }
 
 TEST(ForeignLog, CutListsAreNotTakenForWholeOnes) {
     const log_file f("Layer 0 - Selected Expert IDs (top-3):\n  Token 0: [1, 2, ...]\n  Token 1: [1, 2, 3]\n");
     EXPECT_EQ(summary(f.path), strings{"prefill batch 0 pos 1 layer 0: 1 2 3"});
-    EXPECT_NE(open_source(f.path)->info().notes.back().find("cut"), std::string::npos);
+    EXPECT_NE(logs::open_source(f.path)->info().notes.back().find("cut"), std::string::npos);
 }
 
 // What moescope itself writes comes back: ids, positions and phases exactly, weights as far as the format holds them.
@@ -157,21 +157,21 @@ TEST_P(written_logs, ComeBack) {
     const auto layout   = planted::layout_of(p);
     const auto ubatches = planted::make_ubatches(p, layout);
     const bool csv      = GetParam();
-    std::string text    = csv ? csv_log_header : "";
-    const text_log_format format;
+    std::string text    = csv ? logs::csv_log_header : "";
+    const logs::text_log_format format;
     if (!csv) {
         format.banner(text);
         format.prompt(text, "a prompt", p.n_prompt);
     }
     for (const auto & u : ubatches) {
         if (csv) {
-            append_csv_rows(text, u.view);
+            logs::append_csv_rows(text, u.view);
         } else {
             format.ubatch(text, u.view);
         }
     }
     const log_file f(text);
-    const auto     source = open_source(f.path);
+    const auto     source = logs::open_source(f.path);
     routed_ubatch  v;
     for (const auto & u : ubatches) {
         ASSERT_TRUE(source->next(v));
@@ -187,11 +187,11 @@ TEST_P(written_logs, ComeBack) {
                 ASSERT_EQ(b.token_of(r), a.token_of(r));
                 for (size_t j = r * p.k; j < (r + 1) * p.k; ++j) {
                     ASSERT_EQ(b.id(j), a.id(j));
-                    const float wanted = a.column(capture::weights)[j], got = b.column(capture::weights)[j];
+                    const float wanted = a.values_of(column::weights)[j], got = b.values_of(column::weights)[j];
                     ASSERT_NEAR(got, wanted, csv ? 0 : 0.0005);
                 }
                 for (size_t e = 0; e < p.n_expert && !csv; ++e) {
-                    ASSERT_NEAR(b.column(capture::logits)[r * p.n_expert + e], a.column(capture::logits)[r * p.n_expert + e], 0.0005);
+                    ASSERT_NEAR(b.values_of(column::logits)[r * p.n_expert + e], a.values_of(column::logits)[r * p.n_expert + e], 0.0005);
                 }
             }
         }
@@ -217,7 +217,7 @@ TEST(ForeignLog, NonsenseDoesNotCrash) {
         }
         spill(path, text);
         try {
-            const auto source = open_source(path);
+            const auto source = logs::open_source(path);
             for (routed_ubatch u; source->next(u);) {
                 for (const block_rows & b : u.blocks) {
                     for (uint32_t r = 0; r < b.n_rows; ++r) {

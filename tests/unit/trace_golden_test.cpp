@@ -52,19 +52,19 @@ TEST(TraceGolden, Version1HoldsWhatTheFormulasSay) {
                     const uint32_t id = static_cast<uint32_t>(7 * pos + 3 * layer + static_cast<int32_t>(rank)) % 16;
                     EXPECT_EQ(b.id(r * 4 + rank), b.layout->block == 0 ? id : id / 2);
                     const double half = std::exp2(-1.0 - rank);
-                    EXPECT_EQ(b.column(capture::weights)[r * 4 + rank], static_cast<float>(half / (15.0 / 16)));
+                    EXPECT_EQ(b.values_of(column::weights)[r * 4 + rank], static_cast<float>(half / (15.0 / 16)));
                     if (b.layout->block == 1) {
-                        ASSERT_EQ(b.column(capture::norms), nullptr);
+                        ASSERT_EQ(b.values_of(column::norms), nullptr);
                         continue;
                     }
-                    EXPECT_EQ(b.column(capture::weights_raw)[r * 4 + rank], half);
-                    EXPECT_EQ(b.column(capture::norms)[r * 4 + rank], 1.0f + layer + 0.125f * id);
-                    EXPECT_EQ(b.column(capture::logits)[r * 16 + id], 2.0f - 0.25f * rank);
-                    EXPECT_EQ(b.column(capture::probs)[r * 16 + id], half);
-                    EXPECT_EQ(b.column(capture::selection)[r * 16 + id], half);
+                    EXPECT_EQ(b.values_of(column::weights_raw)[r * 4 + rank], half);
+                    EXPECT_EQ(b.values_of(column::norms)[r * 4 + rank], 1.0f + layer + 0.125f * id);
+                    EXPECT_EQ(b.values_of(column::logits)[r * 16 + id], 2.0f - 0.25f * rank);
+                    EXPECT_EQ(b.values_of(column::probs)[r * 16 + id], half);
+                    EXPECT_EQ(b.values_of(column::selection)[r * 16 + id], half);
                 }
                 for (uint32_t j = 0; j < 6 && b.layout->block == 0; ++j) {
-                    EXPECT_EQ(b.column(capture::gate_input)[r * 6 + j], (pos + 1) * (j - 3.0f) / 16 + layer);
+                    EXPECT_EQ(b.values_of(column::gate_input)[r * 6 + j], (pos + 1) * (j - 3.0f) / 16 + layer);
                 }
             }
         }

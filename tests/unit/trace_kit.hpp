@@ -98,8 +98,8 @@ inline std::string bytes_of(const routed_ubatch & u, const access_list * access)
         for (size_t i = 0; i < size_t(b.n_rows) * b.layout->n_expert_used; ++i) {
             put(s, b.id(i));
         }
-        for (const capture c : float_columns) {
-            const float * values = b.column(c);
+        for (const column c : float_columns) {
+            const float * values = b.values_of(c);
             put(s, values != nullptr);
             if (values != nullptr) {
                 put(s, values, size_t(b.n_rows) * b.layout->width(c));

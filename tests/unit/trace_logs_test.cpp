@@ -7,14 +7,14 @@
 #include <gtest/gtest.h>
 
 #include "planted_trace.hpp"
-#include "trace/csv_log.hpp"
-#include "trace/row_text.hpp"
-#include "trace/text_log.hpp"
+#include "logs/csv_log.hpp"
+#include "logs/row_text.hpp"
+#include "logs/text_log.hpp"
 
 namespace moescope::trace {
 namespace {
 
-class memory_sink final : public byte_sink {
+class memory_sink final : public io::byte_sink {
 public:
     explicit memory_sink(std::string & out) : out_(out) {}
     void     write(const void * data, size_t size) override { out_.append(static_cast<const char *>(data), size); }
@@ -40,7 +40,7 @@ struct example {
         l.layer = 10;
         l.n_expert = 160;
         l.n_expert_used = 8;
-        l.columns = capture::ids | capture::weights;
+        l.columns = column::ids | column::weights;
         layout.push_back(l);
         rows.layout    = &layout[0];
         rows.n_rows    = 1;
@@ -56,7 +56,7 @@ struct example {
 TEST(TextLog, WritesTheExampleToTheLetter) {
     const example e;
     std::string   text;
-    text_log      log(std::make_unique<memory_sink>(text));
+    logs::text_log      log(std::make_unique<memory_sink>(text));
     log.prompt("Explain quantum computing", 15);
     log.ubatch(e.u);
     log.finish();
@@ -76,7 +76,7 @@ TEST(TextLog, WritesTheExampleToTheLetter) {
 TEST(TextLog, CutsRowsOnlyWhenAsked) {
     const example e;
     std::string   text;
-    text_log_format(3).ubatch(text, e.u);
+    logs::text_log_format(3).ubatch(text, e.u);
     EXPECT_NE(text.find("  Token 0: [42, 105, 17, ...]\n"), std::string::npos) << text;
     EXPECT_NE(text.find("  Token 0: [0.245, 0.189, 0.156, ...] (sum=1.000)\n"), std::string::npos) << "the sum is of all: " << text;
 }
@@ -86,18 +86,18 @@ TEST(TextLog, NamesUnknownPositionsAndOtherSequences) {
     std::vector<int32_t> minus{-1}, seven{7}, two{2};
     e.u.pos = minus;
     std::string text;
-    text_log_format().ubatch(text, e.u);
+    logs::text_log_format().ubatch(text, e.u);
     EXPECT_NE(text.find("  Token ?: [42"), std::string::npos) << text;
 
     e.u.pos = seven;
     e.u.seq = two;
     text.clear();
-    text_log_format().ubatch(text, e.u);
+    logs::text_log_format().ubatch(text, e.u);
     EXPECT_NE(text.find("  Token 7 (sequence 2): [42"), std::string::npos) << text;
 
     e.rows.row_token = minus;   // a row that belongs to no known token
     text.clear();
-    text_log_format().ubatch(text, e.u);
+    logs::text_log_format().ubatch(text, e.u);
     EXPECT_NE(text.find("  Token ?: [42"), std::string::npos) << text;
 }
 
@@ -112,7 +112,7 @@ TEST(TextLog, ScoresCarryTheirShape) {
     const auto layout = planted::layout_of(p);
     const auto all    = planted::make_ubatches(p, layout);
     std::string text;
-    text_log_format().ubatch(text, all[0].view);
+    logs::text_log_format().ubatch(text, all[0].view);
     // layer 4: expert (7 pos + 12) mod 5 stands first; logits fall by 0.25 from 2, probs halve from 0.5
     EXPECT_EQ(text,
               "Layer 4 - Raw Logits:\n"
@@ -135,7 +135,7 @@ TEST(TextLog, ScoresCarryTheirShape) {
 TEST(CsvLog, WritesHeaderAndQuotedLists) {
     const example e;
     std::string   text;
-    csv_log       log(std::make_unique<memory_sink>(text));
+    logs::csv_log       log(std::make_unique<memory_sink>(text));
     log.ubatch(e.u);
     EXPECT_EQ(text, "Layer,Token,ExpertIDs,ExpertWeights\n"
                     "10,0,\"[42 105 17 88 134 3 99 12]\",\"[0.245 0.189 0.156 0.112 0.089 0.078 0.067 0.064]\"\n");
@@ -147,7 +147,7 @@ TEST(CsvLog, LeavesOutSecondBlocksAndSaysHowMany) {
     const auto layout = planted::layout_of(p);
     const auto all    = planted::make_ubatches(p, layout);
     std::string text;
-    EXPECT_EQ(append_csv_rows(text, all[0].view), all[0].token.size());
+    EXPECT_EQ(logs::append_csv_rows(text, all[0].view), all[0].token.size());
 }
 
 TEST(RowText, ShortestDecimalsReadBackAsTheSameFloat) {
@@ -159,7 +159,7 @@ TEST(RowText, ShortestDecimalsReadBackAsTheSameFloat) {
             continue;
         }
         std::string text;
-        append_shortest(text, value);
+        logs::append_shortest(text, value);
         const float back = std::strtof(text.c_str(), nullptr);
         ASSERT_EQ(std::memcmp(&back, &value, sizeof(value)), 0) << text;
     }
@@ -168,9 +168,9 @@ TEST(RowText, ShortestDecimalsReadBackAsTheSameFloat) {
 TEST(RowText, SaysWhatIsNotFinite) {
     std::string text;
     for (const float v : {std::numeric_limits<float>::quiet_NaN(), HUGE_VALF, -HUGE_VALF}) {
-        append_shortest(text, v);
+        logs::append_shortest(text, v);
         text += ' ';
-        append_fixed(text, v, 3);
+        logs::append_fixed(text, v, 3);
         text += ' ';
     }
     EXPECT_EQ(text, "nan nan inf inf -inf -inf ");

@@ -15,7 +15,7 @@ trace_head a_head() {
     trace_head h;
     h.program  = "planted";
     h.trace_id = 99;
-    h.captured = capture_set::all();
+    h.captured = column_set::all();
     return h;
 }
 
@@ -29,7 +29,7 @@ TEST_P(round_trip, EveryColumn) {
     p.n_prompt     = 4;
     p.n_generated  = 2;
     if (n_expert > 1000) {   // whole rows of scores would be megabytes
-        p.columns = capture::ids | capture::weights | capture::weights_raw | capture::norms | capture::gate_input;
+        p.columns = column::ids | column::weights | column::weights_raw | column::norms | column::gate_input;
     }
     const graph_layout layout   = planted::layout_of(p);
     auto               ubatches = planted::make_ubatches(p, layout);

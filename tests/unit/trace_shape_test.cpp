@@ -15,7 +15,7 @@ planted::plan decoding() {
     planted::plan p;
     p.n_expert    = 8;
     p.k           = 2;
-    p.columns     = capture::ids | capture::weights;
+    p.columns     = column::ids | column::weights;
     p.n_prompt    = 2;
     p.n_generated = 6;
     return p;

@@ -6,7 +6,7 @@
 #include <unistd.h>
 
 #include "core/error.hpp"
-#include "trace/byte_sink.hpp"
+#include "io/byte_sink.hpp"
 #include "trace_kit.hpp"
 
 namespace moescope::trace {
@@ -21,7 +21,7 @@ TEST(TraceSink, ADescriptorThatTheHostClosedIsNotWrittenTo) {
     const int         next  = ::open("/dev/null", O_RDONLY);
     ::close(next);
     {
-        const auto sink = open_file_sink(path, existing_file::refuse);   // takes the same number
+        const auto sink = io::open_file_sink(path, io::existing_file::refuse);   // takes the same number
         sink->write("abc", 3);
         ASSERT_EQ(::close(next), 0);
         ASSERT_EQ(::open(other.c_str(), O_CREAT | O_RDWR, 0600), next);
@@ -35,10 +35,10 @@ TEST(TraceSink, ADescriptorThatTheHostClosedIsNotWrittenTo) {
 TEST(TraceSink, ReplacingLeavesTheFileBeforeToWhoUsesIt) {
     temp_folder       folder;
     const std::string path   = folder.file("t.moetrace");
-    const auto        before = open_file_sink(path, existing_file::refuse);
+    const auto        before = io::open_file_sink(path, io::existing_file::refuse);
     before->write("before", 6);
     const int reader = ::open(path.c_str(), O_RDONLY);
-    const auto after = open_file_sink(path, existing_file::replace);
+    const auto after = io::open_file_sink(path, io::existing_file::replace);
     after->write("after", 5);
     before->write("!", 1);   // another process that still runs
     char      bytes[16];

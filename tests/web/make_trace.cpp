@@ -111,8 +111,8 @@ public:
             l.layer         = static_cast<int32_t>(il);
             l.n_expert      = o.n_expert;
             l.n_expert_used = o.n_used;
-            l.columns       = capture_set(capture::ids) | capture::weights;
-            l.columns       = o.norms ? l.columns | capture::norms : l.columns;
+            l.columns       = column_set(column::ids) | column::weights;
+            l.columns       = o.norms ? l.columns | column::norms : l.columns;
             l.weight_sum    = 1;
             layout_.push_back(l);
         }
@@ -150,13 +150,13 @@ private:
         trace::trace_head h;
         h.program  = "make_trace";
         h.trace_id = mix(o.seed);
-        h.captured = capture_set(capture::ids) | capture::weights;
+        h.captured = column_set(column::ids) | column::weights;
         return h;
     }
     static trace::writer_options trace_options(const options & o) {
         trace::writer_options w;
         w.counts_only = o.counts_only;
-        w.existing    = trace::existing_file::replace;
+        w.existing    = io::existing_file::replace;
         w.flush_ns    = o.delay_ms > 0 ? 0 : w.flush_ns;
         return w;
     }

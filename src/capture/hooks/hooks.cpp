@@ -13,14 +13,14 @@
 
 #define EXPORTED extern "C" __attribute__((visibility("default")))
 
-using moescope::capturing::reached_from;
-using moescope::capturing::reached_functions;
-using moescope::capturing::tap;
+using moescope::capture::reached_from;
+using moescope::capture::reached_functions;
+using moescope::capture::tap;
 
 namespace {
 
 tap * tap_of_ggml(const reached_functions & to, void * caller) noexcept {
-    return moescope::capturing::tap_of(to.copy(), caller);
+    return moescope::capture::tap_of(to.copy(), caller);
 }
 
 // Two libllama may share one ggml, and its tap: a context must only be shown to the one whose functions the tap will ask.

@@ -1,6 +1,6 @@
 #pragma once
 
-namespace moescope::capturing {
+namespace moescope::capture {
 
 class tap;
 
@@ -9,4 +9,4 @@ class tap;
 // hooks: the recorder sets a tap up here for each copy, a program that captures itself has one. Must not throw.
 tap * tap_of(const void * copy, void * caller) noexcept;
 
-}  // namespace moescope::capturing
+}  // namespace moescope::capture

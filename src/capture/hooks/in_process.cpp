@@ -3,10 +3,10 @@
 #include "capture/hooks/hooks.hpp"
 #include "capture/tap.hpp"
 
-namespace moescope::capturing {
+namespace moescope::capture {
 
 tap * tap_of(const void *, void *) noexcept {
     return tap::active();
 }
 
-}  // namespace moescope::capturing
+}  // namespace moescope::capture

@@ -9,7 +9,7 @@
 
 #include "capture/ggml_api.hpp"
 
-namespace moescope::capturing {
+namespace moescope::capture {
 
 namespace {
 
@@ -93,4 +93,4 @@ const reached_functions & reached_from(void * caller) noexcept {
     return libraries[n];
 }
 
-}  // namespace moescope::capturing
+}  // namespace moescope::capture

@@ -20,7 +20,7 @@ void _ZN13llama_context10perf_resetEv(llama_context * self);                    
 void _ZN13llama_context10set_warmupEb(llama_context * self, bool warmup);                          // set_warmup(bool)
 }
 
-namespace moescope::capturing {
+namespace moescope::capture {
 
 // The functions that hooks stand in front of. Complete for what libllama calls of ggml's scheduler.
 #define MOESCOPE_HOOKED_FUNCTIONS(X)                                                                                   \
@@ -46,4 +46,4 @@ struct reached_functions {
 // nothing of its own. The reference stays valid until the same thread's next call.
 const reached_functions & reached_from(void * caller) noexcept;
 
-}  // namespace moescope::capturing
+}  // namespace moescope::capture

@@ -8,7 +8,7 @@
 
 #include <unistd.h>
 
-#include "capture/callback.hpp"
+#include "capture/eval_capture.hpp"
 #include "capture/model_query.hpp"
 #include "capture/stream.hpp"
 #include "core/error.hpp"
@@ -22,8 +22,8 @@ uint64_t steady_ns() {
     return static_cast<uint64_t>(std::chrono::steady_clock::now().time_since_epoch().count());
 }
 
-capturing::ggml_api linked_api() {
-    capturing::ggml_api api;
+capture::ggml_api linked_api() {
+    capture::ggml_api api;
 #define X(name) api.name = ::name;
     MOESCOPE_GGML_FUNCTIONS(X)
     MOESCOPE_LLAMA_FUNCTIONS(X)
@@ -39,7 +39,7 @@ void put(char * to, size_t size, const std::string & text) {
     }
 }
 
-trace::trace_head make_head(capture_set captured) {
+trace::trace_head make_head(column_set captured) {
     trace::trace_head h;
     h.program         = "embedded";
     h.pid             = ::getpid();
@@ -66,35 +66,35 @@ private:
 }  // namespace
 
 struct moescope_capture {
-    moescope_capture(const moescope_options & o, capturing::capture_options what)
+    moescope_capture(const moescope_options & o, capture::capture_options what)
         : api(linked_api()),
           writer(o.output, make_head(what.what), options(o)),
-          watch(api, what, [this](const capturing::callback &, capturing::ubatch_buffer & u) { submit(u); }) {}
+          watch(api, what, [this](const capture::callback &, capture::ubatch_buffer & u) { submit(u); }) {}
 
     static trace::writer_options options(const moescope_options & o) {
         trace::writer_options w;
-        w.existing = o.replace ? trace::existing_file::replace : trace::existing_file::refuse;
+        w.existing = o.replace ? io::existing_file::replace : io::existing_file::refuse;
         return w;
     }
 
-    capturing::stream & stream_of(const llama_context * ctx) {
+    capture::stream & stream_of(const llama_context * ctx) {
         if (!stream) {
-            stream = std::make_unique<capturing::stream>(api, ctx, capturing::query_model(api, ctx), [this] {
+            stream = std::make_unique<capture::stream>(api, ctx, capture::query_model(api, ctx), [this] {
                 return std::make_unique<borrowed_writer>(writer);
             });
         }
         return *stream;
     }
 
-    void submit(capturing::ubatch_buffer & u) {
+    void submit(capture::ubatch_buffer & u) {
         u.time_ns = steady_ns() - started_ns;
         stream_of(nullptr).submit(u, {});
     }
 
-    const capturing::ggml_api          api;
+    const capture::ggml_api          api;
     trace::trace_writer                writer;
-    capturing::callback                watch;
-    std::unique_ptr<capturing::stream> stream;
+    capture::callback                watch;
+    std::unique_ptr<capture::stream> stream;
     std::string                        failure;
     const uint64_t                     started_ns = steady_ns();
     uint64_t                           spent_ns   = 0;
@@ -105,12 +105,12 @@ moescope_capture * moescope_create(const moescope_options * o, char * error, siz
         if (o == nullptr || o->output == nullptr || *o->output == '\0') {
             throw moescope::usage_error("moescope_create needs an output");
         }
-        capturing::capture_options what;
+        capture::capture_options what;
         if (o->capture != nullptr && *o->capture != '\0') {
-            what.what = parse_capture_set(o->capture).without(capture::access);
+            what.what = parse_column_set(o->capture).without(column::access);
         }
         if (o->layers != nullptr && *o->layers != '\0') {
-            what.layers = capturing::layer_filter(o->layers);
+            what.layers = capture::layer_filter(o->layers);
         }
         return new moescope_capture(*o, what);
     } catch (const std::exception & e) {
@@ -125,7 +125,7 @@ bool moescope_eval(ggml_tensor * tensor, bool ask, void * user_data) {
         return !ask;   // no wish to see any tensor; the computation goes on
     }
     const uint64_t begin = steady_ns();
-    const bool     wants = capturing::callback::eval(tensor, ask, &m->watch);
+    const bool     wants = capture::callback::eval(tensor, ask, &m->watch);
     m->spent_ns += steady_ns() - begin;
     return wants;
 }

@@ -3,15 +3,15 @@
 #include <map>
 
 #include "core/error.hpp"
-#include "recorder/injected/outputs.hpp"
-#include "trace/byte_sink.hpp"
+#include "recorder/injected/trace_output.hpp"
+#include "io/byte_sink.hpp"
 
 namespace moescope::recorder {
 
 namespace {
 
 // Selections by expert id, over all layers.
-std::vector<uint64_t> over_layers(const trace::expert_counts & counts) {
+std::vector<uint64_t> over_layers(const expert_counts & counts) {
     std::vector<uint64_t> all;
     for (const auto & b : counts.blocks) {
         all.resize(std::max(all.size(), b.count.size()));
@@ -51,7 +51,7 @@ std::string json_counts(const std::vector<uint64_t> & counts) {
 }
 
 // Blocks of one layer (GroveMoE has two) have experts of their own; the layer's counts are those of the first.
-std::map<int32_t, std::vector<uint64_t>> by_layer(const trace::expert_counts & counts) {
+std::map<int32_t, std::vector<uint64_t>> by_layer(const expert_counts & counts) {
     std::map<int32_t, std::vector<uint64_t>> layers;
     for (size_t i = 0; i < counts.layout.size(); ++i) {
         if (counts.layout[i].block == 0) {
@@ -140,7 +140,7 @@ void expert_trace::write_json() const {
         out += "\n  }";
     }
     out += "\n}\n";
-    trace::open_file_sink(json_path_, trace::existing_file::replace)->write(out.data(), out.size());
+    io::open_file_sink(json_path_, io::existing_file::replace)->write(out.data(), out.size());
 }
 
 }  // namespace moescope::recorder

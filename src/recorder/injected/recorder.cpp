@@ -16,9 +16,9 @@
 #include "capture/self_test.hpp"
 #include "capture/tap.hpp"
 #include "recorder/environment.hpp"
-#include "recorder/injected/outputs.hpp"
+#include "recorder/injected/trace_output.hpp"
 #include "recorder/injected/settings.hpp"
-#include "trace/csv_log.hpp"
+#include "logs/csv_log.hpp"
 
 namespace moescope::recorder {
 
@@ -44,8 +44,8 @@ public:
     explicit recorder(settings s) : settings_(std::move(s)) {}
 
     // The tap of the copy of ggml that `caller` reaches; null when nothing of it can be recorded.
-    capturing::tap * add_tap(void * caller) {
-        capturing::ggml_api api;
+    capture::tap * add_tap(void * caller) {
+        capture::ggml_api api;
         std::string         missing;
         if (!api.resolve(caller, missing)) {
             const std::string why = "this program's llama.cpp has no function " + missing;
@@ -54,12 +54,12 @@ public:
             return nullptr;
         }
         std::string note;
-        if (!capturing::known_ggml_version(api.ggml_version())) {
+        if (!capture::known_ggml_version(api.ggml_version())) {
             note = std::string("ggml ") + api.ggml_version() + " is not a version that moescope was tested with; its self-test decides";
             print_stderr("moescope: " + note + "\n");
         }
-        std::unique_ptr<capturing::tap> & t = taps_.at(n_taps_);
-        t = std::make_unique<capturing::tap>(api, settings_.capture, [this, &t, note] { return open(*t, note); });
+        std::unique_ptr<capture::tap> & t = taps_.at(n_taps_);
+        t = std::make_unique<capture::tap>(api, settings_.capture, [this, &t, note] { return open(*t, note); });
         n_taps_ += 1;
         return t.get();
     }
@@ -67,7 +67,7 @@ public:
     void finish() {
         bool saw_moe = false, saw_graph = false;
         for (size_t i = 0; i < n_taps_; ++i) {
-            capturing::tap & t = *taps_[i];
+            capture::tap & t = *taps_[i];
             if (!t.close_all()) {
                 return;   // exit() out of a signal handler that interrupted us: what is written reads
             }
@@ -81,7 +81,7 @@ public:
     }
 
 private:
-    std::unique_ptr<routing_sink> open(const capturing::tap & t, const std::string & note) {
+    std::unique_ptr<routing_sink> open(const capture::tap & t, const std::string & note) {
         const uint32_t stream = ++n_streams_;
         auto           all    = std::make_unique<fan_out>();
         all->on_failure       = [this](const std::string & why) { stopped(why); };
@@ -102,8 +102,8 @@ private:
         }
         if (!settings_.csv_path.empty()) {
             add([&] {
-                return std::make_unique<trace::csv_log>(
-                    trace::open_file_sink(numbered(settings_.csv_path, stream), trace::existing_file::replace));
+                return std::make_unique<logs::csv_log>(
+                    io::open_file_sink(numbered(settings_.csv_path, stream), io::existing_file::replace));
             });
         }
         if (settings_.stats || settings_.names) {
@@ -128,7 +128,7 @@ private:
     void status(const char * word, const std::string & rest) const { write_status(settings_.status_path, word, rest); }
 
     const settings        settings_;
-    std::array<std::unique_ptr<capturing::tap>, max_copies> taps_;   // the first n_taps_
+    std::array<std::unique_ptr<capture::tap>, max_copies> taps_;   // the first n_taps_
     size_t                n_taps_ = 0;
     std::atomic<uint32_t> n_streams_{0};
     std::mutex            mutex_;   // guards said_
@@ -138,7 +138,7 @@ private:
 // Which tap belongs to which copy of ggml. Hooks read this without a lock, so it is only appended to.
 struct recorded_copy {
     const void *     copy = nullptr;
-    capturing::tap * t    = nullptr;   // null: this copy is not recorded
+    capture::tap * t    = nullptr;   // null: this copy is not recorded
 };
 std::array<recorded_copy, max_copies> copies;
 std::atomic<size_t>                   n_copies{0};
@@ -174,7 +174,7 @@ recorder * make_recorder() {
     return r;
 }
 
-capturing::tap * set_up(void * caller) noexcept {
+capture::tap * set_up(void * caller) noexcept {
     try {
         if (the_recorder == nullptr) {
             the_recorder = make_recorder();
@@ -198,7 +198,7 @@ const recorded_copy * find(const void * copy) {
 
 }  // namespace moescope::recorder
 
-namespace moescope::capturing {
+namespace moescope::capture {
 
 tap * tap_of(const void * copy, void * caller) noexcept {
     using namespace recorder;
@@ -217,4 +217,4 @@ tap * tap_of(const void * copy, void * caller) noexcept {
     return copies[n_copies - 1].t;
 }
 
-}  // namespace moescope::capturing
+}  // namespace moescope::capture

@@ -9,7 +9,7 @@ namespace moescope::recorder {
 
 // What the environment asks for. Read once, at the program's first use of ggml.
 struct settings {
-    capturing::capture_options capture;
+    capture::capture_options capture;
     std::string                trace_path;     // "": none
     std::string                csv_path;
     std::string                stats_path;     // JSON

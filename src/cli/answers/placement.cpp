@@ -1,0 +1,136 @@
+// moescope analyze placement: which layers' experts should have the GPU's memory.
+
+#include <algorithm>
+#include <set>
+
+#include <fmt/format.h>
+
+#include "analysis/placement.hpp"
+#include "analysis/tools/model_sizes.hpp"
+#include "cli/answers/shared.hpp"
+#include "cli/answers/same_model.hpp"
+#include "core/error.hpp"
+#include "logs/open.hpp"
+
+namespace moescope::cli {
+
+namespace {
+
+using namespace analysis;
+
+// -ot takes a pattern of tensor names; this one is llama.cpp's own for a layer's experts.
+std::string override_option(const std::vector<int32_t> & layers) {
+    std::string list;
+    for (const int32_t il : layers) {
+        list += (list.empty() ? "" : "|") + std::to_string(il);
+    }
+    return fmt::format("-ot \"blk\\.({})\\.ffn_(up|down|gate|gate_up)_(ch|)exps=CPU\"", list);
+}
+
+table memory_table(const model_memory & m, const placement_result & r, uint64_t vram, uint32_t n_ctx) {
+    uint64_t experts = 0;
+    for (const model_memory::layer & l : m.layers) {
+        experts += l.bytes;
+    }
+    table t{"memory", "The GPU's memory", {{"part", "part"}, {"bytes", "size", shown::bytes}}, {}};
+    t.rows = {{std::string("given (--vram)"), whole(vram)},
+              {std::string("everything but experts"), whole(m.dense)},
+              {fmt::format("KV cache of {} tokens, f16 (estimate)", with_commas(n_ctx)), whole(m.kv)},
+              {std::string("compute buffers, 512-token ubatch (estimate)"), whole(m.compute)},
+              {std::string("left for experts"), whole(r.budget)},
+              {std::string("all experts"), whole(experts)},
+              {std::string("experts placed there"), whole(r.advised.gpu_bytes)}};
+    return t;
+}
+
+table layers_table(const model_memory & m, const expert_reads & reads, const placement_result & r) {
+    table t{"layers", "Layers: experts read per ubatch, and where they go",
+            {{"layer", "layer", shown::integer}, {"bytes", "experts", shown::bytes}, {"reads_per_ubatch", "read per ubatch", shown::real},
+             {"advised", "advised"}, {"naive", "--n-cpu-moe"}},
+            {}};
+    const std::set<int32_t> cpu(r.advised.on_cpu.begin(), r.advised.on_cpu.end()),
+        naive(r.naive.on_cpu.begin(), r.naive.on_cpu.end());
+    for (const model_memory::layer & l : m.layers) {
+        double n = 0;
+        for (size_t b = 0; b < reads.layers().size(); ++b) {
+            for (const double x : reads.layers()[b].reads) {
+                n += reads.layers()[b].layout.layer == l.il ? x : 0;
+            }
+        }
+        t.rows.push_back({int64_t{l.il}, whole(l.bytes), n / double(reads.ubatches()), std::string(cpu.count(l.il) ? "CPU" : "GPU"),
+                          std::string(naive.count(l.il) ? "CPU" : "GPU")});
+    }
+    return t;
+}
+
+table choices_table(const placement_result & r) {
+    table t{"choices", "Bytes of experts that the CPU reads per token",
+            {{"choice", "choice"}, {"cpu_bytes_per_token", "read by the CPU", shown::bytes}, {"gpu_bytes", "on the GPU", shown::bytes},
+             {"options", "llama.cpp options"}},
+            {}};
+    const std::string naive = fmt::format("-ngl 99 --n-cpu-moe {}", r.n_cpu_moe);
+    t.rows.push_back({std::string("advised"), r.advised.cpu_bytes_per_token, whole(r.advised.gpu_bytes),
+                      r.preferred && !r.advised.on_cpu.empty() ? "-ngl 99 " + override_option(r.advised.on_cpu) : naive});
+    t.rows.push_back({std::string("naive"), r.naive.cpu_bytes_per_token, whole(r.naive.gpu_bytes), naive});
+    return t;
+}
+
+void add_headline(answer & a, const placement_result & r) {
+    const std::string naive = fmt::format("-ngl 99 --n-cpu-moe {}", r.n_cpu_moe);
+    if (r.all_fits) {
+        a.headline.push_back("Everything fits: -ngl 99, and no expert needs the CPU.");
+    } else if (r.nothing_fits) {
+        a.headline.push_back("No layer's experts fit: -ngl 99 --cpu-moe, or a smaller context with -c.");
+    } else if (r.preferred) {
+        a.headline.push_back(fmt::format("Keep the experts of {} of {} layers on the GPU: the CPU then reads {:.1f} % less per token "
+                                         "than with {} (95 %: {:.1f} to {:.1f}).",
+                                         r.advised.on_gpu.size(), r.advised.on_gpu.size() + r.advised.on_cpu.size(), 100 * r.saving,
+                                         naive, 100 * r.saving_interval.low, 100 * r.saving_interval.high));
+        a.headline.push_back("-ngl 99 " + override_option(r.advised.on_cpu));
+    } else {
+        a.headline.push_back(fmt::format("{}: the trace does not support another choice ({:.2f} % would be saved, 95 %: {:.2f} to {:.2f}).",
+                                         naive, 100 * r.saving, 100 * r.saving_interval.low, 100 * r.saving_interval.high));
+    }
+}
+
+}  // namespace
+
+answer answer_placement(const analyze_options & options, const placement_options & p) {
+    analyze_options    o    = options;
+    const uint64_t     vram = parse_bytes(p.vram, "--vram");
+    const model_memory m    = read_model_memory(p.model, p.n_ctx);
+    const auto         source = logs::open_source(o.traces.front());
+    require_rows(*source);
+    require_fit(*source, read_expert_sizes(p.model), p.model);
+    answer a;
+    a.kind  = "placement";
+    a.notes = source_notes(*source);
+    if (o.phase.empty()) {
+        o.phase = "decode";
+    }
+    expert_reads reads;
+    feed(*source, o, {&reads});
+    if (reads.ubatches() == 0) {
+        throw error("no decoded token in this trace").in(o.traces.front()).fix("record generation, or give --phase prefill");
+    }
+    const placement_result r = advise_placement(m, reads, vram);
+    add_headline(a, r);
+    a.figures = {{"budget_bytes", whole(r.budget)}, {"saving", r.saving}, {"saving_low", r.saving_interval.low},
+                 {"saving_high", r.saving_interval.high}, {"preferred", int64_t{r.preferred}}, {"n_cpu_moe", whole(r.n_cpu_moe)},
+                 {"all_fits", int64_t{r.all_fits}}};
+    a.tables = {choices_table(r), memory_table(m, r, vram, p.n_ctx), layers_table(m, reads, r)};
+    a.notes.push_back("a token that is decoded alone reads k experts in every layer, whatever they are: layers differ only where "
+                      "several sequences are decoded together, or in size");
+    for (const model_memory::layer & l : m.layers) {
+        bool seen = false;
+        for (size_t b = 0; b < reads.layers().size(); ++b) {
+            seen = seen || reads.layers()[b].layout.layer == l.il;
+        }
+        if (!seen) {
+            a.notes.push_back(fmt::format("layer {} is not in the trace and counts as never read", l.il));
+        }
+    }
+    return a;
+}
+
+}  // namespace moescope::cli

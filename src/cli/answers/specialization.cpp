@@ -1,0 +1,225 @@
+// moescope analyze specialization: do domains use different experts?
+
+#include <algorithm>
+#include <fstream>
+
+#include <fmt/format.h>
+#include <nlohmann/json.hpp>
+
+#include "analysis/tools/prompt_labels.hpp"
+#include "analysis/specialization.hpp"
+#include "cli/answers/shared.hpp"
+#include "cli/answers/same_model.hpp"
+#include "core/error.hpp"
+#include "logs/open.hpp"
+
+namespace moescope::cli {
+
+namespace {
+
+using namespace analysis;
+
+std::string base_name(const std::string & path) {
+    std::string       name   = path.substr(path.rfind('/') + 1);
+    const std::string suffix = ".moetrace";
+    if (name.size() > suffix.size() && name.compare(name.size() - suffix.size(), suffix.size(), suffix) == 0) {
+        name.resize(name.size() - suffix.size());
+    }
+    return name;
+}
+
+// A trace's name as a domain: without its folders where that tells it from the others.
+std::string domain_name(const std::string & path, const std::vector<std::string> & all) {
+    const bool alone = std::none_of(all.begin(), all.end(), [&](const std::string & other) {
+        return other != path && base_name(other) == base_name(path);
+    });
+    return alone ? base_name(path) : path;
+}
+
+// The field of every line, in order.
+std::vector<std::string> read_labels(const std::string & path, const std::string & key) {
+    std::ifstream in(path);
+    if (!in) {
+        throw error("cannot open").in(path).fix("--jsonl takes the file that the trace was recorded from");
+    }
+    std::vector<std::string> labels;
+    for (std::string line; std::getline(in, line);) {
+        if (line.find_first_not_of(" \t\r") == std::string::npos) {
+            continue;
+        }
+        const nlohmann::json j = nlohmann::json::parse(line, nullptr, false);
+        if (!j.is_object() || !j.contains(key)) {
+            throw error(fmt::format("line {} has no field '{}'", labels.size() + 1, key)).in(path).fix("--label-key names the field");
+        }
+        labels.push_back(j[key].is_string() ? j[key].get<std::string>() : j[key].dump());
+    }
+    return labels;
+}
+
+// Those that the trace keeps.
+std::vector<std::string> labels_of(const trace::trace_source & source) {
+    std::vector<std::string> labels = prompt_labels(source.info().notes);
+    if (labels.empty()) {
+        throw usage_error("specialization needs domains: several traces, one each; a trace of `run --label-key`; or --jsonl FILE");
+    }
+    return labels;
+}
+
+table distances_table(const specialization_result & r) {
+    table t{"distances", "Jensen-Shannon distance of domains (0 alike, 1 disjoint), mean over layers; halves: of equally many "
+                         "rows, the one of a domain with itself is what chance shows",
+            {{"domain_a", "domain"}, {"domain_b", "and"}, {"distance", "all rows", shown::real},
+             {"half_distance", "halves", shown::real}, {"split_half_a", "first itself", shown::real},
+             {"split_half_b", "second itself", shown::real}},
+            {}};
+    for (size_t a = 0; a < r.domains.size(); ++a) {
+        for (size_t b = a + 1; b < r.domains.size(); ++b) {
+            running_stats all, half, self_a, self_b;
+            for (const block_specialization & s : r.blocks) {
+                const auto add = [](running_stats & to, double v) {
+                    if (!std::isnan(v)) {
+                        to.add(v);
+                    }
+                };
+                add(all, s.distance(a, b));
+                add(half, s.half_distance(a, b));
+                add(self_a, s.split_half(a));
+                add(self_b, s.split_half(b));
+            }
+            t.rows.push_back({r.domains[a], r.domains[b], all.mean(), half.mean(), self_a.mean(), self_b.mean()});
+        }
+    }
+    return t;
+}
+
+table layers_table(const specialization_result & r) {
+    table t{"layers", "", {layer_column, block_column, {"domain_a", "domain"}, {"domain_b", "and"}, {"distance", "all rows", shown::real},
+             {"half_distance", "halves", shown::real}, {"split_half_a", "first itself", shown::real},
+             {"split_half_b", "second itself", shown::real}}, {}, 0};
+    for (const block_specialization & s : r.blocks) {
+        for (size_t a = 0; a < r.domains.size(); ++a) {
+            for (size_t b = a + 1; b < r.domains.size(); ++b) {
+                t.rows.push_back({layer_cell(s.layout), block_cell(s.layout), r.domains[a], r.domains[b], s.distance(a, b),
+                                  s.half_distance(a, b), s.split_half(a), s.split_half(b)});
+            }
+        }
+    }
+    return t;
+}
+
+// How often the rows of all other domains select e.
+double elsewhere(const block_specialization & s, size_t domain, size_t e) {
+    uint64_t count = 0, rows = 0;
+    for (size_t d = 0; d < s.domains.size(); ++d) {
+        count += d == domain ? 0 : s.domains[d].count[e];
+        rows += d == domain ? 0 : s.domains[d].rows;
+    }
+    return rows ? double(count) / double(rows) : unknown;
+}
+
+const std::vector<table_column> expert_columns = {
+    {"domain", "domain"}, layer_column, block_column, {"expert", "expert", shown::integer},
+    {"frequency", "of its rows", shown::percent}, {"frequency_low", "from", shown::percent},
+    {"frequency_high", "to (95 %)", shown::percent}, {"elsewhere", "elsewhere", shown::percent},
+    {"frequency_chance", "k/E", shown::percent}, {"rows", "rows", shown::integer}};
+
+std::vector<cell> expert_row(const specialization_result & r, const block_specialization & s, size_t d, uint32_t e) {
+    const domain_counts & c = s.domains[d];
+    const interval        i = c.frequency_interval(e);
+    return {r.domains[d], layer_cell(s.layout), block_cell(s.layout), whole(e), c.frequency(e), i.low, i.high,
+            elsewhere(s, d, e), double(s.layout.n_expert_used) / s.layout.n_expert, whole(c.rows)};
+}
+
+void add_expert_tables(answer & a, const specialization_result & r, size_t top) {
+    table best{"specialists", "Experts that a domain uses most above the others (by the lower end of the interval)", expert_columns, {}};
+    table every{"experts", "", expert_columns, {}, 0};
+    for (size_t d = 0; d < r.domains.size(); ++d) {
+        std::vector<std::pair<double, std::vector<cell>>> ranked;
+        for (const block_specialization & s : r.blocks) {
+            for (uint32_t e = 0; e < s.layout.n_expert; ++e) {
+                every.rows.push_back(expert_row(r, s, d, e));
+                const double gain = s.domains[d].frequency_interval(e).low - elsewhere(s, d, e);
+                if (gain > 0) {
+                    ranked.emplace_back(gain, every.rows.back());
+                }
+            }
+        }
+        std::stable_sort(ranked.begin(), ranked.end(), [](auto & x, auto & y) { return x.first > y.first; });
+        for (size_t i = 0; i < std::min(top, ranked.size()); ++i) {
+            best.rows.push_back(std::move(ranked[i].second));
+        }
+    }
+    a.tables.push_back(std::move(best));
+    a.tables.push_back(std::move(every));
+}
+
+}  // namespace
+
+answer answer_specialization(const analyze_options & o, const std::string & jsonl, const std::string & key) {
+    specialization s;
+    answer         a;
+    one_model      same;
+    const auto     labels = jsonl.empty() ? std::vector<std::string>() : read_labels(jsonl, key);
+    for (const std::string & path : o.traces) {
+        const auto source = logs::open_source(path);
+        require_rows(*source);
+        same.add(path, source->model(), source->blocks());
+        if (!jsonl.empty()) {
+            s.set_labels(labels);
+        } else if (o.traces.size() > 1) {
+            s.set_domain(domain_name(path, o.traces));
+        } else {
+            s.set_labels(labels_of(*source));
+        }
+        feed(*source, o, {&s});
+        if (!jsonl.empty() && s.sequences_of_source() != labels.size()) {
+            throw error(fmt::format("has {} lines, but {} has {} sequences: a label would go to the wrong one", with_commas(labels.size()),
+                                    path, with_commas(s.sequences_of_source())))
+                .in(jsonl)
+                .fix("give the file that the trace was recorded from, without the lines that did not run; "
+                     "run --label-key keeps labels in the trace");
+        }
+        for (std::string & n : source_notes(*source)) {
+            a.notes.push_back(std::move(n));
+        }
+    }
+    const specialization_result r = s.result();
+    a.kind    = "specialization";
+    a.figures = {{"domains", whole(r.domains.size())}, {"rows_without_domain", whole(r.rows_without_domain)}};
+    a.tables  = {distances_table(r), layers_table(r)};
+    add_expert_tables(a, r, o.top);
+    if (r.rows_without_domain > 0) {
+        a.notes.push_back(with_commas(r.rows_without_domain) + " rows have no label, or no known sequence, and were left out");
+    }
+    for (size_t d = 0; d < r.domains.size(); ++d) {
+        if (r.sequences[d] == 1) {
+            a.notes.push_back("'" + printable(r.domains[d]) + "' is one sequence: its halves are stretches of it, and closer "
+                              "to each other than two texts would be");
+        }
+    }
+    if (r.domains.size() < 2 || r.blocks.empty()) {
+        a.headline.push_back(r.blocks.empty() ? nothing_selected : "There is only one domain: nothing to tell apart.");
+        return a;
+    }
+    running_stats between, within;
+    for (const auto & row : a.tables[0].rows) {
+        const double apart = std::get<double>(row[3]), itself = (std::get<double>(row[4]) + std::get<double>(row[5])) / 2;
+        if (!std::isnan(apart) && !std::isnan(itself)) {
+            between.add(apart);
+            within.add(itself);
+        }
+    }
+    a.figures.push_back({"half_distance", between.mean()});
+    a.figures.push_back({"split_half", within.mean()});
+    if (between.n() == 0) {
+        a.headline.push_back("Too few rows: no domain has two halves, so nothing shows how far chance alone drives domains apart.");
+        return a;
+    }
+    a.headline.push_back(fmt::format("Domains lie {:.3f} apart, halves of one domain {:.3f}: {}.", between.mean(), within.mean(),
+                                     between.mean() > 1.5 * within.mean() ? "the experts tell them apart"
+                                     : between.mean() > within.mean()     ? "the experts tell them apart little"
+                                                                          : "no more than chance"));
+    return a;
+}
+
+}  // namespace moescope::cli

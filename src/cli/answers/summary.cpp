@@ -1,0 +1,182 @@
+#include "cli/answers/summary.hpp"
+#include "logs/open.hpp"
+
+#include <algorithm>
+#include <cmath>
+#include <cstdlib>
+
+#include <sys/ioctl.h>
+#include <unistd.h>
+
+#include <fmt/format.h>
+
+#include "analysis/tools/feed.hpp"
+#include "cli/answers/shared.hpp"
+#include "cli/terminal/heatmap.hpp"
+#include "cli/terminal/output.hpp"
+
+namespace moescope::cli {
+
+namespace {
+
+using namespace analysis;
+
+std::string model_line(const model_info & m) {
+    std::string line = printable(m.name.empty() ? m.architecture : m.name);
+    if (!m.name.empty() && !m.architecture.empty()) {
+        line += " (" + printable(m.architecture) + ")";
+    }
+    if (!m.file.empty()) {
+        line += (line.empty() ? "" : ", ") + printable(m.file.substr(m.file.rfind('/') + 1));
+    }
+    return line.empty() ? "unknown" : line;
+}
+
+std::string range_of(const frequency_result & r, uint32_t block_layout::*field) {
+    uint32_t low = UINT32_MAX, high = 0;
+    for (const block_frequency & b : r.blocks) {
+        low  = std::min(low, b.layout.*field);
+        high = std::max(high, b.layout.*field);
+    }
+    return low == high ? std::to_string(low) : fmt::format("{} to {}", low, high);
+}
+
+std::string size_lines(const trace::trace_info & info, const frequency_result & r) {
+    std::string out = fmt::format("tokens     {} ({} prefilled, {} decoded) in {} ubatches\n", with_commas(r.tokens),
+                                  with_commas(r.tokens - std::min(r.tokens, r.decoded)), with_commas(r.decoded),
+                                  with_commas(r.ubatches));
+    out += fmt::format("experts    {} MoE layer{} of {} experts, top-{}; {} selections\n", r.blocks.size(),
+                       r.blocks.size() == 1 ? "" : "s", range_of(r, &block_layout::n_expert),
+                       range_of(r, &block_layout::n_expert_used), with_commas(r.selections()));
+    if (info.run_ns > 0) {
+        out += fmt::format("capture    took {:.2f} % of {}{}\n", 100.0 * double(info.capture_ns) / double(info.run_ns),
+                           human_duration(double(info.run_ns) / 1e9),
+                           info.bytes > 0 ? ", trace of " + human_bytes(info.bytes) : "");
+    }
+    return out;
+}
+
+// "12/5 2.31x": layer, expert, share against 1/E.
+std::string ends_lines(const frequency_result & r, size_t top, int width) {
+    struct place {
+        std::string name;
+        double      vs_balance;
+    };
+    std::vector<place> all;
+    for (const block_frequency & b : r.blocks) {
+        for (uint32_t e = 0; e < b.layout.n_expert && b.measured.selections > 0; ++e) {
+            all.push_back({fmt::format("{}/{}", block_name(b.layout), e), b.share(e) * b.layout.n_expert});
+        }
+    }
+    std::vector<place> rising = all;
+    std::stable_sort(all.begin(), all.end(), [](const place & a, const place & b) { return a.vs_balance > b.vs_balance; });
+    std::stable_sort(rising.begin(), rising.end(), [](const place & a, const place & b) { return a.vs_balance < b.vs_balance; });
+    const auto line = [&](const char * title, const std::vector<place> & from) {
+        std::string out = title;
+        for (size_t i = 0; i < std::min(top, all.size()); ++i) {
+            const place &     p    = from[i];
+            const std::string item = fmt::format("{} {:.2f}x", p.name, p.vs_balance);
+            if (out.size() + item.size() + 3 > static_cast<size_t>(width)) {
+                break;
+            }
+            out += (i ? "   " : "") + item;
+        }
+        return out + '\n';
+    };
+    return line("most used  ", all) + line("least used ", rising);
+}
+
+std::string insight_lines(const summary_result & s) {
+    const frequency_result & r = s.frequency;
+    double entropy = 0, entropy_chance = 0, max_vio = 0, max_vio_chance = 0, held = 0, held_chance = 0, dead_chance = 0, n = 0;
+    for (const block_frequency & b : r.blocks) {
+        if (b.measured.selections == 0) {
+            continue;
+        }
+        n += 1;
+        entropy += b.measured.entropy;
+        entropy_chance += b.chance.mean.entropy;
+        max_vio += b.measured.max_vio;
+        max_vio_chance += b.chance.mean.max_vio;
+        held += b.measured.coverage[2];
+        held_chance += b.chance.mean.coverage[2];
+        dead_chance += b.chance.mean.dead;
+    }
+    const double experts = static_cast<double>(r.n_experts());
+    std::string  out     = fmt::format(
+        "balance    normalised entropy {:.3f} (random routing {:.3f}), busiest expert {:.1f}x its part (random {:.1f}x)\n", entropy / n,
+        entropy_chance / n, 1 + max_vio / n, 1 + max_vio_chance / n);
+    out += fmt::format("spread     90 % of the selections go to {:.0f} % of the experts (random {:.0f} %); {} of {} never used (random {:.1f})\n",
+                       100 * held / experts, 100 * held_chance / experts, with_commas(r.n_dead()), with_commas(r.n_experts()),
+                       dead_chance);
+    if (!std::isnan(s.overlap_next)) {
+        out += fmt::format("repeats    a token shares {:.1f} % of its experts with the one before (any two tokens {:.1f} %)\n",
+                           100 * s.overlap_next, 100 * s.overlap_by_popularity);
+    }
+    if (!std::isnan(s.lru_hits)) {
+        out += fmt::format("cache      a quarter of each layer's experts, LRU, holds {:.1f} % of the reads while decoding (random routing {:.0f} %)\n",
+                           100 * s.lru_hits, 100 * s.lru_hits_chance);
+    }
+    if (!std::isnan(s.phase_distance)) {
+        out += fmt::format("phases     prefill and decode lie {:.3f} apart, 0 alike to 1 disjoint (equal routing {:.3f})\n",
+                           s.phase_distance, s.phase_distance_chance);
+    }
+    return out;
+}
+
+}  // namespace
+
+summary_options summary_options_for(std::FILE * stream) {
+    summary_options o;
+    const int       fd       = ::fileno(stream);
+    const bool      terminal = ::isatty(fd) == 1;
+    const char *    no_color = std::getenv("NO_COLOR");
+    winsize         w        = {};
+    if (terminal && ::ioctl(fd, TIOCGWINSZ, &w) == 0 && w.ws_col > 0) {
+        o.width = w.ws_col;
+    }
+    o.heatmap = terminal;
+    o.color   = terminal && (no_color == nullptr || *no_color == '\0');
+    return o;
+}
+
+std::string summary_text(const trace::trace_info & info, const model_info & model, const summary_result & s,
+                         const summary_options & o) {
+    const frequency_result & r   = s.frequency;
+    std::string              out = fmt::format("model      {}\n", model_line(model));
+    if (r.blocks.empty() || r.selections() == 0) {
+        return out + "empty      no expert was selected: the model has none, or nothing ran\n";
+    }
+    out += size_lines(info, r) + insight_lines(s) + ends_lines(r, o.top, o.width);
+    if (o.heatmap) {
+        out += heatmap_text(r, o.width, o.color);
+    }
+    if (r.invalid_ids > 0) {
+        out += fmt::format("warning    {} ids are not experts of their layer: run moescope check\n", with_commas(r.invalid_ids));
+    }
+    return out;
+}
+
+std::string summary_text(trace::trace_source & source, const summary_options & o) {
+    summary_result r;
+    if (source.stored_counts() != nullptr) {
+        r = summary_of(*source.stored_counts());
+    } else {
+        summary gather;
+        analysis::feed(source, {&gather});
+        r = gather.result();
+    }
+    std::string out = summary_text(source.info(), source.model(), r, o);
+    for (const std::string & note : source_notes(source)) {
+        out += "note       " + note + '\n';
+    }
+    return out;
+}
+
+void print_summary(std::FILE * stream, const std::string & trace_path) {
+    const auto        source = logs::open_source(trace_path);
+    const std::string text   = summary_text(*source, summary_options_for(stream));
+    std::fwrite(text.data(), 1, text.size(), stream);
+}
+
+}  // namespace moescope::cli

@@ -1,0 +1,176 @@
+#include "cli/llama/model_verb.hpp"
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <fmt/format.h>
+
+#include "common.h"
+
+#include "cli/terminal/output.hpp"
+#include "cli/verbs.hpp"
+#include "core/error.hpp"
+
+namespace moescope::cli {
+
+namespace {
+
+bool looks_like_option(const std::string & text) {
+    return text.size() > 1 && text[0] == '-' && !(text[1] >= '0' && text[1] <= '9') && text[1] != '.';
+}
+
+// "--ctx-size=2048" -> "--ctx-size", "2048": llama.cpp's parser does not know that form.
+bool cut_value(const std::string & arg, std::string & name, std::string & value) {
+    const size_t at = arg.find('=');
+    if (arg.rfind("--", 0) != 0 || at == std::string::npos) {
+        return false;
+    }
+    name  = arg.substr(0, at);
+    value = arg.substr(at + 1);
+    return true;
+}
+
+}  // namespace
+
+model_verb::model_verb(const std::string & name, const std::string & description, llama_purpose purpose)
+    : name_(name), own_(description), purpose_(purpose) {
+    own_.name("moescope " + name);
+    own_.get_formatter()->column_width(34);
+}
+
+void model_verb::add(CLI::App & app, std::shared_ptr<model_verb> verb, std::function<void()> action) {
+    CLI::App * sub = app.add_subcommand(verb->name_, verb->own_.get_description());
+    // CLI11 would take llama.cpp's -ngl for -n -g -l, so the verb's arguments reach us untouched.
+    sub->prefix_command();
+    sub->set_help_flag();
+    sub->callback([sub, verb, action = std::move(action)] {
+        verb->split(sub->remaining());
+        std::vector<std::string> reversed(verb->own_args_.rbegin(), verb->own_args_.rend());   // as CLI11 wants them
+        verb->own_.parse(reversed);
+        action();
+    });
+}
+
+const llama_options & model_verb::llama() const {
+    if (!llama_) {
+        llama_ = std::make_unique<llama_options>(purpose_);
+    }
+    return *llama_;
+}
+
+void model_verb::split(const std::vector<std::string> & args) {
+    for (size_t i = 0; i < args.size(); ++i) {
+        if (args[i] == "-h" || args[i] == "--help") {
+            print_help();
+            throw exit_with{0};
+        }
+        if (take_own(args, i) || take_llama(args, i)) {
+            continue;
+        }
+        if (looks_like_option(args[i])) {
+            throw usage_error("unknown option '" + args[i] + "' (see " + own_.get_name() + " --help)");
+        }
+        throw usage_error("unexpected argument '" + args[i] + "' (see " + own_.get_name() + " --help)");
+    }
+}
+
+bool model_verb::take_own(const std::vector<std::string> & args, size_t & i) {
+    std::string name = args[i], value;
+    const bool  cut  = cut_value(args[i], name, value);
+    const auto * option = looks_like_option(name) ? own_.get_option_no_throw(name) : nullptr;
+    if (option == nullptr) {
+        return false;
+    }
+    own_args_.push_back(args[i]);
+    const bool optional = option->get_expected_min() == 0;
+    const int  wanted   = cut ? 0 : option->get_expected_max();
+    for (int n = 0; n < wanted && i + 1 < args.size() && !(optional && looks_like_option(args[i + 1])); ++n) {
+        own_args_.push_back(args[++i]);
+    }
+    return true;
+}
+
+bool model_verb::take_llama(const std::vector<std::string> & args, size_t & i) {
+    std::string  name = args[i], value;
+    const bool   cut  = cut_value(args[i], name, value);
+    const auto * option = llama().find(name);
+    if (option == nullptr) {
+        return false;
+    }
+    llama_args_.push_back(name);
+    int wanted = option->n_values;
+    if (cut && wanted > 0) {
+        llama_args_.push_back(value);
+        wanted -= 1;
+    }
+    for (; wanted > 0 && i + 1 < args.size(); --wanted) {
+        llama_args_.push_back(args[++i]);
+    }
+    return true;
+}
+
+bool model_verb::given(const std::string & name) const {
+    const auto * option = llama().find(name);
+    return option != nullptr && std::any_of(llama_args_.begin(), llama_args_.end(), [&](const std::string & a) {
+        return std::find(option->names.begin(), option->names.end(), a) != option->names.end();
+    });
+}
+
+std::string model_verb::value_of(const std::string & name) const {
+    const auto * option = llama().find(name);
+    std::string  value;
+    for (size_t i = 0; option != nullptr && i + 1 < llama_args_.size(); ++i) {
+        if (std::find(option->names.begin(), option->names.end(), llama_args_[i]) != option->names.end()) {
+            value = llama_args_[i + 1];
+        }
+    }
+    return value;
+}
+
+void model_verb::parse_llama(common_params & params) const {
+    for (const std::string & line : llama().parse(llama_args_, params)) {
+        note("llama.cpp: " + printable(line));
+    }
+}
+
+void model_verb::print_help() const {
+    fmt::print("{}\nllama.cpp's own options, with their usual meaning:\n\n", own_.help());
+    for (const auto & option : llama().all()) {
+        if (!option.refused) {
+            fmt::print("{}", option.help);
+        }
+    }
+}
+
+std::unique_ptr<infer::llama_log> route_llama_log(bool verbose) {
+    if (!verbose) {
+        return std::make_unique<infer::llama_log>();
+    }
+    return std::make_unique<infer::llama_log>([](const std::string & text) { std::fputs(text.c_str(), stderr); });
+}
+
+void require_writable(const std::string & path, bool force) {
+    refuse_existing(path, force);
+    const size_t      slash  = path.rfind('/');
+    const std::string folder = slash == std::string::npos ? "." : slash == 0 ? "/" : path.substr(0, slash);
+    struct stat       s      = {};
+    const bool        there  = ::stat(path.c_str(), &s) == 0;
+    if (there && S_ISDIR(s.st_mode)) {
+        throw error("this is a folder").in(path).fix("give -o the name of a file");
+    }
+    if (::access(there ? path.c_str() : folder.c_str(), W_OK) != 0) {
+        throw error(std::string("cannot write there: ") + std::strerror(errno)).in(path).fix("choose another place with -o");
+    }
+}
+
+void note_useless_offload(const model_verb & verb, const common_params & params) {
+    if (verb.given("-ngl") && verb.value_of("-ngl") != "0" && !can_offload(params)) {
+        note("-ngl has no effect: this build of llama.cpp has no GPU backend (scripts/setup --cuda or --vulkan adds one)");
+    }
+}
+
+}  // namespace moescope::cli

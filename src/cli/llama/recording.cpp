@@ -1,0 +1,105 @@
+#include "cli/llama/recording.hpp"
+
+#include <random>
+
+#include <unistd.h>
+
+#include "common.h"
+
+#include "core/error.hpp"
+#include "core/fan_out.hpp"
+#include "io/byte_sink.hpp"
+
+namespace moescope::cli {
+
+namespace {
+
+template <class Duration>
+uint64_t as_ns(Duration d) {
+    return static_cast<uint64_t>(std::chrono::duration_cast<std::chrono::nanoseconds>(d).count());
+}
+
+trace::trace_head make_head(column_set what) {
+    std::random_device random;
+    trace::trace_head  head;
+    head.program         = "moescope";
+    head.pid             = ::getpid();
+    head.started_unix_ns = as_ns(std::chrono::system_clock::now().time_since_epoch());
+    head.trace_id        = (uint64_t(random()) << 32) | random();
+    head.captured        = what;
+    return head;
+}
+
+capture::capture_options capture_options_of(const recording_options & o) {
+    return {o.what, o.layers.empty() ? capture::layer_filter() : capture::layer_filter(o.layers),
+            o.callback ? capture::method::callback : capture::method::probes};
+}
+
+}  // namespace
+
+recording::recording(recording_options o)
+    : o_(std::move(o)), session_(capture_options_of(o_), [this](uint32_t stream) { return open(stream); }) {}
+
+void recording::prepare(common_params & params) {
+    llama_context_params c = llama_context_default_params();
+    session_.prepare(c);
+    params.cb_eval           = c.cb_eval;
+    params.cb_eval_user_data = c.cb_eval_user_data;
+}
+
+void recording::check() const {
+    if (const std::string why = session_.failure(); !why.empty()) {
+        throw error(why);
+    }
+}
+
+void recording::note(const std::string & text) {
+    pending_notes_.push_back(text);
+    if (writer_) {
+        hand_over_notes();
+    }
+}
+
+void recording::begin_prompt(const std::string & text, size_t n_tokens) {
+    session_.read_pending();   // of the prompt before: it goes in front of this one's lines
+    prompt_ = {text, n_tokens};
+    if (log_) {
+        log_->prompt(text, n_tokens);
+    }
+}
+
+void recording::finish(const std::string & reason) {
+    session_.read_pending();
+    check();
+    if (log_) {
+        log_->finish();
+    }
+    if (writer_) {
+        writer_->finish({reason, as_ns(std::chrono::steady_clock::now() - begin_), session_.capture_ns()});
+    }
+}
+
+std::unique_ptr<routing_sink> recording::open(uint32_t stream) {
+    if (stream != 1) {
+        return nullptr;   // run has one context
+    }
+    writer_ = std::make_unique<trace::trace_writer>(o_.path, make_head(o_.what), o_.writer);
+    hand_over_notes();
+    auto sinks = std::make_unique<fan_out>();
+    sinks->add(*writer_);
+    if (!o_.log_path.empty()) {
+        log_ = std::make_unique<logs::text_log>(io::open_file_sink(o_.log_path, o_.writer.existing));
+        log_->prompt(prompt_.first, prompt_.second);
+        sinks->add(*log_);
+    }
+    return sinks;
+}
+
+void recording::hand_over_notes() {
+    for (const std::string & n : pending_notes_) {
+        writer_->note(n);
+    }
+    pending_notes_.clear();
+}
+
+}  // namespace moescope::cli

@@ -1,0 +1,130 @@
+#include <fmt/format.h>
+#include <nlohmann/json.hpp>
+
+#include "analysis/tools/prompt_labels.hpp"
+#include "cli/terminal/output.hpp"
+#include "cli/verbs.hpp"
+#include "core/error.hpp"
+#include "check/check.hpp"
+
+namespace moescope::cli {
+
+namespace {
+
+struct check_options {
+    std::string    trace;
+    bool           json = false;
+    output_options output;
+};
+
+const char * state_name(trace::damage::kind k) {
+    return k == trace::damage::kind::none ? "whole" : k == trace::damage::kind::cut ? "cut" : "damaged";
+}
+
+std::string to_json(const check::check_result & r, const std::string & path) {
+    nlohmann::ordered_json parts = nlohmann::ordered_json::array(), findings = nlohmann::ordered_json::array();
+    for (const check::part_integrity & p : r.parts) {
+        nlohmann::ordered_json part = {
+            {"path", p.path},         {"state", state_name(p.state.what)}, {"bytes", p.bytes},
+            {"bytes_whole", p.whole_bytes}, {"chunks_whole", p.n_chunks},  {"ubatches", p.ubatches},
+            {"tokens", p.tokens},     {"ended", p.has_end},
+        };
+        if (p.state.what != trace::damage::kind::none) {
+            part["damage_offset"] = p.state.offset;
+            part["reason"]        = p.state.reason;
+        }
+        parts.push_back(std::move(part));
+    }
+    for (const check::finding & f : r.findings) {
+        nlohmann::ordered_json one = {{"name", f.name}, {"what", f.what}, {"count", f.count}};
+        if (f.layer >= 0) {
+            one["layer"] = f.layer;
+            one["block"] = f.block;
+        }
+        if (f.ubatch >= 0) {
+            one["ubatch"] = f.ubatch;
+            one["row"]    = f.row;
+        }
+        findings.push_back(std::move(one));
+    }
+    const check::invariant_result & i   = r.invariants;
+    const nlohmann::ordered_json    all = {
+        {"trace", path},
+        {"ok", r.findings.empty()},
+        {"findings", findings},
+        {"notes", r.notes},
+        {"parts", parts},
+        {"checked",
+            {{"ubatches", i.ubatches}, {"tokens", i.tokens}, {"rows", i.rows}, {"rows_ids_distinct", i.rows_distinct},
+             {"rows_weights_sum", i.rows_summed}, {"rows_ids_topk", i.rows_topk}, {"misread_windows", i.windows},
+             {"misread_partitions", i.partitions}, {"misread_partitions_expected", i.partitions_expected}}},
+    };
+    return all.dump(2, ' ', false, nlohmann::json::error_handler_t::replace) + "\n";
+}
+
+std::string tested(uint64_t rows, const char * untested) {
+    return rows > 0 ? with_commas(rows) + " rows" : untested;
+}
+
+std::string to_text(const check::check_result & r, const std::string & path) {
+    std::string text;
+    for (const check::part_integrity & p : r.parts) {
+        text += fmt::format("{}: {}, {} bytes, {} whole chunks{}\n", printable(p.path), state_name(p.state.what),
+                            with_commas(p.bytes), with_commas(p.n_chunks),
+                            p.state.what == trace::damage::kind::none ? ", every checksum fits" : "");
+    }
+    if (r.parts.empty()) {
+        text += printable(path) + ": a foreign log, without checksums\n";
+    }
+    const check::invariant_result & i = r.invariants;
+    text += fmt::format("read                     {} ubatches, {} tokens, {} rows of MoE blocks\n", with_commas(i.ubatches),
+                        with_commas(i.tokens), with_commas(i.rows));
+    text += fmt::format("ids distinct             {}\n", tested(i.rows_distinct, "not tested"));
+    text += fmt::format("weights add up           {}\n", tested(i.rows_summed, "not tested (not normalised, or not captured)"));
+    text += fmt::format("ids = top-k of scores    {}\n", tested(i.rows_topk, "not tested (capture 'selection' for that)"));
+    text += i.windows > 0
+                ? fmt::format("contiguous misread       {} windows, {} partition the experts, {:.3g} expected by chance\n",
+                              with_commas(i.windows), with_commas(i.partitions), i.partitions_expected)
+                : std::string("contiguous misread       not tested (needs n_expert >= 4 k and n_expert / k rows in one ubatch)\n");
+    for (const std::string & line : r.notes) {
+        if (!analysis::is_prompt_label(line)) {
+            text += "note: " + printable(line) + "\n";
+        }
+    }
+    for (const check::finding & f : r.findings) {
+        std::string where;
+        if (f.layer >= 0) {
+            where = fmt::format("layer {}{}: ", f.layer, f.block > 0 ? fmt::format(" block {}", f.block) : "");
+        }
+        text += fmt::format("FINDING {}: {}{}", f.name, where, printable(f.what));
+        if (f.ubatch >= 0) {
+            text += fmt::format(" (ubatch {}, row {}{})", f.ubatch, f.row,
+                                f.count > 1 ? fmt::format("; {} times in all", with_commas(f.count)) : "");
+        }
+        text += "\n";
+    }
+    return text + (r.findings.empty() ? "no findings\n" : "");
+}
+
+void run_check(const check_options & o) {
+    const check::check_result r    = check::check_trace(o.trace);
+    const std::string         text = o.json ? to_json(r, o.trace) : to_text(r, o.trace);
+    write_output(o.output, [&](std::FILE * out) { std::fwrite(text.data(), 1, text.size(), out); });
+    if (!r.findings.empty()) {
+        throw error(fmt::format("{} finding{}", r.findings.size(), r.findings.size() == 1 ? "" : "s")).in(o.trace);
+    }
+}
+
+}  // namespace
+
+void add_check(CLI::App & app) {
+    const auto o    = std::make_shared<check_options>();
+    CLI::App * verb = app.add_subcommand("check", "is a trace whole, and does it hold what every correct capture holds?");
+    verb->add_option("T", o->trace, "a trace (all its parts), or a foreign log")->required();
+    verb->add_flag("--json", o->json, "as JSON");
+    add_output_options(*verb, o->output, "write here instead of to stdout");
+    verb->footer("Exit code 1 when there are findings. What is checked: docs/formats.md.");
+    verb->callback([o] { run_check(*o); });
+}
+
+}  // namespace moescope::cli

@@ -1,0 +1,212 @@
+// moescope info: what a trace, a log or a model is.
+
+#include <fstream>
+
+#include <fmt/format.h>
+#include <nlohmann/json.hpp>
+
+#include "cli/terminal/output.hpp"
+#include "cli/verbs.hpp"
+#include "core/error.hpp"
+#include "gguf/expert_tensor.hpp"
+#include "gguf/model_file.hpp"
+#include "gguf/moe_shape.hpp"
+#include "logs/open.hpp"
+
+namespace moescope::cli {
+
+namespace {
+
+using json = nlohmann::ordered_json;
+
+struct info_options {
+    std::string    file;
+    bool           json = false;
+    output_options output;
+};
+
+bool is_gguf(const std::string & path) {
+    char magic[4] = {};
+    std::ifstream(path, std::ios::binary).read(magic, sizeof(magic));
+    return std::string(magic, sizeof(magic)) == "GGUF";
+}
+
+// One value per line of a table: the same document serves people and programs.
+void print_value(std::string & out, const std::string & key, const json & value, size_t indent) {
+    const std::string pad(indent, ' ');
+    if (value.is_object()) {
+        out += fmt::format("{}{}\n", pad, printable(key));
+        for (const auto & [k, v] : value.items()) {
+            print_value(out, k, v, indent + 2);
+        }
+    } else if (value.is_array() && !value.empty() && value.front().is_object()) {
+        out += fmt::format("{}{}\n", pad, printable(key));
+        for (const json & item : value) {
+            std::string line;
+            for (const auto & [k, v] : item.items()) {
+                line += (line.empty() ? "" : "  ") + k + "=" + (v.is_string() ? v.get<std::string>() : v.dump());
+            }
+            out += pad + "  " + printable(line) + "\n";
+        }
+    } else if (value.is_array()) {
+        out += fmt::format("{}{}\n", pad, value.empty() ? printable(key) + ": none" : printable(key));
+        for (const json & item : value) {
+            out += pad + "  " + printable(item.is_string() ? item.get<std::string>() : item.dump()) + "\n";
+        }
+    } else if (!(value.is_string() && value.get<std::string>().empty())) {   // unknown
+        out += fmt::format("{}{:<18} {}\n", pad, printable(key), printable(value.is_string() ? value.get<std::string>() : value.dump()));
+    }
+}
+
+json block_json(const block_layout & b) {
+    json one = {{"layer", b.layer}, {"block", b.block}, {"n_expert", b.n_expert}, {"n_expert_used", b.n_expert_used},
+                {"columns", to_string(b.columns)}};
+    if (b.n_embd > 0) {
+        one["n_embd"] = b.n_embd;
+    }
+    if (b.weight_sum != 0) {
+        one["weight_sum"] = b.weight_sum;
+    }
+    for (const auto & [flag, name] : {std::pair{block_layout::mtp, "mtp"}, {block_layout::ids_repeat, "ids_repeat"},
+                                      {block_layout::norms_gated, "norms_gated"}, {block_layout::given_ids, "given_ids"}}) {
+        if (b.has(flag)) {
+            one[name] = true;
+        }
+    }
+    return one;
+}
+
+json trace_info_json(const std::string & path) {
+    const auto                source = logs::open_source(path);
+    const trace::trace_info & i      = source->info();
+    const model_info &        m      = source->model();
+    json model = {{"architecture", m.architecture}, {"name", m.name}, {"file", m.file}, {"file_size", m.file_size},
+                  {"n_layer", m.n_layer}, {"n_expert", m.n_expert}, {"n_expert_used", m.n_expert_used},
+                  {"n_embd", m.n_embd}, {"n_vocab", m.n_vocab}};
+    for (const auto & [key, value] : m.metadata) {
+        model[key] = value;
+    }
+    json blocks = json::array();
+    for (const block_layout & b : source->blocks()) {
+        blocks.push_back(block_json(b));
+    }
+    return {{"file", path},
+            {"kind", i.format == "moetrace" ? "trace" : "foreign log"},
+            {"format", i.format},
+            {"program", i.program},
+            {"pid", i.pid},
+            {"stream", i.stream},
+            {"started_unix_ns", i.started_unix_ns},
+            {"written_by", i.writer_version.empty() ? "" : "moescope " + i.writer_version},
+            {"captured", i.captured},
+            {"mode", i.counts_only ? "counts" : "rows"},
+            {"parts", i.n_parts},
+            {"bytes", i.bytes},
+            {"ended", i.ended},
+            {"end_reason", i.end_reason},
+            {"run_ns", i.run_ns},
+            {"capture_ns", i.capture_ns},
+            {"lost_bytes", i.lost_bytes},
+            {"unread_part", i.unread_part},
+            {"notes", i.notes},
+            {"model", model},
+            {"blocks", blocks}};
+}
+
+const char * part_name(gguf::expert_part part) {
+    switch (part) {
+        case gguf::expert_part::matrix: return "expert matrices";
+        case gguf::expert_part::chunk_matrix: return "matrices per chunk of experts";
+        case gguf::expert_part::router: return "router";
+        case gguf::expert_part::value: return "values per expert";
+        case gguf::expert_part::hash_table: return "hash table of ids";
+        case gguf::expert_part::unknown: return "unknown, looks expert-shaped";
+        case gguf::expert_part::none: break;
+    }
+    return "";
+}
+
+// "qwen3moe.expert_count" speaks of experts; "qwen3moe.block_count" does not.
+bool is_of_experts(const std::string & key) {
+    const std::string rest = key.substr(key.find('.') + 1);
+    return rest.find("expert") != std::string::npos || rest.find("moe") != std::string::npos;
+}
+
+json metadata_value(const gguf::model_metadata & m, const gguf::metadata_entry & e) {
+    switch (e.type) {
+        case GGUF_TYPE_STRING: return m.get_string(e.key).value_or("");
+        case GGUF_TYPE_BOOL: return m.get_bool(e.key).value_or(false);
+        case GGUF_TYPE_FLOAT32:
+        case GGUF_TYPE_FLOAT64: return m.get_float(e.key).value_or(0);
+        case GGUF_TYPE_ARRAY: return m.get_uints(e.key);
+        default: break;
+    }
+    const auto number = m.get_uint(e.key);
+    return number ? json(*number) : json(nullptr);
+}
+
+json model_info_json(const std::string & path) {
+    const gguf::model_file model(path);
+    const gguf::moe_shape  shape = gguf::read_moe_shape(model.metadata());
+
+    json     tensors = json::array(), metadata = json::object();
+    uint64_t bytes = 0, bytes_moe = 0;
+    for (const gguf::model_file::tensor & t : model.tensors()) {
+        const gguf::expert_layout layout = gguf::find_expert_layout(t, gguf::parse_tensor_name(t.name), shape);
+        bytes += t.size;
+        if (layout.part == gguf::expert_part::none) {
+            continue;
+        }
+        bytes_moe += t.size;
+        std::string dims;
+        for (uint32_t d = 0; d < t.n_dims; ++d) {
+            dims += (d > 0 ? " x " : "") + std::to_string(t.ne[d]);
+        }
+        tensors.push_back({{"name", t.name}, {"type", ggml_type_name(t.type)}, {"shape", dims}, {"bytes", t.size},
+                           {"is", part_name(layout.part)}});
+    }
+    for (const gguf::metadata_entry & e : model.parts().front().header.metadata) {
+        if (is_of_experts(e.key)) {
+            metadata[e.key] = metadata_value(model.metadata(), e);
+        }
+    }
+    json j = {{"file", path}, {"kind", "model"}, {"architecture", shape.arch}, {"name", shape.name},
+              {"parts", model.parts().size()}, {"n_layer", shape.n_layer}, {"bytes", bytes}};
+    if (tensors.empty()) {
+        j["moe"] = "no MoE layers";
+        return j;
+    }
+    j["n_layer_mtp"]   = shape.n_layer_nextn;
+    j["n_expert"]      = shape.n_expert;
+    j["n_expert_used"] = shape.n_expert_used_max();
+    j["bytes_moe"]     = bytes_moe;
+    j["metadata"]      = metadata;
+    j["tensors"]       = tensors;
+    return j;
+}
+
+void run_info(const info_options & o) {
+    const json  j = is_gguf(o.file) ? model_info_json(o.file) : trace_info_json(o.file);
+    std::string text;
+    if (o.json) {
+        text = j.dump(2, ' ', false, json::error_handler_t::replace) + "\n";
+    } else {
+        for (const auto & [key, value] : j.items()) {
+            print_value(text, key, value, 0);
+        }
+    }
+    write_output(o.output, [&](std::FILE * out) { std::fwrite(text.data(), 1, text.size(), out); });
+}
+
+}  // namespace
+
+void add_info(CLI::App & app) {
+    const auto o    = std::make_shared<info_options>();
+    CLI::App * verb = app.add_subcommand("info", "what a trace is and holds; for a model: its MoE tensors and routing metadata");
+    verb->add_option("FILE", o->file, "a trace, a foreign log, or a GGUF model")->required();
+    verb->add_flag("--json", o->json, "as JSON");
+    add_output_options(*verb, o->output, "write here instead of to stdout");
+    verb->callback([o] { run_info(*o); });
+}
+
+}  // namespace moescope::cli

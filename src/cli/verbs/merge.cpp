@@ -1,0 +1,66 @@
+// moescope merge: adds up profiles of one model.
+
+#include <memory>
+
+#include <fmt/format.h>
+
+#include "cli/terminal/output.hpp"
+#include "profile/job.hpp"
+#include "cli/answers/profile_summary.hpp"
+#include "cli/verbs.hpp"
+#include "core/error.hpp"
+#include "stats/expert_stats.hpp"
+#include "stats/merge.hpp"
+
+namespace moescope::cli {
+
+namespace {
+
+struct options {
+    std::vector<std::string> inputs;
+    output_options           output{"", false};
+    std::string              json;
+    bool                     quiet = false;
+};
+
+void write_text(const output_options & o, const std::string & text) {
+    write_output(o, [&](std::FILE * f) { std::fwrite(text.data(), 1, text.size(), f); });
+}
+
+void merge(const options & o) {
+    set_quiet(o.quiet);
+    refuse_existing(o.output.path, o.output.force);
+    if (!o.json.empty()) {
+        refuse_existing(o.json, o.output.force);
+    }
+    stats::moestats sum = stats::read_moestats(o.inputs.front());
+    if (!sum.complete()) {
+        throw error("the profile is not finished").in(o.inputs.front()).fix("finish it with moescope profile --resume");
+    }
+    for (size_t i = 1; i < o.inputs.size(); ++i) {
+        stats::merge_into(sum, o.inputs.front(), stats::read_moestats(o.inputs[i]), o.inputs[i]);
+    }
+    write_text(o.output, stats::encode_moestats(sum));
+    if (!o.json.empty()) {
+        write_text({o.json, o.output.force}, stats::expert_stats_json(sum));
+    }
+    if (!o.quiet && o.output.path != "-") {
+        print_profile(stdout, sum);
+    }
+    note(fmt::format("merged {} profiles into {}", o.inputs.size(), o.output.path));
+}
+
+}  // namespace
+
+void add_merge(CLI::App & app) {
+    CLI::App & verb = *app.add_subcommand("merge", "add up profiles of one model");
+    const auto o    = std::make_shared<options>();
+    verb.add_option("profiles", o->inputs, ".moestats files")->required()->type_name("FILE");
+    verb.add_option("-o,--output", o->output.path, "the .moestats file to write")->required()->type_name("FILE");
+    verb.add_option("--expert-stats", o->json, "also write an expert_stats.json")->type_name("FILE");
+    verb.add_flag("--force", o->output.force, "replace existing files");
+    verb.add_flag("-q,--quiet", o->quiet, "no notes, no summary");
+    verb.callback([o] { merge(*o); });
+}
+
+}  // namespace moescope::cli

@@ -1,0 +1,220 @@
+#include <cstring>
+#include <filesystem>
+#include <memory>
+
+#include <unistd.h>
+
+#include <fmt/format.h>
+
+#include "capture/capture_options.hpp"
+#include "cli/terminal/output.hpp"
+#include "cli/answers/summary.hpp"
+#include "cli/verbs.hpp"
+#include "core/error.hpp"
+#include "recorder/launch/launch.hpp"
+#include "recorder/launch/program.hpp"
+#include "report/server.hpp"
+#include "trace/reader.hpp"
+
+namespace moescope::cli {
+
+namespace {
+
+struct record_options {
+    recorder::launch_options launch;
+    std::string              max_size;
+    std::string              live;   // "": no; "true": a line on stderr; else the port of the live page
+    bool                     quiet = false, force = false;
+};
+
+std::string default_name(const std::string & program) {
+    return fmt::format("moescope.{}.{}.moetrace", std::filesystem::path(program).filename().string(), ::getpid());
+}
+
+// One line on stderr that follows the growing trace.
+class ticker {
+public:
+    void update(const std::string & path) {
+        try {
+            if (!reader_) {
+                reader_ = std::make_unique<trace::trace_reader>(path);
+            } else if (!reader_->refresh()) {
+                return;
+            }
+            for (routed_ubatch u; reader_->next(u);) {
+                counts_.add(u);
+            }
+        } catch (const error &) {
+            return;   // just being created
+        }
+        fmt::print(stderr, "\rmoescope: {} tokens ({} decoded), {} ubatches, {}\033[K", with_commas(counts_.tokens),
+                   with_commas(counts_.decoded), with_commas(counts_.ubatches), human_bytes(reader_->info().bytes));
+        drawn_ = true;
+    }
+    void clear() const {
+        if (drawn_) {
+            fmt::print(stderr, "\r\033[K");
+        }
+    }
+
+private:
+    std::unique_ptr<trace::trace_reader> reader_;
+    expert_counts                 counts_;
+    bool                                 drawn_ = false;
+};
+
+// The page of the traces while they grow; each is added as it appears.
+class live_page {
+public:
+    explicit live_page(int port) : server_(options(port)) { note("live: " + server_.url()); }
+
+    void update(const std::vector<std::string> & traces) {
+        for (; n_added_ < traces.size(); ++n_added_) {
+            try {
+                server_.add_trace(traces[n_added_]);
+            } catch (const error &) {
+                return;   // just being created; the next look finds it
+            }
+        }
+    }
+
+private:
+    static report::server_options options(int port) {
+        report::server_options o;
+        o.port             = port;
+        o.live             = true;
+        o.model_from_trace = true;
+        return o;
+    }
+
+    report::page_server server_;
+    size_t              n_added_ = 0;
+};
+
+// --live shows a line where a person can see it, --live=PORT serves the page.
+class live_view {
+public:
+    explicit live_view(const record_options & o) {
+        if (o.live == "true") {
+            line_ = stderr_is_terminal() && !o.quiet;
+        } else if (!o.live.empty()) {
+            page_ = std::make_unique<live_page>(port_of(o.live));
+        }
+    }
+    void update(const recorder::launch_result & so_far) {
+        if (page_) {
+            page_->update(so_far.traces);
+        } else if (line_ && !so_far.traces.empty()) {
+            ticker_.update(so_far.traces[0]);
+        }
+    }
+    void clear() const { ticker_.clear(); }
+    bool on() const { return line_ || page_; }
+
+private:
+    static int port_of(const std::string & text) {
+        if (text.size() > 5 || text.find_first_not_of("0123456789") != std::string::npos || std::stoi(text) > 65535) {
+            throw usage_error("--live: '" + text + "' is no port").fix("it takes 0 (any free one) to 65535");
+        }
+        return std::stoi(text);
+    }
+
+    bool                       line_ = false;
+    ticker                     ticker_;
+    std::unique_ptr<live_page> page_;
+};
+
+void say_why_nothing(const recorder::launch_result & r, const std::string & program) {
+    if (!r.stopped.empty()) {
+        note("nothing was recorded: " + r.stopped);
+    } else if (r.graphs == "dense") {
+        note("nothing was recorded: the model has no MoE layers");
+    } else if (r.signal != 0) {
+        note("nothing was recorded: the program was killed before its first batch was complete");
+    } else {
+        note(fmt::format("nothing was recorded: {} computed no llama.cpp graph that could be seen. It may have done no inference, "
+                         "leave that to another process (then: --follow), or have llama.cpp linked in statically", program));
+    }
+}
+
+void print_result(const recorder::launch_result & r, const record_options & o) {
+    if (o.launch.nop) {
+        return;
+    }
+    if (r.traces.empty()) {
+        say_why_nothing(r, o.launch.command[0]);
+        return;
+    }
+    for (const std::string & path : r.traces) {
+        print_summary(stderr, path);
+    }
+    if (!r.stopped.empty()) {
+        note("recording stopped before the program did: " + r.stopped);
+    }
+    note(fmt::format("next: moescope report {} -o report.html", r.traces[0]));
+}
+
+void run(record_options & o) {
+    if (o.launch.command.empty()) {
+        throw usage_error("record needs a program to run: moescope record [options] -- PROGRAM ARGUMENTS");
+    }
+    set_quiet(o.quiet);
+    parse_column_set(o.launch.capture.empty() ? "ids" : o.launch.capture);
+    if (!o.launch.layers.empty()) {
+        capture::layer_filter check(o.launch.layers);
+    }
+    if (!o.max_size.empty()) {
+        o.launch.max_size = parse_bytes(o.max_size, "--max-size");
+    }
+    recorder::check_program(o.launch.command[0]);
+    if (o.launch.trace_path.empty()) {
+        o.launch.trace_path = default_name(o.launch.command[0]);
+    }
+    refuse_existing(o.launch.trace_path, o.force);
+    const std::string folder = std::filesystem::absolute(o.launch.trace_path).parent_path();
+    if (::access(folder.c_str(), W_OK) != 0) {
+        throw error(std::string("cannot write here: ") + std::strerror(errno)).in(folder).fix("choose another place with -o");
+    }
+    o.launch.trace_path = std::filesystem::absolute(o.launch.trace_path);   // the program may change its folder
+    if (!o.launch.nop) {
+        note("recording to " + o.launch.trace_path);
+    }
+
+    live_view                     live(o);
+    recorder::launch_tick         watch = [&](const recorder::launch_result & so_far) { live.update(so_far); };
+    const recorder::launch_result result = recorder::launch(o.launch, live.on() ? watch : recorder::launch_tick());
+    live.clear();
+    if (!o.quiet) {
+        try {
+            print_result(result, o);
+        } catch (const error & e) {
+            note(e.what());   // the program's exit code comes first
+        }
+    }
+    throw exit_with{result.exit_code};
+}
+
+}  // namespace
+
+void add_record(CLI::App & app) {
+    auto       o    = std::make_shared<record_options>();
+    CLI::App & verb = *app.add_subcommand("record", "run any llama.cpp program and record which experts it uses");
+    verb.footer("The program is not changed: a library is loaded into it that watches llama.cpp's graphs. Its exit code is\n"
+                "passed on. The same works by hand: LD_PRELOAD=…/libmoescope-record.so MOESCOPE_OUTPUT=x.moetrace PROGRAM");
+    verb.add_option("-o,--output", o->launch.trace_path, "trace file (default: moescope.PROGRAM.PID.moetrace)")->type_name("FILE");
+    verb.add_flag("--force", o->force, "replace an existing file");
+    verb.add_option("--capture", o->launch.capture, "what to record (default: ids,weights): " + to_string(column_set::all()) + ", or all")->type_name("LIST");
+    verb.add_option("--layers", o->launch.layers, "only these layers, e.g. 3 or 0,2,20-24")->type_name("LIST");
+    verb.add_flag("--counts-only", o->launch.counts_only, "keep counts per expert instead of rows: bounded, for runs of days");
+    verb.add_flag("--f16", o->launch.f16, "store weights, norms and scores in half precision");
+    verb.add_option("--max-size", o->max_size, "start a new part of the trace at this size, e.g. 500M or 2G")->type_name("BYTES");
+    verb.add_flag("--follow", o->launch.follow, "record the program's children as well");
+    verb.add_flag("--live", o->live, "show tokens and bytes while the program runs; with --live=PORT (0: any free one) the live "
+                                     "page is served on that port of 127.0.0.1");
+    verb.add_flag("--nop", o->launch.nop, "load the recorder but record nothing (to measure what that costs)");
+    verb.add_flag("-q,--quiet", o->quiet, "print nothing but errors");
+    verb.add_option("command", o->launch.command, "the program and its arguments, after --")->type_name("");
+    verb.callback([o] { run(*o); });
+}
+
+}  // namespace moescope::cli

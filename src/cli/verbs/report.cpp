@@ -1,0 +1,103 @@
+#include "report/report.hpp"
+
+#include <cstdio>
+#include <filesystem>
+
+#include <fmt/format.h>
+
+#include "cli/terminal/output.hpp"
+#include "cli/verbs.hpp"
+#include "core/error.hpp"
+#include "report/charts.hpp"
+#include "report/html.hpp"
+#include "report/page_bundle.hpp"
+
+namespace moescope::cli {
+
+namespace {
+
+struct options {
+    report::report_options report;
+    output_options         output;
+    bool                   no_text = false;
+    std::string            charts;              // folder
+    int32_t                chart_layer = -1;
+};
+
+report::page read_traces(const report::report_options & o) {
+    progress bar("reading", 0, "tokens");
+    return report::build_page(o, [&](const std::string &, uint64_t tokens) { bar.update(tokens); });
+}
+
+void write_file(const std::string & path, bool force, const std::string & bytes) {
+    write_output({path, force}, [&](std::FILE * out) { std::fwrite(bytes.data(), 1, bytes.size(), out); });
+}
+
+// The first run's charts; those of further runs with their number in the name.
+void write_charts(const options & o, const report::page & p) {
+    std::error_code failed;
+    std::filesystem::create_directories(o.charts, failed);
+    if (failed) {
+        throw error("cannot create the folder: " + failed.message()).in(o.charts);
+    }
+    for (size_t i = 0; i < p.runs.size(); ++i) {
+        for (const report::chart & c : report::draw_charts(p.runs[i], o.chart_layer)) {
+            const std::string path = fmt::format("{}/{}{}", o.charts, c.name, i == 0 ? "" : fmt::format(".{}", i + 1));
+            write_file(path + ".svg", o.output.force, c.svg);
+            write_file(path + ".png", o.output.force, c.png);
+            note(path + ".svg, .png");
+        }
+    }
+}
+
+void write_page(const options & o, const report::page & p) {
+    const std::string html = report::page_with_data(report::to_bytes(p, true));
+    write_file(o.output.path, o.output.force, html);
+    if (o.output.path != "-") {
+        note(fmt::format("{}: {}, open it in a browser", o.output.path, human_bytes(html.size())));
+    }
+}
+
+void write_report(options & o) {
+    o.report.text = !o.no_text;
+    if (o.report.labels.size() > o.report.traces.size()) {
+        throw usage_error("--label: more labels than traces");
+    }
+    // A folder for charts alone asks for no page.
+    const bool page_wanted = o.charts.empty() || !o.output.path.empty();
+    if (page_wanted) {
+        o.output.path = o.output.path.empty() ? "report.html" : o.output.path;
+        refuse_existing(o.output.path, o.output.force);   // before the reading, which may take long
+    }
+    const report::page p = read_traces(o.report);
+    for (const std::string & n : p.notes) {
+        note(printable(n));
+    }
+    if (!o.charts.empty()) {
+        write_charts(o, p);
+    }
+    if (page_wanted) {
+        write_page(o, p);
+    }
+}
+
+}  // namespace
+
+void add_report(CLI::App & app) {
+    auto       o    = std::make_shared<options>();
+    CLI::App & verb = *app.add_subcommand("report", "one self-contained HTML page of one or several traces");
+    o->output.path.clear();   // report.html, unless only charts are wanted
+    verb.add_option("traces", o->report.traces, "traces, or logs of other tools")->required()->type_name("TRACE...");
+    verb.add_option("--model", o->report.model, "GGUF file that the traces ran, for the memory view")->type_name("MODEL");
+    verb.add_option("--label", o->report.labels, "how the page names a trace, in order; may be given several times")
+        ->type_name("TEXT")->allow_extra_args(false);
+    verb.add_flag("--no-text", o->no_text, "leave the texts of the tokens out");
+    verb.add_option("--charts", o->charts, "write the standard charts as SVG and PNG into this folder; a page only with -o")
+        ->type_name("DIR");
+    verb.add_option("--chart-layer", o->chart_layer, "layer of the chart expert_heatmap (default: the middle one)")
+        ->check(CLI::NonNegativeNumber)->type_name("N");
+    add_output_options(verb, o->output, "the page; '-' is stdout (default: report.html)");
+    verb.callback([o] { write_report(*o); });
+}
+
+}  // namespace moescope::cli

@@ -1,0 +1,280 @@
+// moescope run: computes prompts itself, records their routing, prints what the model says.
+
+#include <memory>
+
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include "common.h"
+
+#include "cli/terminal/interrupt.hpp"
+#include "cli/llama/model_verb.hpp"
+#include "cli/terminal/output.hpp"
+#include "cli/llama/prompts.hpp"
+#include "cli/llama/recording.hpp"
+#include "cli/answers/summary.hpp"
+#include "cli/terminal/tensor_table.hpp"
+#include "cli/verbs.hpp"
+#include "core/error.hpp"
+#include "infer/engine.hpp"
+#include "infer/generator.hpp"
+#include "formats/format.hpp"
+#include "gguf/head.hpp"
+#include "logs/open.hpp"
+
+namespace moescope::cli {
+
+namespace {
+
+constexpr int32_t default_predict = 128;
+constexpr int32_t default_context = 4096;
+
+struct run_options {
+    output_options     output;
+    prompt_options     prompts;
+    std::string        capture    = "ids,weights";
+    std::string        layers;
+    std::string        way        = "probes";
+    std::string        last_layer = "all";
+    std::string        max_size;
+    std::string        list_tensors;
+    std::string        log;
+    bool               counts_only = false, f16 = false, quiet = false;
+    CLI::Option *      list_option = nullptr;
+    CLI::Option *      log_option  = nullptr;
+};
+
+trace::writer_options make_writer_options(const run_options & o) {
+    trace::writer_options w;
+    w.counts_only = o.counts_only;
+    w.f16         = o.f16;
+    w.max_size    = o.max_size.empty() ? 0 : parse_bytes(o.max_size, "--max-size");
+    w.existing    = o.output.force ? io::existing_file::replace : io::existing_file::refuse;
+    return w;
+}
+
+common_params llama_defaults() {
+    common_params params;
+    params.verbosity = -1;      // quiet; -v and -lv raise it
+    params.warmup    = false;   // it would only have to be left out of the trace
+    return params;
+}
+
+common_params parse_params(const model_verb & verb, const run_options & o) {
+    common_params params = llama_defaults();
+    verb.parse_llama(params);
+    if (!verb.given("-n")) {
+        params.n_predict = o.prompts.jsonl.empty() ? default_predict : 0;
+    }
+    if (!verb.given("-c")) {
+        params.n_ctx = default_context;
+    }
+    params.n_batch = std::min(params.n_batch, params.n_ubatch);   // bounds the logits buffer to one ubatch's rows
+    params.warmup  = false;
+    note_useless_offload(verb, params);
+    return params;
+}
+
+// Text for a person's terminal: what the model invents must not steer it.
+void print_generated(const std::string & text) {
+    if (!stdout_is_terminal()) {
+        std::fwrite(text.data(), 1, text.size(), stdout);
+    } else {
+        for (const char c : text) {
+            const auto u = static_cast<unsigned char>(c);
+            if (u >= 0x20 || c == '\n' || c == '\t') {
+                std::fputc(u == 0x7f ? '?' : c, stdout);
+            }
+        }
+    }
+    std::fflush(stdout);
+    if (std::ferror(stdout)) {
+        throw error("cannot write the generated text").in("stdout");
+    }
+}
+
+struct run_totals {
+    uint64_t prompts = 0, prompt_tokens = 0, generated = 0;
+    bool     interrupted = false;
+};
+
+class runner {
+public:
+    runner(infer::engine & e, recording & r, const infer::generation_options & g) : engine_(e), recording_(r), options_(g) {}
+
+    run_totals run(const std::vector<run_prompt> & prompts) {
+        for (const run_prompt & p : prompts) {
+            one(p, prompts.size());
+            if (totals_.interrupted) {
+                break;
+            }
+        }
+        return totals_;
+    }
+
+private:
+    std::string text_of(const std::vector<int32_t> & tokens) const {
+        std::string text;
+        for (const int32_t t : tokens) {
+            text += common_token_to_piece(engine_.vocab(), t, true);
+        }
+        return text;
+    }
+
+    void one(const run_prompt & p, size_t n_prompts) {
+        recording_.begin_prompt(text_of(p.tokens), p.tokens.size());
+        if (!p.label.empty()) {
+            recording_.note(prompt_note(p, totals_.prompts, decodes_));
+        }
+        progress                bar(n_prompts == 1 ? "prompt" : fmt::format("prompt {} of {}", totals_.prompts + 1, n_prompts),
+                                    p.tokens.size(), "tokens");
+        infer::generation_hooks hooks;
+        hooks.phase = [&](bool decode) { recording_.session().set_phase(decode ? phase::decode : phase::prefill); };
+        hooks.prefilled = [&](uint64_t done, uint64_t) { bar.update(done); };
+        hooks.text      = print_generated;
+        const infer::generation_result r = infer::generate(engine_, p.tokens, options_, hooks);
+        recording_.check();
+        decodes_ += r.n_decodes;
+        totals_.prompts += 1;
+        totals_.prompt_tokens += r.n_prompt;
+        totals_.generated += r.n_generated;
+        totals_.interrupted = r.why == infer::generation_result::end::interrupted || interrupt_guard::requested();
+        if (r.n_generated > 0) {
+            print_generated("\n");
+        }
+        if (r.why == infer::generation_result::end::context) {
+            note(fmt::format("the context of {} tokens is full; -c gives it more", with_commas(engine_.n_ctx())));
+        }
+    }
+
+    infer::engine &                   engine_;
+    recording &                       recording_;
+    const infer::generation_options & options_;
+    run_totals                        totals_;
+    uint64_t                          decodes_ = 0;
+};
+
+void list_tensors(common_params & params, infer::llama_log & log, const run_options & o, const model_verb & verb) {
+    infer::tensor_list list;
+    params.cb_eval           = infer::tensor_list::callback;
+    params.cb_eval_user_data = &list;
+    infer::engine engine(params, log, interrupt_guard::requested);
+    std::vector<int32_t> tokens = {0};
+    if (verb.given("-p") || verb.given("-f")) {
+        tokens = read_prompts(o.prompts, params, engine, verb).front().tokens;
+    }
+    infer::generate(engine, tokens, {}, {});
+    if (print_tensors(list.nodes(), o.list_tensors) == 0) {
+        throw error("no tensor of the graph matches '" + o.list_tensors + "'");
+    }
+}
+
+void summarize(const run_options & o, const recording & r, const run_totals & t, const std::string & path) {
+    const auto * writer = r.writer();
+    if (writer == nullptr) {
+        note("nothing was recorded: no MoE block was computed in the layers asked for");
+        return;
+    }
+    if (!o.quiet) {
+        print_summary(stderr, path);
+    }
+    note(fmt::format("{} prompt and {} generated tokens; trace: {} ({})", with_commas(t.prompt_tokens),
+                     with_commas(t.generated), path, human_bytes(writer->bytes())));
+    note("next: moescope report " + path);
+}
+
+// Where the log grows; empty: there is none, or it goes to stdout, behind the generated text.
+std::string log_file(const run_options & o) {
+    const bool wanted = o.log_option->count() > 0 && o.log != "-";
+    return !wanted ? "" : o.log.empty() ? "moe_expert_selection.log" : o.log;
+}
+
+void print_log(const std::string & trace_path) {
+    const auto source = logs::open_source(trace_path);
+    formats::write_all(*source, *formats::make_log(stdout, {}));
+    std::fflush(stdout);
+}
+
+void run(const model_verb & verb, run_options o) {
+    set_quiet(o.quiet);
+    const infer::logit_rows rows(o.last_layer);
+    parse_column_set(o.capture);
+    make_writer_options(o);
+    const bool listing = o.list_option->count() > 0;
+    const bool logging = o.log_option->count() > 0;
+    if (!listing) {
+        check_prompt_source(o.prompts, verb);
+    }
+    if (logging && o.counts_only) {
+        throw usage_error("--log needs rows, which --counts-only leaves out");
+    }
+    common_params params = parse_params(verb, o);
+    const std::string path = o.output.path == "-" ? fmt::format("moescope.run.{}.moetrace", ::getpid()) : o.output.path;
+    if (!listing) {
+        require_writable(path, o.output.force);
+    }
+    const std::string log_path = log_file(o);
+    if (!listing && !log_path.empty()) {
+        require_writable(log_path, o.output.force);
+    }
+    const auto log = route_llama_log(params.verbosity > 0);
+    gguf::require_moe(params.model.path);
+    const interrupt_guard guard;
+    if (listing) {
+        list_tensors(params, *log, o, verb);
+        return;
+    }
+    recording r({path, log_path, parse_column_set(o.capture), o.layers, o.way == "callback", make_writer_options(o)});
+    r.prepare(params);
+    infer::engine engine(params, *log, interrupt_guard::requested);
+    const std::vector<run_prompt> prompts = read_prompts(o.prompts, params, engine, verb);
+    if (params.n_predict != 0 && !engine.can_generate()) {
+        note("this model cannot generate text: only the prompt is computed");
+        params.n_predict = 0;
+    }
+    const infer::generation_options options = {params.n_predict, rows, params.antiprompt};
+    const run_totals                totals  = runner(engine, r, options).run(prompts);
+    r.finish(totals.interrupted ? "interrupted" : "finished");
+    if (logging && log_path.empty() && r.writer() != nullptr) {
+        print_log(path);
+    } else if (logging && r.writer() != nullptr) {
+        note("log: " + log_path);
+    }
+    summarize(o, r, totals, path);
+    if (totals.interrupted) {
+        throw exit_with{interrupt_guard::exit_code()};
+    }
+}
+
+void declare(CLI::App & app, run_options & o) {
+    add_prompt_options(app, o.prompts);
+    app.add_option("-o,--output", o.output.path, "the trace (default: moescope.run.<pid>.moetrace)")->type_name("FILE");
+    app.add_flag("--force", o.output.force, "replace an existing file");
+    app.add_option("--capture", o.capture, "what to record: ids,weights,weights-raw,logits,probs,selection,norms,gate-input,"
+                   "access, or all (default: ids,weights)")->type_name("LIST");
+    app.add_option("--layers", o.layers, "only these layers, e.g. 0,20-24")->type_name("LIST");
+    app.add_option("--last-layer", o.last_layer, "rows of the last layer: all (default), sample:N per prompt, or requested "
+                   "(the last token's; saves their share of the language head)")->type_name("ROWS");
+    o.log_option = app.add_option("--log", o.log, "also write the expert selection log, which grows as the "
+                                  "run does (default name: moe_expert_selection.log)")->expected(0, 1)->type_name("[FILE]");
+    app.add_flag("--counts-only", o.counts_only, "keep selections per expert, no rows");
+    app.add_flag("--f16", o.f16, "store values in half precision");
+    app.add_option("--max-size", o.max_size, "begin a new part of the trace at this size, e.g. 500M")->type_name("BYTES");
+    app.add_option("--way", o.way, "how to capture: probes (default) or callback (slower, same results)")
+        ->check(CLI::IsMember({"probes", "callback"}))->type_name("WAY");
+    o.list_option = app.add_option("--list-tensors", o.list_tensors, "print name, op, type and shape of every node of the "
+                                   "graph (or of those whose name matches the pattern, e.g. 'ffn_moe_*-3') and stop")
+                        ->expected(0, 1)->type_name("[PATTERN]");
+    app.add_flag("-q,--quiet", o.quiet, "no notes, no progress");
+}
+
+}  // namespace
+
+void add_run(CLI::App & app) {
+    auto verb = std::make_shared<model_verb>("run", "run a prompt and record which experts it uses", llama_purpose::generate);
+    auto o    = std::make_shared<run_options>();
+    declare(verb->own(), *o);
+    model_verb::add(app, verb, [verb, o] { run(*verb, *o); });
+}
+
+}  // namespace moescope::cli

@@ -1,0 +1,83 @@
+#include <csignal>
+#include <memory>
+
+#include <spawn.h>
+#include <unistd.h>
+
+#include <fmt/format.h>
+
+#include "cli/terminal/output.hpp"
+#include "cli/verbs.hpp"
+#include "core/error.hpp"
+#include "report/server.hpp"
+
+namespace moescope::cli {
+
+namespace {
+
+constexpr int exit_interrupted = 130;
+
+struct options {
+    report::server_options   server;
+    std::vector<std::string> traces, labels;
+    bool                     no_text = false, open = false;
+};
+
+// Shows the address in the person's browser, if there is a way to.
+void open_browser(const std::string & url) {
+    std::string  program = "xdg-open", address = url;
+    char *       argv[]  = {program.data(), address.data(), nullptr};
+    pid_t        pid     = 0;
+    if (::posix_spawnp(&pid, argv[0], nullptr, nullptr, argv, ::environ) != 0) {
+        note("no xdg-open here; open the address yourself");
+    }
+}
+
+void serve(options & o) {
+    o.server.text = !o.no_text;
+    if (o.labels.size() > o.traces.size()) {
+        throw usage_error("--label: more labels than traces");
+    }
+    // Blocked before any thread starts, so that it is this thread that hears of them.
+    sigset_t signals;
+    ::sigemptyset(&signals);
+    ::sigaddset(&signals, SIGINT);
+    ::sigaddset(&signals, SIGTERM);
+    ::pthread_sigmask(SIG_BLOCK, &signals, nullptr);
+
+    report::page_server server(o.server);
+    for (size_t i = 0; i < o.traces.size(); ++i) {
+        server.add_trace(o.traces[i], i < o.labels.size() ? o.labels[i] : "");
+    }
+    fmt::print("{}\n", server.url());
+    std::fflush(stdout);
+    note("Ctrl-C ends it; only this machine can reach the page");
+    if (o.open) {
+        open_browser(server.url());
+    }
+    int signal = 0;
+    ::sigwait(&signals, &signal);
+    server.stop();
+    if (!server.problem().empty()) {
+        note(printable(server.problem()));
+    }
+    throw exit_with{exit_interrupted};
+}
+
+}  // namespace
+
+void add_serve(CLI::App & app) {
+    auto       o    = std::make_shared<options>();
+    CLI::App & verb = *app.add_subcommand("serve", "the page of one or several traces from a local server");
+    verb.add_option("traces", o->traces, "traces, or logs of other tools")->required()->type_name("TRACE...");
+    verb.add_option("--model", o->server.model, "GGUF file that the traces ran, for the memory view")->type_name("MODEL");
+    verb.add_option("--label", o->labels, "how the page names a trace, in order; may be given several times")
+        ->type_name("TEXT")->allow_extra_args(false);
+    verb.add_option("--port", o->server.port, "port of 127.0.0.1 (default: any free one)")->check(CLI::Range(0, 65535))->type_name("PORT");
+    verb.add_flag("--live", o->server.live, "follow traces that are still being written");
+    verb.add_flag("--no-text", o->no_text, "leave the texts of the tokens out");
+    verb.add_flag("--open", o->open, "open the page in the browser");
+    verb.callback([o] { serve(*o); });
+}
+
+}  // namespace moescope::cli

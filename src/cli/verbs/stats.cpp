@@ -1,0 +1,65 @@
+// moescope stats: one screen about a trace.
+
+#include <CLI/CLI.hpp>
+#include <fmt/format.h>
+
+#include "cli/answers/shared.hpp"
+#include "cli/answers/summary.hpp"
+#include "cli/verbs.hpp"
+#include "core/error.hpp"
+#include "logs/open.hpp"
+
+namespace moescope::cli {
+
+namespace {
+
+struct stats_options {
+    std::string    trace;
+    size_t         top     = 5;
+    bool           heatmap = false;
+    bool           access  = false;
+    std::string    model;
+    answer_options answer;
+};
+
+void run_stats(const stats_options & o) {
+    if (!o.model.empty() && !o.access) {
+        throw usage_error("--model belongs to --access: only that needs the model's file");
+    }
+    if (o.access) {
+        print_answer(answer_access(o.trace, o.model, o.top), o.answer);
+        return;
+    }
+    if (o.answer.json || o.answer.csv) {
+        analyze_options all;
+        all.traces = {o.trace};
+        all.top    = o.top;
+        all.answer = o.answer;
+        answer a   = answer_stats(all);
+        print_answer(a, o.answer);
+        return;
+    }
+    const auto      source = logs::open_source(o.trace);
+    summary_options how    = o.answer.output.path == "-" ? summary_options_for(stdout) : summary_options{};
+    how.top                = o.top;
+    how.heatmap            = how.heatmap || o.heatmap;
+    const std::string text = summary_text(*source, how);
+    write_output(o.answer.output, [&](std::FILE * out) { std::fwrite(text.data(), 1, text.size(), out); });
+}
+
+}  // namespace
+
+void add_stats(CLI::App & app) {
+    auto   o    = std::make_shared<stats_options>();
+    auto * verb = app.add_subcommand("stats", "one screen: what ran, how evenly the experts are used, which are hot");
+    verb->add_option("trace", o->trace, "a trace (.moetrace), or a log that moescope reads")->required()->type_name("T");
+    verb->add_option("--top", o->top, "how many experts to name at each end")->capture_default_str()->type_name("N");
+    verb->add_flag("--heatmap", o->heatmap, "layers x experts as characters also where the output is no terminal");
+    verb->add_flag("--access", o->access, "the weights that were read, hottest first, in bytes; needs a trace of --capture access");
+    verb->add_option("--model", o->model, "with --access: the GGUF that ran (default: the one that the trace names)")
+        ->type_name("MODEL");
+    add_answer_options(*verb, o->answer);
+    verb->callback([o] { run_stats(*o); });
+}
+
+}  // namespace moescope::cli

@@ -1,0 +1,60 @@
+#pragma once
+
+// One file per export format behind one small interface; registry.cpp lists them.
+
+#include <cstdint>
+#include <cstdio>
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "trace/source.hpp"
+
+namespace moescope::formats {
+
+struct export_options {
+    size_t      max_columns = 0;   // log: values shown of each list; 0: all
+    std::string model;             // access-json: the GGUF file; empty: the one that the trace names
+};
+
+// Writes one trace in one format. Calls come in the order begin, ubatch*, end.
+class exporter {
+public:
+    virtual ~exporter() = default;
+    // May read the source through; whatever it reads is rewound before the first ubatch. Throws error when the source
+    // lacks what the format needs.
+    virtual void begin(trace::trace_source &) {}
+    virtual void ubatch(const routed_ubatch & u) = 0;
+    // Returns what the reader of the result must know: what the format had no place for.
+    virtual std::vector<std::string> end() { return {}; }
+};
+
+struct format {
+    const char * name;
+    const char * what;    // one line for --help
+    // One of the two: a single file, or a folder that exists and is empty.
+    std::unique_ptr<exporter> (*to_file)(std::FILE * out, const export_options & options);
+    std::unique_ptr<exporter> (*to_folder)(const std::string & folder, const export_options & options);
+};
+
+const std::vector<format> & all_formats();
+// Null when there is no such format.
+const format * find_format(const std::string & name);
+
+// Drives an exporter over a whole source. Throws error for a source without rows. Returns the exporter's notes.
+std::vector<std::string> write_all(trace::trace_source & source, exporter & to,
+                                   const std::function<void(uint64_t ubatches)> & progress = {});
+
+// ---- the formats ------------------------------------------------------------------------------------------------
+
+std::unique_ptr<exporter> make_log(std::FILE * out, const export_options & options);
+std::unique_ptr<exporter> make_csv(std::FILE * out, const export_options & options);
+std::unique_ptr<exporter> make_selection_csv(std::FILE * out, const export_options & options);
+std::unique_ptr<exporter> make_gate_csv(std::FILE * out, const export_options & options);
+std::unique_ptr<exporter> make_jsonl(std::FILE * out, const export_options & options);
+std::unique_ptr<exporter> make_json(std::FILE * out, const export_options & options);
+std::unique_ptr<exporter> make_access_json(const std::string & folder, const export_options & options);
+std::unique_ptr<exporter> make_npy(const std::string & folder, const export_options & options);
+
+}  // namespace moescope::formats

@@ -1,0 +1,50 @@
+#include "formats/format.hpp"
+
+#include "core/error.hpp"
+
+namespace moescope::formats {
+
+const std::vector<format> & all_formats() {
+    static const std::vector<format> list = {
+        {"log", "the expert selection log, for people", make_log, nullptr},
+        {"csv", "Layer,Token,ExpertIDs,ExpertWeights", make_csv, nullptr},
+        {"selection-csv", "layer_id,expert_ids", make_selection_csv, nullptr},
+        {"gate-csv", "gate_input,layer_id,token_id,values", make_gate_csv, nullptr},
+        {"jsonl", "one object per row and layer, with everything that was captured", make_jsonl, nullptr},
+        {"json", "the same rows in one document, with what the trace says about itself", make_json, nullptr},
+        {"npy", "plain arrays that numpy can memory-map, with schema.json", nullptr, make_npy},
+        {"access-json", "memory-map.json and what each step read", nullptr, make_access_json},
+    };
+    return list;
+}
+
+const format * find_format(const std::string & name) {
+    for (const format & f : all_formats()) {
+        if (name == f.name) {
+            return &f;
+        }
+    }
+    return nullptr;
+}
+
+std::vector<std::string> write_all(trace::trace_source & source, exporter & to,
+                                   const std::function<void(uint64_t)> & progress) {
+    if (source.info().counts_only) {
+        throw error("the trace holds counts only, no rows to export")
+            .in(source.info().path)
+            .fix("record without --counts-only, or see 'moescope stats'");
+    }
+    to.begin(source);
+    source.rewind();
+    uint64_t n = 0;
+    for (routed_ubatch u; source.next(u);) {
+        to.ubatch(u);
+        n += 1;
+        if (progress) {
+            progress(n);
+        }
+    }
+    return to.end();
+}
+
+}  // namespace moescope::formats

@@ -1,0 +1,28 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <string>
+
+namespace moescope::io {
+
+// Where a trace's bytes go. A write is whole or throws moescope::error; after an error the sink holds only what was
+// whole before it.
+class byte_sink {
+public:
+    virtual ~byte_sink() = default;
+    virtual void     write(const void * data, size_t size) = 0;
+    virtual uint64_t size() const = 0;   // bytes written so far
+    // The file the bytes lie in; empty when there is none.
+    virtual std::string path() const { return {}; }
+};
+
+enum class existing_file { refuse, replace };
+
+// An append-only file. Creates it (0666 less umask); errors name the path. A file on a full disk, or over RLIMIT_FSIZE,
+// is cut back to the last whole write. To replace a file is to begin another one under its name; devices and pipes are
+// written to as they are.
+std::unique_ptr<byte_sink> open_file_sink(const std::string & path, existing_file policy);
+
+}  // namespace moescope::io

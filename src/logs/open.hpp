@@ -1,0 +1,14 @@
+#pragma once
+
+#include <memory>
+#include <string>
+
+#include "trace/source.hpp"
+#include "logs/open.hpp"
+
+namespace moescope::logs {
+
+// Opens a trace, or a log of routing, whichever its beginning looks like. Throws error naming the path.
+std::unique_ptr<trace::trace_source> open_source(const std::string & path);
+
+}  // namespace moescope::logs

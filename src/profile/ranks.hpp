@@ -1,0 +1,35 @@
+#pragma once
+
+#include "stats/moestats.hpp"
+
+namespace moescope::profile {
+
+// The processes that `mpirun -n N moescope profile …` starts. Without mpirun, or in a build without MPI, there is one.
+class ranks {
+public:
+    ranks();
+    ~ranks();
+    ranks(const ranks &)             = delete;
+    ranks & operator=(const ranks &) = delete;
+
+    int rank() const { return rank_; }
+    int size() const { return size_; }
+
+    // Ends the other ranks, which would wait for ever for one that failed. Ends this one, too; without company it returns.
+    void abort() const;
+
+    // True when it is true on every rank. All must call it.
+    bool all(bool here) const;
+
+    // Adds the profiles of all ranks, in the order of ranks, into rank 0's. All must call it. Each rank's profile is one
+    // shard of the same corpus; the sum is of the whole corpus.
+    void gather(stats::moestats & s) const;
+
+private:
+    int rank_ = 0, size_ = 1;
+};
+
+// Whether this build can use several ranks.
+bool built_with_mpi();
+
+}  // namespace moescope::profile

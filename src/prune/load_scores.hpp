@@ -1,0 +1,17 @@
+#pragma once
+
+#include <string>
+
+#include "prune/scores.hpp"
+
+namespace moescope::prune {
+
+// Scores from any file that `prune --stats` takes: a .moestats (exact sums), an expert_stats.json, or an imatrix.
+// Throws error, or usage_error where the file cannot support the criterion.
+expert_scores load_scores(const std::string & path, prune_criterion criterion);
+
+// Why the scores of a .moestats may say nothing about the experts of `model`: measured on another file, where expert 5
+// may be another expert, or on a part of the corpus. Empty when there is no doubt, or no way to tell (other formats).
+std::string doubt_about_scores(const std::string & path, const std::string & model);
+
+}  // namespace moescope::prune
