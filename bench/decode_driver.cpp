@@ -23,7 +23,7 @@ struct options {
     int         n_generate = 16;
     int         n_threads  = 2;
     int         n_gpu      = 99;
-    bool        all_logits = false;   // what it costs to ask for every row's logits, as `moescope run` does
+    bool        all_logits = false;  // what it costs to ask for every row's logits, as `moescope run` does
 };
 
 double wall_now() {
@@ -43,7 +43,7 @@ public:
     explicit runner(const options & o) : o_(o) {
         llama_model_params mp = llama_model_default_params();
         mp.n_gpu_layers       = o.n_gpu;
-        mp.use_extra_bufts    = false;   // weights stay in the mapped file, in the same memory for all processes
+        mp.use_extra_bufts    = false;  // weights stay in the mapped file, in the same memory for all processes
         model_                = llama_model_load_from_file(o.model.c_str(), mp);
         if (model_ == nullptr) {
             throw std::runtime_error("cannot load " + o.model);
@@ -142,11 +142,13 @@ int main(int argc, char ** argv) {
     app.add_flag("--all-logits", o.all_logits, "ask for the logits of every prompt row");
     CLI11_PARSE(app, argc, argv);
 
-    llama_log_set([](ggml_log_level level, const char * text, void *) {
-        if (level == GGML_LOG_LEVEL_ERROR) {
-            std::fputs(text, stderr);
-        }
-    }, nullptr);
+    llama_log_set(
+        [](ggml_log_level level, const char * text, void *) {
+            if (level == GGML_LOG_LEVEL_ERROR) {
+                std::fputs(text, stderr);
+            }
+        },
+        nullptr);
     llama_backend_init();
     try {
         runner run(o);

@@ -20,20 +20,20 @@ using namespace moescope;
 
 struct options {
     std::string path;
-    std::string capture = "ids";
+    std::string capture  = "ids";
     uint64_t    bytes    = 0;
     uint32_t    n_layer  = 24;
     uint32_t    n_expert = 128;
     uint32_t    k        = 8;
     uint32_t    n_embd   = 2048;
     uint32_t    n_vocab  = 32'000;
-    uint32_t    n_prompt = 512;     // tokens of a sequence that are prefilled in one ubatch
-    uint32_t    n_decode = 512;     // … and decoded
-    uint32_t    differ   = 0;       // percent of rows that another run routes otherwise
+    uint32_t    n_prompt = 512;  // tokens of a sequence that are prefilled in one ubatch
+    uint32_t    n_decode = 512;  // … and decoded
+    uint32_t    differ   = 0;    // percent of rows that another run routes otherwise
     uint64_t    seed     = 1;
 };
 
-class random_numbers {   // xorshift64* (Vigna 2016)
+class random_numbers {  // xorshift64* (Vigna 2016)
 public:
     explicit random_numbers(uint64_t seed) : state_(seed * 0x9e3779b97f4a7c15u | 1) {}
     uint32_t next() {
@@ -75,8 +75,8 @@ public:
     }
 
 private:
-    static constexpr uint32_t n_pool        = 4096;   // different rows of a layer
-    static constexpr uint32_t values_differ = 4096;   // places in values_ where a block's columns may begin
+    static constexpr uint32_t n_pool        = 4096;  // different rows of a layer
+    static constexpr uint32_t values_differ = 4096;  // places in values_ where a block's columns may begin
 
     // Rows of k distinct experts, the lower ones more often.
     void fill_pools() {
@@ -137,7 +137,7 @@ private:
         ids_[il].resize(n * row_bytes);
         for (uint32_t i = 0; i < n; ++i) {
             uint32_t & row = current_[il];
-            row = random_.below(2) == 0 ? row : (random_.next() ^ static_cast<uint32_t>(token_[i])) % n_pool;
+            row            = random_.below(2) == 0 ? row : (random_.next() ^ static_cast<uint32_t>(token_[i])) % n_pool;
             const uint32_t taken = o_.differ > 0 && other_.below(100) < o_.differ ? other_.below(n_pool) : row;
             std::copy_n(pools_[il].begin() + static_cast<long>(taken * row_bytes), row_bytes,
                         ids_[il].begin() + static_cast<long>(i * row_bytes));
@@ -146,7 +146,8 @@ private:
         blocks_[il].n_rows = n;
         blocks_[il].ids    = ids_[il].data();
         for (size_t c = 0; c < n_float_columns; ++c) {
-            if (layout_[il].columns.has(float_columns[c])) {   // the same values serve all rows: what is in them costs nothing
+            if (layout_[il].columns.has(
+                    float_columns[c])) {  // the same values serve all rows: what is in them costs nothing
                 blocks_[il].values[c] = values_.data() + random_.below(values_differ);
             }
         }
@@ -155,8 +156,8 @@ private:
     options                           o_;
     random_numbers                    random_, other_;
     graph_layout                      layout_;
-    std::vector<std::vector<uint8_t>> pools_;     // [layer] n_pool rows of stored ids
-    std::vector<uint32_t>             current_;   // [layer] the row of the token before
+    std::vector<std::vector<uint8_t>> pools_;    // [layer] n_pool rows of stored ids
+    std::vector<uint32_t>             current_;  // [layer] the row of the token before
     std::vector<float>                values_;
     std::vector<int32_t>              token_, pos_, seq_;
     std::vector<uint8_t>              phases_;
@@ -199,7 +200,8 @@ int main(int argc, char ** argv) {
     app.add_option("--embd", o.n_embd, "width of the gate input")->capture_default_str();
     app.add_option("--prompt", o.n_prompt, "prefilled tokens of a sequence")->capture_default_str();
     app.add_option("--decode", o.n_decode, "decoded tokens of a sequence")->capture_default_str();
-    app.add_option("--differ", o.differ, "percent of the rows that differ from a run without this")->capture_default_str();
+    app.add_option("--differ", o.differ, "percent of the rows that differ from a run without this")
+        ->capture_default_str();
     app.add_option("--seed", o.seed, "of all that is random")->capture_default_str();
     CLI11_PARSE(app, argc, argv);
     try {

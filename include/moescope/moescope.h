@@ -30,10 +30,11 @@ typedef struct moescope_capture moescope_capture;
 
 /* Zero or NULL is the default of each. Strings are copied. */
 typedef struct moescope_options {
-    const char * output;    /* trace file, which must not exist; required */
-    const char * capture;   /* capture list, e.g. "ids,weights,norms"; default ids,weights; access is not available here */
-    const char * layers;    /* e.g. "0,2,20-24"; default all */
-    bool         replace;   /* replace an existing file */
+    const char * output; /* trace file, which must not exist; required */
+    const char *
+        capture;         /* capture list, e.g. "ids,weights,norms"; default ids,weights; access is not available here */
+    const char * layers; /* e.g. "0,2,20-24"; default all */
+    bool         replace; /* replace an existing file */
 } moescope_options;
 
 /* NULL on failure, with one line in error (always terminated, cut to error_size). */

@@ -12,12 +12,12 @@ namespace moescope::analysis {
 
 namespace {
 
-using slice_key = std::pair<std::string, int32_t>;   // tensor, expert or -1
+using slice_key = std::pair<std::string, int32_t>;  // tensor, expert or -1
 
 // What the graphs of one access list read: every tensor once, as the largest of its reads.
 struct graph_reads {
-    std::set<std::pair<std::string, int32_t>> sliced;   // tensor, block
-    std::map<std::string, bool>               other;    // tensor -> by rows alone
+    std::set<std::pair<std::string, int32_t>> sliced;  // tensor, block
+    std::map<std::string, bool>               other;   // tensor -> by rows alone
     uint64_t                                  n_unchosen = 0;
 };
 
@@ -41,13 +41,16 @@ graph_reads reads_of(const access_list & list, size_t n_blocks) {
 
 void sort_by_bytes(std::vector<weight_reads> & all) {
     std::sort(all.begin(), all.end(), [](const weight_reads & a, const weight_reads & b) {
-        return std::tie(b.bytes, b.reads, a.layer, a.tensor, a.expert) < std::tie(a.bytes, a.reads, b.layer, b.tensor, b.expert);
+        return std::tie(b.bytes, b.reads, a.layer, a.tensor, a.expert) <
+               std::tie(a.bytes, a.reads, b.layer, b.tensor, b.expert);
     });
 }
 
 }  // namespace
 
-access_totals::access_totals(const trace::trace_source & source, weight_sizes sizes) : source_(source), sizes_(std::move(sizes)) {
+access_totals::access_totals(const trace::trace_source & source, weight_sizes sizes)
+    : source_(source),
+      sizes_(std::move(sizes)) {
     if (source.access_lists().empty()) {
         throw error("no accesses were captured").in(source.info().path).fix("record with --capture access");
     }
@@ -84,14 +87,14 @@ void access_totals::ubatch(const routed_ubatch & u) {
 }
 
 access_result access_totals::result() const {
-    access_result                      r;
-    std::map<slice_key, weight_reads>  all;
-    std::set<std::string>              unknown;
+    access_result                     r;
+    std::map<slice_key, weight_reads> all;
+    std::set<std::string>             unknown;
     const auto add = [&](const std::string & tensor, int32_t expert, uint64_t reads, uint64_t rows, bool by_rows) {
         const auto     size = sizes_.find(tensor);
         weight_reads & w    = all[{tensor, expert}];
-        w.tensor  = tensor;
-        w.expert  = expert;
+        w.tensor            = tensor;
+        w.expert            = expert;
         w.reads += reads;
         w.rows += rows;
         w.by_rows = by_rows;
@@ -101,10 +104,11 @@ access_result access_totals::result() const {
             return;
         }
         w.layer = size->second.layer;
-        w.bytes += by_rows ? rows * size->second.row : reads * (expert < 0 ? size->second.whole : size->second.whole / size->second.n_slice);
+        w.bytes += by_rows ? rows * size->second.row
+                           : reads * (expert < 0 ? size->second.whole : size->second.whole / size->second.n_slice);
     };
     for (size_t number = 1; number < graphs_.size(); ++number) {
-        const graph_counts & g = graphs_[number];
+        const graph_counts & g     = graphs_[number];
         const graph_reads    reads = reads_of(source_.access_lists()[number - 1], g.blocks.size());
         r.ubatches += g.ubatches;
         r.tokens += g.tokens;

@@ -13,11 +13,11 @@ namespace moescope::analysis {
 // How large a weight tensor is, whole and in the pieces that a graph may read of it. Bytes.
 struct weight_size {
     uint64_t whole   = 0;
-    uint64_t row     = 0;   // one of ne[1] rows: what a lookup reads for a token
-    uint64_t n_slice = 1;   // experts it holds
+    uint64_t row     = 0;  // one of ne[1] rows: what a lookup reads for a token
+    uint64_t n_slice = 1;  // experts it holds
     int32_t  layer   = -1;
 };
-using weight_sizes = std::unordered_map<std::string, weight_size>;   // by tensor name
+using weight_sizes = std::unordered_map<std::string, weight_size>;  // by tensor name
 
 // Of every tensor of a GGUF model, split ones too. Throws error where the file is none.
 weight_sizes read_weight_sizes(const std::string & model_path);
@@ -25,24 +25,24 @@ weight_sizes read_weight_sizes(const std::string & model_path);
 // Everything that a run read of one weight tensor, or of one expert's slice of it.
 struct weight_reads {
     std::string tensor;
-    int32_t     layer     = -1;
-    int32_t     expert    = -1;     // -1: not a slice
-    uint64_t    reads     = 0;      // ubatches that read it: one access each, however many rows or nodes use it
-    uint64_t    rows      = 0;      // selections of a slice; tokens of those ubatches otherwise
-    bool        by_rows   = false;  // a lookup: only the rows of those tokens were read
-    bool        known     = false;  // the model has this tensor; otherwise bytes is 0
-    uint64_t    bytes     = 0;      // of all reads together
+    int32_t     layer   = -1;
+    int32_t     expert  = -1;     // -1: not a slice
+    uint64_t    reads   = 0;      // ubatches that read it: one access each, however many rows or nodes use it
+    uint64_t    rows    = 0;      // selections of a slice; tokens of those ubatches otherwise
+    bool        by_rows = false;  // a lookup: only the rows of those tokens were read
+    bool        known   = false;  // the model has this tensor; otherwise bytes is 0
+    uint64_t    bytes   = 0;      // of all reads together
 };
 
 struct access_result {
-    std::vector<weight_reads> slices;    // of experts, by falling bytes
-    std::vector<weight_reads> tensors;   // the others, by falling bytes
-    uint64_t ubatches = 0, tokens = 0;
-    uint64_t bytes_slices = 0, bytes_tensors = 0;
-    uint64_t n_unknown   = 0;            // tensors that the model file does not have
-    uint64_t n_unlisted  = 0;            // ubatches without an access list: not in any number here
-    uint64_t n_unchosen  = 0;            // reads by ids that were not recorded: not in any number here
-    uint64_t bytes() const { return bytes_slices + bytes_tensors; }
+    std::vector<weight_reads> slices;   // of experts, by falling bytes
+    std::vector<weight_reads> tensors;  // the others, by falling bytes
+    uint64_t                  ubatches = 0, tokens = 0;
+    uint64_t                  bytes_slices = 0, bytes_tensors = 0;
+    uint64_t                  n_unknown  = 0;  // tensors that the model file does not have
+    uint64_t                  n_unlisted = 0;  // ubatches without an access list: not in any number here
+    uint64_t                  n_unchosen = 0;  // reads by ids that were not recorded: not in any number here
+    uint64_t                  bytes() const { return bytes_slices + bytes_tensors; }
 };
 
 // Adds up what a trace's steps read (DESIGN: one access is one ubatch reading a slice). A tensor that one ubatch reads in
@@ -57,11 +57,11 @@ public:
 
 private:
     struct slice_counts {
-        std::vector<uint64_t> reads, rows;   // [n_expert]
+        std::vector<uint64_t> reads, rows;  // [n_expert]
     };
-    struct graph_counts {                    // of the ubatches with one access list
+    struct graph_counts {  // of the ubatches with one access list
         uint64_t                  ubatches = 0, tokens = 0;
-        std::vector<slice_counts> blocks;    // parallel to the layout of its graphs
+        std::vector<slice_counts> blocks;  // parallel to the layout of its graphs
     };
 
     const trace::trace_source & source_;

@@ -14,7 +14,7 @@ namespace moescope::analysis {
 
 namespace {
 
-using token_key = std::pair<int64_t, int32_t>;   // sequence, position
+using token_key = std::pair<int64_t, int32_t>;  // sequence, position
 
 // One token's selections in the compared blocks, as one run made them.
 struct routed_token {
@@ -25,7 +25,7 @@ struct routed_token {
 
 struct compared_block {
     block_layout layout;
-    size_t       first = 0;   // of its ids in routed_token::ids
+    size_t       first = 0;  // of its ids in routed_token::ids
 };
 
 // The blocks that both have in the same shape.
@@ -34,7 +34,8 @@ std::vector<compared_block> common_blocks(const graph_layout & a, const graph_la
     size_t                      first = 0;
     for (const block_layout & x : a) {
         for (const block_layout & y : b) {
-            if (x.layer == y.layer && x.block == y.block && x.n_expert == y.n_expert && x.n_expert_used == y.n_expert_used) {
+            if (x.layer == y.layer && x.block == y.block && x.n_expert == y.n_expert &&
+                x.n_expert_used == y.n_expert_used) {
                 common.push_back({x, first});
                 first += x.n_expert_used;
             }
@@ -46,7 +47,9 @@ std::vector<compared_block> common_blocks(const graph_layout & a, const graph_la
 // One run as a stream of routed tokens.
 class run_stream {
 public:
-    run_stream(trace::trace_source & source, const std::vector<compared_block> & blocks) : source_(source), blocks_(blocks) {
+    run_stream(trace::trace_source & source, const std::vector<compared_block> & blocks)
+        : source_(source),
+          blocks_(blocks) {
         source_.rewind();
     }
 
@@ -60,7 +63,7 @@ public:
         n_read += u.n_tokens();
         const std::vector<token_place> & places = tracker_.follow(u);
         std::vector<routed_token>        tokens(u.n_tokens());
-        const size_t                     n_ids = blocks_.empty() ? 0 : blocks_.back().first + blocks_.back().layout.n_expert_used;
+        const size_t n_ids = blocks_.empty() ? 0 : blocks_.back().first + blocks_.back().layout.n_expert_used;
         for (uint32_t t = 0; t < u.n_tokens(); ++t) {
             tokens[t].token = u.token[t];
             tokens[t].ids.resize(n_ids);
@@ -95,7 +98,7 @@ private:
             if (t < 0 || static_cast<size_t>(t) >= tokens.size()) {
                 continue;
             }
-            routed_token & to = tokens[static_cast<size_t>(t)];
+            routed_token & to                                      = tokens[static_cast<size_t>(t)];
             to.computed[static_cast<size_t>(it - blocks_.begin())] = true;
             for (uint32_t j = 0; j < k; ++j) {
                 to.ids[it->first + j] = rows.id(size_t{r} * k + j);
@@ -155,8 +158,8 @@ public:
     }
 
     void take(size_t side, const token_key & key, routed_token && token) {
-        auto & others = waiting_[1 - side];
-        const auto it = others.find(key);
+        auto &     others = waiting_[1 - side];
+        const auto it     = others.find(key);
         if (it == others.end()) {
             waiting_[side].emplace(key, std::move(token));
             return;
@@ -167,7 +170,8 @@ public:
     size_t n_waiting() const { return waiting_[0].size() + waiting_[1].size(); }
     size_t bytes_waiting() const {
         const size_t n_ids = blocks_.empty() ? 0 : blocks_.back().first + blocks_.back().layout.n_expert_used;
-        return n_waiting() * (sizeof(token_key) + sizeof(routed_token) + 64 + n_ids * sizeof(uint32_t) + blocks_.size() / 8);
+        return n_waiting() *
+               (sizeof(token_key) + sizeof(routed_token) + 64 + n_ids * sizeof(uint32_t) + blocks_.size() / 8);
     }
 
 private:
@@ -194,8 +198,8 @@ private:
     const std::vector<compared_block> & blocks_;
     agreement_result &                  result_;
     std::map<token_key, routed_token>   waiting_[2];
-    std::set<int64_t>                   differs_;   // sequences that have parted
-    std::vector<uint32_t>               sets_[2];   // of the row at hand
+    std::set<int64_t>                   differs_;  // sequences that have parted
+    std::vector<uint32_t>               sets_[2];  // of the row at hand
 };
 
 }  // namespace
@@ -214,7 +218,7 @@ double block_agreement::shared_mean() const {
 
 double block_agreement::shared_variance() const {
     const size_t        n = layout.n_expert;
-    std::vector<double> row(n), column(n);   // means
+    std::vector<double> row(n), column(n);  // means
     for (size_t a = 0; a < n; ++a) {
         for (size_t b = 0; b < n; ++b) {
             row[a] += double(both[a * n + b]) / double(n);
@@ -251,15 +255,17 @@ double block_agreement::distance() const {
 
 agreement_result measure_agreement(trace::trace_source & a, trace::trace_source & b, size_t max_waiting) {
     agreement_result                  result;
-    const std::vector<compared_block> blocks = common_blocks(a.blocks(), b.blocks());
+    const std::vector<compared_block> blocks     = common_blocks(a.blocks(), b.blocks());
     run_stream                        streams[2] = {{a, blocks}, {b, blocks}};
     matcher                           match(blocks, result);
     bool                              more[2] = {true, true};
     while (more[0] || more[1]) {
         const size_t side = !more[1] || (more[0] && streams[0].n_read <= streams[1].n_read) ? 0 : 1;
-        more[side] = streams[side].read([&](const token_key & key, routed_token && t) { match.take(side, key, std::move(t)); });
+        more[side] =
+            streams[side].read([&](const token_key & key, routed_token && t) { match.take(side, key, std::move(t)); });
         if (match.bytes_waiting() > max_waiting) {
-            throw error("the runs go through their sequences in different order: too many tokens wait for their partner")
+            throw error(
+                "the runs go through their sequences in different order: too many tokens wait for their partner")
                 .in(b.info().path)
                 .fix("record both with one sequence at a time");
         }

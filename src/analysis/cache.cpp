@@ -8,7 +8,7 @@ namespace moescope::analysis {
 
 namespace {
 
-constexpr uint64_t stretch = 64;   // ubatches: the unit of the interval where there are no two sequences
+constexpr uint64_t stretch = 64;  // ubatches: the unit of the interval where there are no two sequences
 
 bool selects(const routed_ubatch & u) {
     return std::any_of(u.blocks.begin(), u.blocks.end(), [](const block_rows & r) { return r.n_rows > 0; });
@@ -17,7 +17,7 @@ bool selects(const routed_ubatch & u) {
 }  // namespace
 
 void cache_counts::ubatch(const routed_ubatch & u) {
-    tracker_.follow(u);   // also where a filter left nothing: a sequence begins with its prompt
+    tracker_.follow(u);  // also where a filter left nothing: a sequence begins with its prompt
     if (!selects(u)) {
         return;
     }
@@ -37,23 +37,23 @@ struct cache::simulation {
     // A pool's accesses in one half, for Belady's optimum.
     struct log {
         std::vector<uint32_t>                      slices;
-        std::vector<std::pair<uint32_t, uint32_t>> units;   // first access, unit
+        std::vector<std::pair<uint32_t, uint32_t>> units;  // first access, unit
     };
 
     cache_plan                                            plan;
     const cache_counts &                                  counted;
     cache_result                                          result;
     sequence_tracker                                      tracker;
-    block_table<cache_counts::block>                      blocks;      // maps layouts to the numbers of `counted`
-    std::vector<uint32_t>                                 base;        // [block] first slice in a global pool
+    block_table<cache_counts::block>                      blocks;  // maps layouts to the numbers of `counted`
+    std::vector<uint32_t>                                 base;    // [block] first slice in a global pool
     uint32_t                                              n_slices = 0;
-    std::vector<std::vector<std::unique_ptr<cache_pool>>> pools;       // [online score][pool]
-    std::vector<size_t>                                   online;      // scores that are simulated as it goes
-    std::vector<uint8_t>                                  seen;        // [slice] in this half
-    std::vector<std::vector<uint8_t>>                     log_cold;    // [pool] parallel to logs' slices
-    std::vector<log>                                      logs;        // [pool]
+    std::vector<std::vector<std::unique_ptr<cache_pool>>> pools;     // [online score][pool]
+    std::vector<size_t>                                   online;    // scores that are simulated as it goes
+    std::vector<uint8_t>                                  seen;      // [slice] in this half
+    std::vector<std::vector<uint8_t>>                     log_cold;  // [pool] parallel to logs' slices
+    std::vector<log>                                      logs;      // [pool]
     std::vector<uint32_t>                                 ids;
-    std::vector<double>                                   bytes;       // [block]
+    std::vector<double>                                   bytes;  // [block]
 
     simulation(const cache_plan & p, const cache_counts & c) : plan(p), counted(c) {
         double sum = 0;
@@ -67,11 +67,11 @@ struct cache::simulation {
         }
         result.n_slices            = n_slices;
         result.units_are_sequences = c.n_sequences() > 1;
-        result.units               = result.units_are_sequences ? c.n_sequences() : (c.ubatches() + stretch - 1) / stretch;
-        result.mean_slice_bytes    = n_slices ? sum / n_slices : 0;
+        result.units            = result.units_are_sequences ? c.n_sequences() : (c.ubatches() + stretch - 1) / stretch;
+        result.mean_slice_bytes = n_slices ? sum / n_slices : 0;
         for (const uint32_t slots : plan.slots) {
-            for (const cache_policy policy :
-                 {cache_policy::lru, cache_policy::lfu, cache_policy::fixed, cache_policy::random, cache_policy::optimum}) {
+            for (const cache_policy policy : {cache_policy::lru, cache_policy::lfu, cache_policy::fixed,
+                                              cache_policy::random, cache_policy::optimum}) {
                 if (policy == cache_policy::optimum && !plan.optimum) {
                     continue;
                 }
@@ -90,7 +90,9 @@ struct cache::simulation {
     }
 
     size_t   n_pools() const { return plan.global ? 1 : base.size(); }
-    uint32_t pool_slots(uint32_t slots) const { return plan.global ? slots * static_cast<uint32_t>(base.size()) : slots; }
+    uint32_t pool_slots(uint32_t slots) const {
+        return plan.global ? slots * static_cast<uint32_t>(base.size()) : slots;
+    }
 
     std::vector<uint64_t> counts_of_pool(size_t pool, size_t half) const {
         if (!plan.global) {
@@ -178,8 +180,7 @@ struct cache::simulation {
     }
 };
 
-cache::cache(const cache_plan & plan, const cache_counts & counted)
-    : s_(std::make_unique<simulation>(plan, counted)) {}
+cache::cache(const cache_plan & plan, const cache_counts & counted) : s_(std::make_unique<simulation>(plan, counted)) {}
 
 cache::~cache() = default;
 
@@ -194,7 +195,7 @@ void cache::ubatch(const routed_ubatch & u) {
         s_->start_half(1);
     }
     uint64_t unit = r.ubatches / stretch;
-    if (r.units_are_sequences) {   // of its first token; what has none counts for the first sequence
+    if (r.units_are_sequences) {  // of its first token; what has none counts for the first sequence
         const int64_t sequence = places.empty() ? -1 : places.front().sequence;
         unit                   = sequence < 0 ? 0 : static_cast<uint64_t>(sequence);
     }
@@ -205,7 +206,7 @@ void cache::ubatch(const routed_ubatch & u) {
             s_->access(block, id, static_cast<uint32_t>(unit));
         }
     }
-    uint32_t n_rows = 0;   // tokens that were routed: a filter may have left some out
+    uint32_t n_rows = 0;  // tokens that were routed: a filter may have left some out
     for (const block_rows & rows : u.blocks) {
         n_rows = std::max(n_rows, rows.n_rows);
     }
@@ -221,7 +222,8 @@ policy_ranking rank_policies(const cache_result & r, uint32_t slots) {
             ranking.scores.push_back(&s);
         }
     }
-    std::stable_sort(ranking.scores.begin(), ranking.scores.end(), [](auto * a, auto * b) { return a->hits > b->hits; });
+    std::stable_sort(ranking.scores.begin(), ranking.scores.end(),
+                     [](auto * a, auto * b) { return a->hits > b->hits; });
     for (const cache_score * s : ranking.scores) {
         hits.push_back(s->unit_hits);
     }

@@ -20,59 +20,59 @@ struct expert_sizes {
         uint32_t n_expert = 0;
     };
     std::vector<block> blocks;
-    const block * find(const block_layout & l) const {   // null: not known
+    const block *      find(const block_layout & l) const {  // null: not known
         for (const block & b : blocks) {
-            if (b.layer == l.layer && b.block == l.block) {
-                return &b;
+                 if (b.layer == l.layer && b.block == l.block) {
+                     return &b;
             }
         }
         return nullptr;
     }
-    uint64_t of(const block_layout & l) const {   // 0: not known
+    uint64_t of(const block_layout & l) const {  // 0: not known
         const block * b = find(l);
         return b == nullptr ? 0 : b->bytes;
     }
 };
 
 struct cache_plan {
-    std::vector<uint32_t> slots;              // per layer; a global pool has slots × blocks
-    bool                  global = false;     // one pool for all blocks instead of one for each
-    bool                  optimum = true;     // Belady's, which must hold all accesses in memory
-    expert_sizes          sizes;              // may be empty
+    std::vector<uint32_t> slots;            // per layer; a global pool has slots × blocks
+    bool                  global  = false;  // one pool for all blocks instead of one for each
+    bool                  optimum = true;   // Belady's, which must hold all accesses in memory
+    expert_sizes          sizes;            // may be empty
 };
 
 // One policy with one number of slots.
 struct cache_score {
-    cache_policy policy = cache_policy::lru;
-    uint32_t     slots  = 0;                  // per layer
-    uint64_t     accesses = 0;
-    uint64_t     cold     = 0;                // accesses to slices not accessed before: no policy can hold them
-    uint64_t     hits     = 0;                // of the other accesses
-    uint64_t     cold_hits = 0;               // cold accesses that static holds from its other half; not in hits
-    double       bytes_missed = 0;            // of all misses, cold ones included; 0 without sizes
-    std::vector<double> unit_hits, unit_warm; // per sequence (or stretch): hits, and accesses that are not cold
+    cache_policy        policy       = cache_policy::lru;
+    uint32_t            slots        = 0;  // per layer
+    uint64_t            accesses     = 0;
+    uint64_t            cold         = 0;      // accesses to slices not accessed before: no policy can hold them
+    uint64_t            hits         = 0;      // of the other accesses
+    uint64_t            cold_hits    = 0;      // cold accesses that static holds from its other half; not in hits
+    double              bytes_missed = 0;      // of all misses, cold ones included; 0 without sizes
+    std::vector<double> unit_hits, unit_warm;  // per sequence (or stretch): hits, and accesses that are not cold
 
     double   hit_rate() const { return accesses > cold ? double(hits) / double(accesses - cold) : unknown; }
     interval hit_rate_interval() const { return bootstrap_ratio(unit_hits, unit_warm); }
 };
 
 struct cache_result {
-    std::vector<cache_score> scores;          // by slots, then policy
-    uint64_t tokens   = 0;                    // computed in the measured ubatches
-    uint64_t ubatches = 0;
-    uint64_t n_slices = 0;                    // that exist
-    uint64_t units    = 0;                    // sequences, or stretches of 64 ubatches
-    bool     units_are_sequences = false;
-    double   mean_slice_bytes    = 0;
-    double   chance(uint32_t slots, uint32_t n_expert) const { return double(slots) / n_expert; }
+    std::vector<cache_score> scores;                   // by slots, then policy
+    uint64_t                 tokens              = 0;  // computed in the measured ubatches
+    uint64_t                 ubatches            = 0;
+    uint64_t                 n_slices            = 0;  // that exist
+    uint64_t                 units               = 0;  // sequences, or stretches of 64 ubatches
+    bool                     units_are_sequences = false;
+    double                   mean_slice_bytes    = 0;
+    double                   chance(uint32_t slots, uint32_t n_expert) const { return double(slots) / n_expert; }
 };
 
 // The policies that can be built (all but Belady's), best first, with one number of slots.
 struct policy_ranking {
-    std::vector<const cache_score *> scores;   // in the result that was ranked
-    std::vector<interval>            lead;     // of the first above scores[i], in hit rate; 95 % for all at once
+    std::vector<const cache_score *> scores;  // in the result that was ranked
+    std::vector<interval>            lead;    // of the first above scores[i], in hit rate; 95 % for all at once
 
-    bool first_is_sure() const {               // it surely beats every other
+    bool first_is_sure() const {  // it surely beats every other
         bool sure = lead.size() > 1;
         for (size_t i = 1; i < lead.size(); ++i) {
             sure = sure && lead[i].low > 0;
@@ -96,12 +96,15 @@ public:
     void ubatch(const routed_ubatch & u) override;
 
     struct block {
-        explicit block(const block_layout & l) : layout(l) { count[0].resize(l.n_expert); count[1].resize(l.n_expert); }
+        explicit block(const block_layout & l) : layout(l) {
+            count[0].resize(l.n_expert);
+            count[1].resize(l.n_expert);
+        }
         block_layout          layout;
-        std::vector<uint64_t> count[2];   // [n_expert] accesses in each half
+        std::vector<uint64_t> count[2];  // [n_expert] accesses in each half
     };
     uint64_t                   half_at() const { return half_at_; }
-    uint64_t                   ubatches() const { return ubatches_; }   // that select anything
+    uint64_t                   ubatches() const { return ubatches_; }  // that select anything
     uint64_t                   accesses() const { return accesses_; }
     uint64_t                   n_sequences() const { return tracker_.n_sequences(); }
     const block_table<block> & blocks() const { return blocks_; }
@@ -115,11 +118,11 @@ private:
 
 class cache final : public routing_sink {
 public:
-    cache(const cache_plan & plan, const cache_counts & counted);   // counted: the second pass; must outlive this
+    cache(const cache_plan & plan, const cache_counts & counted);  // counted: the second pass; must outlive this
     ~cache() override;
 
     void         ubatch(const routed_ubatch & u) override;
-    cache_result result();   // after the last ubatch
+    cache_result result();  // after the last ubatch
 
     // What Belady's optimum keeps in memory for so many accesses.
     static uint64_t optimum_bytes(uint64_t accesses) { return 12 * accesses; }

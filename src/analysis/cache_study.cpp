@@ -6,7 +6,9 @@
 namespace moescope::analysis {
 
 cache_study::cache_study(trace::trace_source & source, row_choice rows, bool prefer_decode, progress p)
-    : source_(source), rows_(std::move(rows)), progress_(std::move(p)) {
+    : source_(source),
+      rows_(std::move(rows)),
+      progress_(std::move(p)) {
     const bool everything = prefer_decode && !rows_.only;
     if (everything) {
         rows_.only = phase::decode;

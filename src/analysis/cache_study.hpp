@@ -16,16 +16,16 @@ public:
     // Tokens of the source read so far, in each pass anew; false: stop.
     using progress = std::function<bool(uint64_t tokens)>;
 
-    static constexpr uint64_t optimum_memory = 256u << 20;   // bytes; above, Belady's optimum must be asked for
+    static constexpr uint64_t optimum_memory = 256u << 20;  // bytes; above, Belady's optimum must be asked for
 
     // prefer_decode: caches are a question about decoding, so decoded tokens are asked about alone where the chosen rows
     // have any; a source without them is asked about everything. The source must outlive this.
     cache_study(trace::trace_source & source, row_choice rows, bool prefer_decode, progress p = {});
 
-    bool                 empty() const { return counts_.ubatches() == 0; }   // nothing was selected, or it was stopped
+    bool                 empty() const { return counts_.ubatches() == 0; }  // nothing was selected, or it was stopped
     const cache_counts & counts() const { return counts_; }
-    const row_choice &   rows() const { return rows_; }                      // that were asked about
-    uint32_t             most_experts() const;                               // of one block
+    const row_choice &   rows() const { return rows_; }  // that were asked about
+    uint32_t             most_experts() const;           // of one block
 
     // In one pass, a result for each plan. Empty where it was stopped.
     std::vector<cache_result> simulate(const std::vector<cache_plan> & plans);

@@ -11,20 +11,20 @@ namespace moescope::analysis {
 
 // How often experts of one block, or of two neighbouring blocks, serve the same token.
 struct pair_counts {
-    block_layout          from, to;      // the same block twice: pairs within a row
-    uint64_t              rows = 0;      // rows that both blocks computed
-    std::vector<uint64_t> count_from;    // [from.n_expert] N(a), over these rows
-    std::vector<uint64_t> count_to;      // [to.n_expert]   N(b)
-    std::vector<uint32_t> both;          // [from.n_expert][to.n_expert] N(a, b); symmetric within a block, 0 on its diagonal
+    block_layout          from, to;    // the same block twice: pairs within a row
+    uint64_t              rows = 0;    // rows that both blocks computed
+    std::vector<uint64_t> count_from;  // [from.n_expert] N(a), over these rows
+    std::vector<uint64_t> count_to;    // [to.n_expert]   N(b)
+    std::vector<uint32_t> both;  // [from.n_expert][to.n_expert] N(a, b); symmetric within a block, 0 on its diagonal
 
     bool     within() const { return from.layer == to.layer && from.block == to.block; }
     uint32_t n_both(uint32_t a, uint32_t b) const { return both[size_t{a} * to.n_expert + b]; }
-    double   conditional(uint32_t a, uint32_t b) const;        // N(a, b) / N(a)
-    double   lift(uint32_t a, uint32_t b) const;               // conditional / (N(b) / rows)
-    interval lift_interval(uint32_t a, uint32_t b) const;      // 95 %, of the conditional share; N(b) / rows taken as known
+    double   conditional(uint32_t a, uint32_t b) const;    // N(a, b) / N(a)
+    double   lift(uint32_t a, uint32_t b) const;           // conditional / (N(b) / rows)
+    interval lift_interval(uint32_t a, uint32_t b) const;  // 95 %, of the conditional share; N(b) / rows taken as known
     // The lift of two experts that random routing of rows shows: 1 between blocks; E (k − 1) / (k (E − 1)) within one,
     // since a row's k ids are distinct and so exclude each other.
-    double   lift_by_chance() const;
+    double lift_by_chance() const;
 };
 
 struct expert_pair {
@@ -39,8 +39,8 @@ inline constexpr uint32_t least_together = 5;
 std::vector<expert_pair> top_pairs(const pair_counts & p, size_t n);
 
 struct coactivation_result {
-    std::vector<pair_counts> within;    // by layer and block
-    std::vector<pair_counts> between;   // each block and the one that the graph computed next
+    std::vector<pair_counts> within;   // by layer and block
+    std::vector<pair_counts> between;  // each block and the one that the graph computed next
 };
 
 // Memory: 4 n_expert² bytes for each block and each pair of neighbours, twice while result() lives.
@@ -50,12 +50,12 @@ public:
     coactivation_result result() const;
 
 private:
-    void          add_within(pair_counts & p, const block_rows & rows);
-    void          add_between(pair_counts & p, const routed_ubatch & u, const block_rows & a, const block_rows & b);
+    void add_within(pair_counts & p, const block_rows & rows);
+    void add_between(pair_counts & p, const routed_ubatch & u, const block_rows & a, const block_rows & b);
 
-    std::vector<pair_counts> within_, between_;   // in order of appearance
+    std::vector<pair_counts> within_, between_;  // in order of appearance
     std::vector<int64_t>     row_of_token_;
-    std::vector<uint32_t>    experts_, next_experts_;   // of the rows at hand
+    std::vector<uint32_t>    experts_, next_experts_;  // of the rows at hand
 };
 
 }  // namespace moescope::analysis

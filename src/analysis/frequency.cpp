@@ -74,7 +74,7 @@ void finish(frequency_result & r) {
                          ? before->chance
                          : balance_by_chance(b.n_rows, b.layout.n_expert_used, b.layout.n_expert,
                                              !b.layout.has(block_layout::ids_repeat));
-        before = &b;
+        before     = &b;
         r.by_id.resize(std::max(r.by_id.size(), b.total.size()));
         for (size_t e = 0; e < b.total.size(); ++e) {
             r.by_id[e] += b.total[e];
@@ -92,7 +92,7 @@ interval block_frequency::share_interval(size_t e) const {
     if (layout.has(block_layout::ids_repeat)) {
         return wilson(total[e], measured.selections);
     }
-    const interval of_rows = wilson(total[e], n_rows);   // how often a row selects e
+    const interval of_rows = wilson(total[e], n_rows);  // how often a row selects e
     return {of_rows.low / k, of_rows.high / k};
 }
 
@@ -162,7 +162,7 @@ void frequency::add_probs(block & b, const block_rows & rows) {
         bool   good = true;
         for (size_t e = 0; e < n; ++e) {
             const double v = p[e];
-            good = good && v >= 0 && std::isfinite(v);
+            good           = good && v >= 0 && std::isfinite(v);
             sum += v;
             second  = v > largest ? largest : std::max(second, v);
             largest = std::max(largest, v);
@@ -195,7 +195,8 @@ frequency_result frequency::result() const {
         for (size_t kind = 0; kind < n_row_kinds; ++kind) {
             f.n_rows += b->rows[kind];
             f.count[kind].assign(b->count[kind].begin(), b->count[kind].begin() + b->layout.n_expert);
-            r.invalid_ids += std::accumulate(b->count[kind].begin() + b->layout.n_expert, b->count[kind].end(), uint64_t{0});
+            r.invalid_ids +=
+                std::accumulate(b->count[kind].begin() + b->layout.n_expert, b->count[kind].end(), uint64_t{0});
             for (size_t e = 0; e < f.total.size(); ++e) {
                 f.total[e] += f.count[kind][e];
             }
@@ -214,12 +215,13 @@ frequency_result frequency_of(const expert_counts & counts) {
     r.decoded    = counts.decoded;
     r.ubatches   = counts.ubatches;
     r.has_phases = false;
-    for (const size_t i : by_layer_and_block(counts.layout.size(), [&](size_t b) -> auto & { return counts.layout[b]; })) {
+    for (const size_t i : by_layer_and_block(
+             counts.layout.size(), [&](size_t b) -> auto & { return counts.layout[b]; })) {
         const expert_counts::block & b = counts.blocks[i];
-        block_frequency                     f;
-        f.layout = counts.layout[i];
-        f.total  = b.count;
-        f.n_rows = b.rows;
+        block_frequency              f;
+        f.layout                                       = counts.layout[i];
+        f.total                                        = b.count;
+        f.n_rows                                       = b.rows;
         f.rows[static_cast<size_t>(row_kind::decode)]  = b.rows_decoded;
         f.rows[static_cast<size_t>(row_kind::prefill)] = b.rows - b.rows_decoded;
         r.blocks.push_back(std::move(f));

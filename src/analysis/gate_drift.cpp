@@ -18,9 +18,9 @@ drift_values measure_drift(const float * a, const float * b, size_t n) {
         abs += std::fabs(x - y);
     }
     const double count = static_cast<double>(n), na = std::sqrt(aa), nb = std::sqrt(bb);
-    const double cosine = na > 0 && nb > 0 ? std::clamp(ab / (na * nb), -1.0, 1.0) : unknown;
+    const double cosine     = na > 0 && nb > 0 ? std::clamp(ab / (na * nb), -1.0, 1.0) : unknown;
     double       normalised = 0, va = 0, vb = 0, vab = 0;
-    for (size_t i = 0; i < n; ++i) {   // a second pass: differences of nearly equal sums would lose the digits
+    for (size_t i = 0; i < n; ++i) {  // a second pass: differences of nearly equal sums would lose the digits
         const double x = a[i], y = b[i], d = x / na - y / nb, ca = x - sa / count, cb = y - sb / count;
         normalised += d * d;
         va += ca * ca;
@@ -32,7 +32,8 @@ drift_values measure_drift(const float * a, const float * b, size_t n) {
     v[size_t(drift_measure::cosine_distance)] = 1 - cosine;
     v[size_t(drift_measure::euclidean)]       = std::sqrt(dd);
     v[size_t(drift_measure::l2_normalised)]   = na > 0 && nb > 0 ? std::sqrt(normalised) : unknown;
-    v[size_t(drift_measure::pearson)]  = va > 0 && vb > 0 ? std::clamp(vab / std::sqrt(va) / std::sqrt(vb), -1.0, 1.0) : unknown;
+    v[size_t(drift_measure::pearson)] =
+        va > 0 && vb > 0 ? std::clamp(vab / std::sqrt(va) / std::sqrt(vb), -1.0, 1.0) : unknown;
     v[size_t(drift_measure::mean_abs)] = n > 0 ? abs / count : unknown;
     return v;
 }

@@ -31,25 +31,25 @@ struct drift_summary {
     uint64_t n    = 0;
     double   mean = unknown, sd = unknown, min = unknown, max = unknown, median = unknown;
 };
-drift_summary summarise(std::vector<float> values);   // values that are not a number are left out
+drift_summary summarise(std::vector<float> values);  // values that are not a number are left out
 
 struct drift_pair {
-    int32_t                                     from_layer = 0, to_layer = 0;
-    std::vector<uint32_t>                       step;     // [rows] index into gate_drift_result::steps
-    std::array<std::vector<float>, n_drift_measures> values;   // [rows] each
+    int32_t                                          from_layer = 0, to_layer = 0;
+    std::vector<uint32_t>                            step;    // [rows] index into gate_drift_result::steps
+    std::array<std::vector<float>, n_drift_measures> values;  // [rows] each
 };
 
 struct drift_step {
-    uint32_t batch = 0;
-    int32_t  pos = -1, seq = -1, token = -1;
-    drift_values mean;       // over the layer pairs
+    uint32_t     batch = 0;
+    int32_t      pos = -1, seq = -1, token = -1;
+    drift_values mean;  // over the layer pairs
 };
 
 struct gate_drift_result {
-    std::vector<drift_pair> pairs;   // by layer
-    std::vector<drift_step> steps;   // one per token, in the order in which they ran
-    uint64_t                rows_without_partner = 0;   // rows that only one layer of the pair computed
-    std::vector<float>      all(drift_measure m) const; // over all pairs and steps
+    std::vector<drift_pair> pairs;                       // by layer
+    std::vector<drift_step> steps;                       // one per token, in the order in which they ran
+    uint64_t                rows_without_partner = 0;    // rows that only one layer of the pair computed
+    std::vector<float>      all(drift_measure m) const;  // over all pairs and steps
 };
 
 // Keeps 28 bytes per row and pair, which the gate inputs themselves outweigh by n_embd / 7.
@@ -65,11 +65,11 @@ private:
     drift_pair & pair(int32_t from, int32_t to);
     void         add_pair(const routed_ubatch & u, const block_rows & a, const block_rows & b);
 
-    bool                      every_row_;
-    gate_drift_result         result_;
-    std::vector<int64_t>      step_of_token_;   // of the ubatch at hand; -1: none
-    std::vector<int64_t>      row_of_token_;
-    std::vector<drift_values> sum_;             // per new step
+    bool                                                every_row_;
+    gate_drift_result                                   result_;
+    std::vector<int64_t>                                step_of_token_;  // of the ubatch at hand; -1: none
+    std::vector<int64_t>                                row_of_token_;
+    std::vector<drift_values>                           sum_;  // per new step
     std::vector<std::array<uint32_t, n_drift_measures>> n_;
 };
 

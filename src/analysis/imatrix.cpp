@@ -41,7 +41,8 @@ std::vector<double> read_counts(const gguf::model_file & file, const gguf::model
 // "blk.3.ffn_up_exps.weight.counts" -> the name without ".counts"; empty for other tensors.
 std::string counted_tensor(const std::string & name) {
     static const std::string suffix = ".counts";
-    const bool counts = name.size() > suffix.size() && name.compare(name.size() - suffix.size(), suffix.size(), suffix) == 0;
+    const bool               counts =
+        name.size() > suffix.size() && name.compare(name.size() - suffix.size(), suffix.size(), suffix) == 0;
     return counts ? name.substr(0, name.size() - suffix.size()) : "";
 }
 
@@ -73,15 +74,15 @@ bool looks_like_gguf(const std::string & path) {
 }
 
 imatrix_counts read_imatrix_counts(const std::string & path) {
-    const gguf::model_file                file(path);
+    const gguf::model_file          file(path);
     imatrix_counts                  result;
     std::map<int32_t, layer_counts> layers;
     bool                            rounded = false;
-    result.datasets = file.metadata().get_strings("imatrix.datasets");
+    result.datasets                         = file.metadata().get_strings("imatrix.datasets");
     for (const gguf::model_file::tensor & t : file.tensors()) {
-        const std::string counted = counted_tensor(t.name);
+        const std::string       counted = counted_tensor(t.name);
         const gguf::tensor_name name    = gguf::parse_tensor_name(counted);
-        const bool        experts = name.base == "ffn_up_exps" || name.base == "ffn_gate_exps" ||
+        const bool              experts = name.base == "ffn_up_exps" || name.base == "ffn_gate_exps" ||
                              name.base == "ffn_down_exps" || name.base == "ffn_gate_up_exps";
         if (counted.empty() || name.layer < 0 || (!experts && name.base != "ffn_gate_inp")) {
             continue;
@@ -99,7 +100,8 @@ imatrix_counts read_imatrix_counts(const std::string & path) {
             l.count = count;
             l.from  = counted;
         } else if (l.count != count) {
-            result.notes.push_back("the counts of " + counted + " differ from those of " + l.from + ", which are shown");
+            result.notes.push_back("the counts of " + counted + " differ from those of " + l.from +
+                                   ", which are shown");
         }
     }
     for (const auto & [layer, l] : layers) {

@@ -10,9 +10,9 @@ namespace moescope::analysis {
 // Selections per expert that llama.cpp's imatrix saw, read from the `<tensor>.counts` of its GGUF file: how often each
 // expert was calibrated. Layers without per-expert counts are absent.
 struct imatrix_counts {
-    expert_counts     counts;     // n_expert_used is Σ counts / rows of the layer's router; 0 (and rows 0) where
-                                         // the file has no counts for the router
-    std::vector<std::string> datasets;   // that it was made from
+    expert_counts counts;               // n_expert_used is Σ counts / rows of the layer's router; 0 (and rows 0) where
+                                        // the file has no counts for the router
+    std::vector<std::string> datasets;  // that it was made from
     std::vector<std::string> notes;
 };
 

@@ -14,10 +14,10 @@ namespace moescope::analysis {
 
 namespace {
 
-constexpr uint64_t stretch      = 64;     // ubatches
-constexpr uint64_t n_ubatch     = 512;    // llama.cpp's default
-constexpr uint64_t widths       = 16;     // of n_embd that live at once in a graph: a generous count
-constexpr double   worth_saying = 0.01;   // savings below are not worth an option
+constexpr uint64_t stretch      = 64;    // ubatches
+constexpr uint64_t n_ubatch     = 512;   // llama.cpp's default
+constexpr uint64_t widths       = 16;    // of n_embd that live at once in a graph: a generous count
+constexpr double   worth_saying = 0.01;  // savings below are not worth an option
 
 uint64_t kv_bytes(const gguf::model_metadata & meta, const gguf::moe_shape & shape, uint32_t n_ctx) {
     const auto     key   = [&](const char * name) { return shape.arch + ".attention." + name; };
@@ -40,13 +40,14 @@ uint64_t kv_bytes(const gguf::model_metadata & meta, const gguf::moe_shape & sha
 // Bytes of experts that a token makes the CPU read, and the same per stretch for the interval.
 std::vector<double> cpu_bytes(const model_memory & m, const expert_reads & reads, const std::set<int32_t> & on_cpu) {
     std::vector<double>         bytes(reads.tokens().size());
-    std::map<int32_t, uint64_t> blocks;   // of a layer: they share its bytes by their experts
+    std::map<int32_t, uint64_t> blocks;  // of a layer: they share its bytes by their experts
     for (size_t b = 0; b < reads.layers().size(); ++b) {
         blocks[reads.layers()[b].layout.layer] += reads.layers()[b].layout.n_expert;
     }
     for (size_t b = 0; b < reads.layers().size(); ++b) {
-        const auto & l     = reads.layers()[b];
-        const auto   layer = std::find_if(m.layers.begin(), m.layers.end(), [&](auto & x) { return x.il == l.layout.layer; });
+        const auto & l = reads.layers()[b];
+        const auto   layer =
+            std::find_if(m.layers.begin(), m.layers.end(), [&](auto & x) { return x.il == l.layout.layer; });
         if (layer == m.layers.end()) {
             throw error("layer " + std::to_string(l.layout.layer) + " of the trace has no experts in the model")
                 .fix("give the model that ran");
@@ -99,16 +100,15 @@ std::set<int32_t> naive_choice(const model_memory & m, uint64_t budget, uint32_t
 
 // Takes the layers that save the most reading per byte of GPU memory, as long as they fit.
 std::set<int32_t> best_choice(const model_memory & m, const expert_reads & reads, uint64_t budget) {
-    std::set<int32_t>                       on_cpu;
+    std::set<int32_t>                      on_cpu;
     std::vector<std::pair<double, size_t>> value;
     for (size_t i = 0; i < m.layers.size(); ++i) {
         on_cpu.insert(m.layers[i].il);
         value.emplace_back(sum(cpu_bytes(m, reads, {m.layers[i].il})) / double(m.layers[i].bytes), i);
     }
     // Of equal ones the last layers, as --n-cpu-moe does.
-    std::stable_sort(value.begin(), value.end(), [](auto & a, auto & b) {
-        return a.first != b.first ? a.first > b.first : a.second > b.second;
-    });
+    std::stable_sort(value.begin(), value.end(),
+                     [](auto & a, auto & b) { return a.first != b.first ? a.first > b.first : a.second > b.second; });
     uint64_t used = 0;
     for (const auto & [v, i] : value) {
         if (used + m.layers[i].bytes <= budget) {
@@ -122,11 +122,11 @@ std::set<int32_t> best_choice(const model_memory & m, const expert_reads & reads
 }  // namespace
 
 model_memory read_model_memory(const std::string & model_path, uint32_t n_ctx) {
-    const gguf::model_file                      model(model_path);
-    const gguf::moe_shape                       shape = gguf::read_moe_shape(model.metadata());
+    const gguf::model_file                 model(model_path);
+    const gguf::moe_shape                  shape = gguf::read_moe_shape(model.metadata());
     std::map<int32_t, model_memory::layer> layers;
-    model_memory                          m;
-    uint64_t                              n_vocab = 0;
+    model_memory                           m;
+    uint64_t                               n_vocab = 0;
     for (const gguf::model_file::tensor & t : model.tensors()) {
         const gguf::tensor_name   name   = gguf::parse_tensor_name(t.name);
         const gguf::expert_layout layout = gguf::find_expert_layout(t, name, shape);
@@ -137,7 +137,7 @@ model_memory read_model_memory(const std::string & model_path, uint32_t n_ctx) {
             l.n_slab = std::max(l.n_slab, static_cast<uint32_t>(layout.n_slab));
         } else if (name.base == "token_embd") {
             n_vocab = static_cast<uint64_t>(t.ne[1]);
-            m.dense += model.find("output.weight") == nullptr ? t.size : 0;   // tied: a copy serves as the output
+            m.dense += model.find("output.weight") == nullptr ? t.size : 0;  // tied: a copy serves as the output
         } else {
             m.dense += t.size;
         }
@@ -183,8 +183,8 @@ placement_result advise_placement(const model_memory & m, const expert_reads & r
         all += l.bytes;
     }
     r.budget                       = vram > other ? vram - other : 0;
-    const std::set<int32_t> naive = naive_choice(m, r.budget, r.n_cpu_moe);
-    const std::set<int32_t> best  = best_choice(m, reads, r.budget);
+    const std::set<int32_t> naive  = naive_choice(m, r.budget, r.n_cpu_moe);
+    const std::set<int32_t> best   = best_choice(m, reads, r.budget);
     r.naive                        = place(m, reads, naive);
     r.advised                      = place(m, reads, best);
     r.all_fits                     = all <= r.budget;

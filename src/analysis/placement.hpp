@@ -14,14 +14,14 @@ namespace moescope::analysis {
 // models with sliding windows, compressed or shared KV.
 struct model_memory {
     struct layer {
-        int32_t  il      = 0;
-        uint64_t bytes   = 0;      // of all its experts' matrices
-        uint32_t n_slab  = 0;      // experts (of the largest matrix)
+        int32_t  il     = 0;
+        uint64_t bytes  = 0;  // of all its experts' matrices
+        uint32_t n_slab = 0;  // experts (of the largest matrix)
     };
-    std::vector<layer> layers;     // with experts, by il; a layer moves as a whole, both blocks of GroveMoE included
-    uint64_t           dense   = 0;   // everything else but the token embedding, which llama.cpp leaves on the CPU
-    uint64_t           kv      = 0;   // f16 cache: Σ over layers of n_ctx · (key + value width) · 2
-    uint64_t           compute = 0;   // activations of one ubatch of 512 tokens and its logits
+    std::vector<layer> layers;       // with experts, by il; a layer moves as a whole, both blocks of GroveMoE included
+    uint64_t           dense   = 0;  // everything else but the token embedding, which llama.cpp leaves on the CPU
+    uint64_t           kv      = 0;  // f16 cache: Σ over layers of n_ctx · (key + value width) · 2
+    uint64_t           compute = 0;  // activations of one ubatch of 512 tokens and its logits
 };
 model_memory read_model_memory(const std::string & model_path, uint32_t n_ctx);
 
@@ -33,10 +33,10 @@ public:
     struct layer_reads {
         explicit layer_reads(const block_layout & l) : layout(l) {}
         block_layout        layout;
-        std::vector<double> reads;   // [stretch] distinct experts read
+        std::vector<double> reads;  // [stretch] distinct experts read
     };
     const block_table<layer_reads> & layers() const { return layers_; }
-    const std::vector<double> &      tokens() const { return tokens_; }   // [stretch]
+    const std::vector<double> &      tokens() const { return tokens_; }  // [stretch]
     uint64_t                         ubatches() const { return ubatches_; }
 
 private:
@@ -48,20 +48,20 @@ private:
 
 // Whose experts stay in the GPU's memory, and what is then read from the CPU's per token.
 struct placement {
-    std::vector<int32_t> on_gpu;          // layers, rising
+    std::vector<int32_t> on_gpu;  // layers, rising
     std::vector<int32_t> on_cpu;
-    uint64_t             gpu_bytes = 0;   // of experts
+    uint64_t             gpu_bytes           = 0;  // of experts
     double               cpu_bytes_per_token = unknown;
 };
 
 struct placement_result {
-    uint64_t  budget = 0;                 // bytes left for experts
+    uint64_t  budget   = 0;  // bytes left for experts
     bool      all_fits = false, nothing_fits = false;
-    placement advised, naive;             // naive: --n-cpu-moe with the smallest N that fits
-    uint32_t  n_cpu_moe = 0;              // that N
-    double    saving    = unknown;        // 1 − advised / naive, in bytes per token
-    interval  saving_interval;            // 95 %, over stretches
-    bool      preferred = false;          // the trace supports the advice over the naive choice
+    placement advised, naive;       // naive: --n-cpu-moe with the smallest N that fits
+    uint32_t  n_cpu_moe = 0;        // that N
+    double    saving    = unknown;  // 1 − advised / naive, in bytes per token
+    interval  saving_interval;      // 95 %, over stretches
+    bool      preferred = false;    // the trace supports the advice over the naive choice
 };
 
 // vram: bytes of the GPU. Layers of the trace that the model lacks, and the other way round, are an error.

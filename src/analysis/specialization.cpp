@@ -8,7 +8,7 @@ namespace moescope::analysis {
 
 namespace {
 
-constexpr int32_t stretch = 64;   // positions
+constexpr int32_t stretch = 64;  // positions
 
 }  // namespace
 
@@ -17,7 +17,9 @@ double block_specialization::distance(size_t a, size_t b) const {
 }
 
 double block_specialization::half_distance(size_t a, size_t b) const {
-    return (jensen_shannon(domains[a].half[0], domains[b].half[0]) + jensen_shannon(domains[a].half[1], domains[b].half[1])) / 2;
+    return (jensen_shannon(domains[a].half[0], domains[b].half[0]) +
+            jensen_shannon(domains[a].half[1], domains[b].half[1])) /
+           2;
 }
 
 double block_specialization::split_half(size_t a) const {
@@ -56,12 +58,13 @@ void specialization::more_labels(const std::vector<std::string> & labels) {
 }
 
 void specialization::ubatch(const routed_ubatch & u) {
-    const std::vector<token_place> & places = tracker_.follow(u);
-    const auto domain_of = [&](int64_t sequence) {
+    const std::vector<token_place> & places    = tracker_.follow(u);
+    const auto                       domain_of = [&](int64_t sequence) {
         if (!by_labels_) {
             return domain_;
         }
-        return sequence >= 0 && static_cast<size_t>(sequence) < labels_.size() ? labels_[static_cast<size_t>(sequence)] : SIZE_MAX;
+        return sequence >= 0 && static_cast<size_t>(sequence) < labels_.size() ? labels_[static_cast<size_t>(sequence)]
+                                                                                                     : SIZE_MAX;
     };
     for (uint64_t s = number_in_domain_.size(); s < tracker_.n_sequences(); ++s) {
         const size_t d = domain_of(static_cast<int64_t>(s));

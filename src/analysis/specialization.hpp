@@ -16,16 +16,18 @@ namespace moescope::analysis {
 // The rows of one domain in one block.
 struct domain_counts {
     uint64_t                             rows = 0;
-    std::vector<uint64_t>                count;     // [n_expert]
-    std::array<std::vector<uint64_t>, 2> half;      // the same in two halves: every other sequence, or, where the domain
-                                                    // has one, every other stretch of 64 positions
-    double   frequency(size_t e) const { return rows ? double(count[e]) / double(rows) : unknown; }   // k · share; balanced: k / E
-    interval frequency_interval(size_t e) const { return wilson(count[e], rows); }                    // 95 %
+    std::vector<uint64_t>                count;  // [n_expert]
+    std::array<std::vector<uint64_t>, 2> half;   // the same in two halves: every other sequence, or, where the domain
+                                                 // has one, every other stretch of 64 positions
+    double frequency(size_t e) const {
+        return rows ? double(count[e]) / double(rows) : unknown;
+    }                                                                               // k · share; balanced: k / E
+    interval frequency_interval(size_t e) const { return wilson(count[e], rows); }  // 95 %
 };
 
 struct block_specialization {
     block_layout               layout;
-    std::vector<domain_counts> domains;                  // by domain
+    std::vector<domain_counts> domains;  // by domain
     // Jensen–Shannon distance of two domains, of all their rows.
     double distance(size_t a, size_t b) const;
     // The same from halves: of different domains (the mean of two), and of one domain with itself. Only these two compare
@@ -36,7 +38,7 @@ struct block_specialization {
 
 struct specialization_result {
     std::vector<std::string>          domains;
-    std::vector<uint64_t>             sequences;   // of each domain
+    std::vector<uint64_t>             sequences;  // of each domain
     std::vector<block_specialization> blocks;
     uint64_t                          rows_without_domain = 0;
 };
@@ -45,9 +47,10 @@ struct specialization_result {
 // (set_domain), or each sequence to its own by its running number (set_labels).
 class specialization final : public routing_sink {
 public:
-    void set_domain(const std::string & name);                   // a new source begins: sequences are numbered anew
-    void set_labels(const std::vector<std::string> & labels);    // a new source: [sequence]; empty: no domain, as later ones
-    void more_labels(const std::vector<std::string> & labels);   // the same of the source at hand, which has grown
+    void set_domain(const std::string & name);  // a new source begins: sequences are numbered anew
+    void set_labels(
+        const std::vector<std::string> & labels);  // a new source: [sequence]; empty: no domain, as later ones
+    void more_labels(const std::vector<std::string> & labels);  // the same of the source at hand, which has grown
 
     uint64_t sequences_of_source() const { return tracker_.n_sequences(); }
 
@@ -55,7 +58,7 @@ public:
     specialization_result result() const;
 
 private:
-    struct split_counts {        // by sequence parity and by stretch parity
+    struct split_counts {  // by sequence parity and by stretch parity
         uint64_t                             rows = 0;
         std::array<std::vector<uint64_t>, 2> by_sequence, by_stretch;
     };
@@ -65,14 +68,15 @@ private:
         std::vector<split_counts> domains;
     };
     size_t domain_number(const std::string & name);
-    void   count_row(block & b, size_t domain, const block_rows & rows, uint32_t r, size_t sequence_half, size_t stretch_half);
+    void   count_row(block & b, size_t domain, const block_rows & rows, uint32_t r, size_t sequence_half,
+                     size_t stretch_half);
 
     sequence_tracker         tracker_;
     std::vector<std::string> domains_;
     std::vector<uint64_t>    sequences_;             // of each domain
     std::vector<size_t>      labels_;                // [sequence] domain
     std::vector<uint64_t>    number_in_domain_;      // [sequence of this source]
-    size_t                   domain_ = SIZE_MAX;     // of all rows; SIZE_MAX: by labels_
+    size_t                   domain_    = SIZE_MAX;  // of all rows; SIZE_MAX: by labels_
     bool                     by_labels_ = false;
     block_table<block>       blocks_;
     uint64_t                 rows_without_domain_ = 0;

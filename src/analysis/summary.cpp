@@ -39,7 +39,10 @@ void summary::lru_cache::read(const std::vector<uint32_t> & ids) {
 }
 
 summary::lru_block::lru_block(const block_layout & l)
-    : measured(l.n_expert), by_chance(l.n_expert), order(l.n_expert), random(static_cast<uint32_t>(l.layer)) {
+    : measured(l.n_expert),
+      by_chance(l.n_expert),
+      order(l.n_expert),
+      random(static_cast<uint32_t>(l.layer)) {
     std::iota(order.begin(), order.end(), 0u);
 }
 
@@ -79,8 +82,8 @@ void summary::ubatch(const routed_ubatch & u) {
 
 summary_result summary::result() const {
     summary_result r;
-    r.frequency = frequency_.result();
-    double overlap = 0, popularity = 0, n = 0;   // over pairs of neighbours, as `analyze temporal` counts them
+    r.frequency    = frequency_.result();
+    double overlap = 0, popularity = 0, n = 0;  // over pairs of neighbours, as `analyze temporal` counts them
     for (const block_temporal & b : temporal_.result().blocks) {
         if (const auto pairs = double(b.overlap[0].n()); pairs > 0) {
             overlap += pairs * b.overlap[0].mean();
@@ -90,7 +93,7 @@ summary_result summary::result() const {
     }
     r.overlap_next          = n > 0 ? overlap / n : unknown;
     r.overlap_by_popularity = n > 0 ? popularity / n : unknown;
-    const auto hit_rate = [&](lru_cache lru_block::*cache) {
+    const auto hit_rate     = [&](lru_cache lru_block::*cache) {
         uint64_t hits = 0, warm = 0;
         for (size_t b = 0; b < lru_.size(); ++b) {
             hits += (lru_[b].*cache).hits;

@@ -2,11 +2,11 @@
 
 #include <memory>
 
+#include "analysis/frequency.hpp"
+#include "analysis/temporal.hpp"
 #include "analysis/tools/block_table.hpp"
 #include "analysis/tools/cache_policy.hpp"
-#include "analysis/frequency.hpp"
 #include "analysis/tools/random.hpp"
-#include "analysis/temporal.hpp"
 
 namespace moescope::analysis {
 
@@ -15,13 +15,13 @@ namespace moescope::analysis {
 struct summary_result {
     frequency_result frequency;
 
-    double overlap_next          = unknown;   // share of experts that a token has in common with the one before
-    double overlap_by_popularity = unknown;   // … that any two tokens have
-    double lru_hits              = unknown;   // an LRU cache of a quarter of each layer's experts over ubatches with decoded
-                                              // tokens: share of reads that hit, without the first of each slice
-    double lru_hits_chance       = unknown;   // … were as many rows to select at random (one draw, repeatable)
-    double phase_distance        = unknown;   // Jensen–Shannon distance of prefilled and decoded selections
-    double phase_distance_chance = unknown;   // what phases of one routing show (jensen_shannon_by_chance)
+    double overlap_next          = unknown;  // share of experts that a token has in common with the one before
+    double overlap_by_popularity = unknown;  // … that any two tokens have
+    double lru_hits = unknown;  // an LRU cache of a quarter of each layer's experts over ubatches with decoded
+                                // tokens: share of reads that hit, without the first of each slice
+    double lru_hits_chance       = unknown;  // … were as many rows to select at random (one draw, repeatable)
+    double phase_distance        = unknown;  // Jensen–Shannon distance of prefilled and decoded selections
+    double phase_distance_chance = unknown;  // what phases of one routing show (jensen_shannon_by_chance)
 };
 
 class summary final : public routing_sink {
@@ -33,16 +33,16 @@ public:
 private:
     struct lru_cache {
         explicit lru_cache(uint32_t n_expert);
-        void read(const std::vector<uint32_t> & ids);
+        void                        read(const std::vector<uint32_t> & ids);
         std::unique_ptr<cache_pool> pool;
         std::vector<bool>           seen;
         uint64_t                    hits = 0, warm = 0;
     };
     struct lru_block {
         explicit lru_block(const block_layout & l);
-        void draw(const block_rows & rows, std::vector<uint32_t> & ids);
+        void                  draw(const block_rows & rows, std::vector<uint32_t> & ids);
         lru_cache             measured, by_chance;
-        std::vector<uint32_t> order;   // a permutation of the experts
+        std::vector<uint32_t> order;  // a permutation of the experts
         random_stream         random;
     };
     frequency              frequency_;

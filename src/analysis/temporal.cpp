@@ -53,7 +53,8 @@ void temporal::ubatch(const routed_ubatch & u) {
                 rows_unknown_ += 1;
                 continue;
             }
-            add_row(b, histories_[{index, u.seq[static_cast<size_t>(t)]}], rows, r, place.sequence, u.pos[static_cast<size_t>(t)]);
+            add_row(b, histories_[{index, u.seq[static_cast<size_t>(t)]}], rows, r, place.sequence,
+                    u.pos[static_cast<size_t>(t)]);
         }
     }
 }
@@ -73,7 +74,7 @@ void temporal::add_row(block & b, history & h, const block_rows & rows, uint32_t
     for (uint32_t j = 0; j < k; ++j) {
         const uint32_t id = rows.id(size_t{r} * k + j);
         if (id >= h.of.size() || h.of[id].last == h.n) {
-            continue;   // no expert, or named twice in one row (GroveMoE)
+            continue;  // no expert, or named twice in one row (GroveMoE)
         }
         uses & u = h.of[id];
         if (u.last != 0) {
@@ -97,10 +98,10 @@ temporal_result temporal::result() const {
     for (const block * b : blocks_.sorted()) {
         const double   k = b->layout.n_expert_used, n = static_cast<double>(b->rows);
         block_temporal t;
-        t.layout  = b->layout;
-        t.rows    = b->rows;
-        t.overlap = b->overlap;
-        t.reuse   = b->reuse;
+        t.layout   = b->layout;
+        t.rows     = b->rows;
+        t.overlap  = b->overlap;
+        t.reuse    = b->reuse;
         double sum = 0;
         for (const uint64_t c : b->count) {
             sum += double(c) * double(c);

@@ -12,9 +12,8 @@ std::vector<int32_t> token_counts::frequent(uint64_t least, size_t most) const {
             order.emplace_back(n, token);
         }
     }
-    std::sort(order.begin(), order.end(), [](auto & a, auto & b) {
-        return a.first != b.first ? a.first > b.first : a.second < b.second;
-    });
+    std::sort(order.begin(), order.end(),
+              [](auto & a, auto & b) { return a.first != b.first ? a.first > b.first : a.second < b.second; });
     order.resize(std::min(order.size(), most));
     std::vector<int32_t> tokens;
     for (const auto & [n, token] : order) {
@@ -66,7 +65,8 @@ std::vector<token_lift> top_tokens(const block_vocabulary & b, size_t expert, si
     for (const token_routing & t : b.tokens) {
         if (t.rows > 0 && t.count(expert) > 0) {
             const interval share = wilson(t.count(expert), t.rows);
-            all.push_back({t.token, t.rows, t.frequency(expert) / overall, {share.low / overall, share.high / overall}});
+            all.push_back(
+                {t.token, t.rows, t.frequency(expert) / overall, {share.low / overall, share.high / overall}});
         }
     }
     n = std::min(n, all.size());

@@ -21,7 +21,7 @@ public:
             }
         }
     }
-    uint64_t n_tokens() const { return counts_.size(); }   // different ones
+    uint64_t n_tokens() const { return counts_.size(); }  // different ones
     // The ids that occur at least `least` times, most frequent first, at most `most` of them.
     std::vector<int32_t> frequent(uint64_t least, size_t most) const;
 
@@ -31,10 +31,10 @@ private:
 
 // One token id in one block.
 struct token_routing {
-    int32_t                              token = -1;
-    uint64_t                             rows  = 0;
+    int32_t                              token     = -1;
+    uint64_t                             rows      = 0;
     std::array<uint64_t, 2>              half_rows = {};
-    std::array<std::vector<uint32_t>, 2> half;     // [n_expert] selections, over every other occurrence
+    std::array<std::vector<uint32_t>, 2> half;  // [n_expert] selections, over every other occurrence
 
     uint64_t count(size_t e) const { return uint64_t{half[0][e]} + half[1][e]; }
     double   frequency(size_t e) const { return rows ? double(count(e)) / double(rows) : unknown; }
@@ -48,9 +48,9 @@ struct block_vocabulary {
     explicit block_vocabulary(const block_layout & l) : layout(l), count(l.n_expert) {}
 
     block_layout               layout;
-    uint64_t                   rows = 0;      // all rows of the block, also of other tokens
-    std::vector<uint64_t>      count;         // [n_expert] over all rows
-    std::vector<token_routing> tokens;        // the chosen ones
+    uint64_t                   rows = 0;  // all rows of the block, also of other tokens
+    std::vector<uint64_t>      count;     // [n_expert] over all rows
+    std::vector<token_routing> tokens;    // the chosen ones
 
     // Mean of specialization() over the tokens, and what knowing no token gives: the frequency of the busiest expert.
     double mean_specialization() const;
@@ -62,9 +62,9 @@ struct token_lift {
     int32_t  token = -1;
     uint64_t rows  = 0;
     double   lift  = 0;
-    interval range;      // 95 %, of the token's frequency
+    interval range;  // 95 %, of the token's frequency
 };
-std::vector<token_lift> top_tokens(const block_vocabulary & b, size_t expert, size_t n);   // by the interval's lower end
+std::vector<token_lift> top_tokens(const block_vocabulary & b, size_t expert, size_t n);  // by the interval's lower end
 
 // The second pass: selections of the chosen token ids. Memory: bytes_per_token for each of them and each block.
 class vocabulary final : public routing_sink {
@@ -80,7 +80,7 @@ public:
 private:
     std::vector<int32_t>                chosen_;
     std::unordered_map<int32_t, size_t> index_;
-    std::vector<int64_t>                chosen_of_token_;   // of the ubatch at hand: index into chosen_, -1: not chosen
+    std::vector<int64_t>                chosen_of_token_;  // of the ubatch at hand: index into chosen_, -1: not chosen
     block_table<block_vocabulary>       blocks_;
 };
 

@@ -29,7 +29,7 @@ void batch_replay::begin(const llama_batch & batch, const std::vector<int32_t> &
         if (batch.seq_id != nullptr && batch.n_seq_id != nullptr) {
             e.seqs.assign(batch.seq_id[i], batch.seq_id[i] + batch.n_seq_id[i]);
         } else {
-            e.seqs = {0};   // llama.cpp's default
+            e.seqs = {0};  // llama.cpp's default
         }
         e.seq   = e.seqs.empty() ? 0 : e.seqs[0];
         e.token = batch.token != nullptr ? batch.token[i] : -1;
@@ -50,7 +50,7 @@ void batch_replay::begin(const llama_batch & batch, const std::vector<int32_t> &
     }
     for (const split how : {split::simple, split::equal, split::equal_increasing, split::by_sequence}) {
         if (entries_.size() == 1 && how != split::simple) {
-            break;   // a token alone can be split in one way only
+            break;  // a token alone can be split in one way only
         }
         ways_.push_back({how, std::vector<char>(entries_.size(), 0)});
     }
@@ -87,7 +87,7 @@ std::vector<batch_replay::rows> batch_replay::next_equal(const way & w, size_t n
     std::vector<const std::vector<int32_t> *> sets;
     int32_t                                   last = -1;
     for (size_t i = 0; i < entries_.size(); ++i) {
-        const entry & e = entries_[i];
+        const entry & e        = entries_[i];
         const bool    overlaps = std::any_of(sets.begin(), sets.end(), [&](auto * s) { return overlap(*s, e.seqs); });
         if (w.used[i] || overlaps || (increasing && !sets.empty() && e.seq != last + 1)) {
             continue;
@@ -133,7 +133,8 @@ bool batch_replay::fits(const rows & taken, span<const int32_t> tokens, span<int
     }
     for (size_t r = 0; r < taken.size(); ++r) {
         const entry & e = entries_[taken[r]];
-        if ((tokens[r] >= 0 && e.token >= 0 && tokens[r] != e.token) || (pos[r] >= 0 && e.pos >= 0 && pos[r] != e.pos)) {
+        if ((tokens[r] >= 0 && e.token >= 0 && tokens[r] != e.token) ||
+            (pos[r] >= 0 && e.pos >= 0 && pos[r] != e.pos)) {
             return false;
         }
     }
@@ -141,7 +142,7 @@ bool batch_replay::fits(const rows & taken, span<const int32_t> tokens, span<int
 }
 
 bool batch_replay::attribute(span<const int32_t> tokens, span<int32_t> pos, span<int32_t> seq) {
-    constexpr size_t  max_ways = 64;   // more: it is not known which
+    constexpr size_t  max_ways = 64;  // more: it is not known which
     std::vector<rows> fitting;
     std::vector<way>  going_on;
     for (const way & w : ways_) {
@@ -160,7 +161,7 @@ bool batch_replay::attribute(span<const int32_t> tokens, span<int32_t> pos, span
     }
     ways_ = going_on.size() <= max_ways ? std::move(going_on) : std::vector<way>();
     for (size_t r = 0; r < tokens.size() && !fitting.empty(); ++r) {
-        const entry & first = entries_[fitting[0][r]];
+        const entry & first    = entries_[fitting[0][r]];
         bool          same_seq = true, same_pos = true;
         for (const rows & taken : fitting) {
             same_seq = same_seq && entries_[taken[r]].seq == first.seq;

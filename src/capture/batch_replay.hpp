@@ -20,14 +20,14 @@ public:
     // What was passed to llama_decode or llama_encode; copied. first_pos: by sequence id, where a batch without
     // positions goes on (llama_memory_seq_pos_max + 1); -1 or missing: not known.
     void begin(const llama_batch & batch, const std::vector<int32_t> & first_pos);
-    void begin_unknown();   // no batch was seen
+    void begin_unknown();  // no batch was seen
 
     // Fills seq (and pos, where the graph has none) of the next ubatch; tokens or pos may be -1 where not known.
     // Returns whether at least one way of splitting reproduces it.
     bool attribute(span<const int32_t> tokens, span<int32_t> pos, span<int32_t> seq);
 
     // Whether row's sequence has only this token in its batch.
-    bool alone(int32_t seq_id) const;
+    bool   alone(int32_t seq_id) const;
     size_t n_tokens() const { return entries_.size(); }
 
 private:
@@ -42,7 +42,7 @@ private:
         split             how;
         std::vector<char> used;
     };
-    using rows = std::vector<size_t>;   // of an ubatch: indices into entries_
+    using rows = std::vector<size_t>;  // of an ubatch: indices into entries_
 
     // What the next ubatch of n tokens may be.
     std::vector<rows> next(const way & w, size_t n) const;
@@ -52,8 +52,8 @@ private:
     bool              fits(const rows & taken, span<const int32_t> tokens, span<int32_t> pos) const;
 
     std::vector<entry>  entries_;
-    std::vector<way>    ways_;            // that explain what was seen
-    std::vector<size_t> tokens_of_seq_;   // by (first) sequence id
+    std::vector<way>    ways_;           // that explain what was seen
+    std::vector<size_t> tokens_of_seq_;  // by (first) sequence id
 };
 
 }  // namespace moescope::capture

@@ -23,9 +23,9 @@ int32_t parse_layer(const std::string & text, const std::string & list) {
 layer_filter::layer_filter(const std::string & list) {
     size_t begin = 0;
     while (begin <= list.size()) {
-        const size_t      end  = std::min(list.find(',', begin), list.size());
-        const std::string part = list.substr(begin, end - begin);
-        const size_t      dash = part.find('-');
+        const size_t      end   = std::min(list.find(',', begin), list.size());
+        const std::string part  = list.substr(begin, end - begin);
+        const size_t      dash  = part.find('-');
         const int32_t     first = parse_layer(part.substr(0, dash), list);
         const int32_t     last  = dash == std::string::npos ? first : parse_layer(part.substr(dash + 1), list);
         if (last < first) {

@@ -17,7 +17,9 @@ public:
     bool has(int32_t il) const;
 
 private:
-    struct range { int32_t first, last; };
+    struct range {
+        int32_t first, last;
+    };
     std::vector<range> ranges_;
 };
 
@@ -26,9 +28,9 @@ private:
 enum class method { probes, callback };
 
 struct capture_options {
-    column_set  what = column::ids | column::weights;
+    column_set   what = column::ids | column::weights;
     layer_filter layers;
-    method       way  = method::probes;
+    method       way = method::probes;
 };
 
 }  // namespace moescope::capture

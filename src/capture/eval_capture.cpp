@@ -38,7 +38,9 @@ std::vector<float> & values_of(std::vector<float> * columns, column c) {
 }  // namespace
 
 callback::callback(const ggml_api & api, capture_options options, on_ubatch deliver)
-    : api_(api), options_(std::move(options)), deliver_(std::move(deliver)) {}
+    : api_(api),
+      options_(std::move(options)),
+      deliver_(std::move(deliver)) {}
 
 callback * callback::take_current() {
     return std::exchange(current, nullptr);
@@ -53,7 +55,7 @@ bool callback::eval(ggml_tensor * t, bool ask, void * user_data) {
         }
         self.observed(t);
     } catch (const std::exception &) {
-        self.blocks_.clear();   // out of memory: this ubatch is lost, the host goes on
+        self.blocks_.clear();  // out of memory: this ubatch is lost, the host goes on
     }
     return true;
 }
@@ -175,7 +177,7 @@ void callback::observe_scores(ggml_tensor * t, int32_t il) {
         scores_of(il).probs    = floats(t);
         scores_of(il).n_expert = t->ne[0];
     } else if (base == "argsort") {
-        scores_of(il).selection = floats(t->src[0]);   // intact: the sort does not work in place
+        scores_of(il).selection = floats(t->src[0]);  // intact: the sort does not work in place
         scores_of(il).n_expert  = t->ne[0];
     }
 }
@@ -196,11 +198,11 @@ void callback::open_block(ggml_tensor * topk, int32_t il) {
     b.layout.n_expert_used = static_cast<uint32_t>(topk->ne[0]);
     b.layout.columns       = column::ids;
     b.layout.flags         = topk->view_src == nullptr ? block_layout::given_ids : 0u;
-    b.n_rows = topk->ne[1];
-    b.ids    = integers(topk);
+    b.n_rows               = topk->ne[1];
+    b.ids                  = integers(topk);
 
-    const scores & s = scores_of(il);
-    b.layout.n_embd  = static_cast<uint32_t>(s.n_embd);
+    const scores & s                         = scores_of(il);
+    b.layout.n_embd                          = static_cast<uint32_t>(s.n_embd);
     values_of(b.columns, column::logits)     = s.logits;
     values_of(b.columns, column::probs)      = s.probs;
     values_of(b.columns, column::selection)  = topk->view_src != nullptr ? s.selection : std::vector<float>();
@@ -212,7 +214,7 @@ void callback::open_block(ggml_tensor * topk, int32_t il) {
 void callback::observe_in_block(ggml_tensor * t, std::string_view base) {
     seen_block & b = blocks_.back();
     if (api_.is(t, GGML_OP_MUL_MAT_ID) && t->src[2] != nullptr && !node_name(t->src[2]->name).is("ffn_moe_topk")) {
-        b.ids = integers(t->src[2]);   // GroveMoE's second block
+        b.ids = integers(t->src[2]);  // GroveMoE's second block
         b.layout.flags |= block_layout::ids_repeat;
     }
     if (base == "weights") {
@@ -220,7 +222,7 @@ void callback::observe_in_block(ggml_tensor * t, std::string_view base) {
         values_of(b.columns, column::weights_raw) = values_of(b.columns, column::weights);
     } else if (base == "weights_softmax" || base == "weights_norm") {
         values_of(b.columns, column::weights) = floats(t);
-        b.layout.weight_sum                 = 1;
+        b.layout.weight_sum                   = 1;
     } else if (base == "weights_scaled") {
         values_of(b.columns, column::weights) = floats(t);
         float factor;
@@ -231,7 +233,7 @@ void callback::observe_in_block(ggml_tensor * t, std::string_view base) {
     } else if (base == "weighted") {
         const bool input_gated = api_.is(t->src[0], GGML_OP_REPEAT);
         b.layout.flags |= input_gated ? block_layout::norms_gated : 0u;
-        in_block_ = input_gated;   // there the expert outputs are still to come
+        in_block_ = input_gated;  // there the expert outputs are still to come
     }
 }
 
@@ -280,9 +282,9 @@ void callback::deliver() {
             if (to != nullptr && b.columns[i].size() == n_rows * width) {
                 std::copy(b.columns[i].begin(), b.columns[i].end(), to);
             } else if (to != nullptr) {
-                for (uint32_t r = 0; r < n_rows; ++r) {   // of all tokens; this block's rows were chosen later
-                    const bool   known = u.row_tokens()[r] >= 0 && b.columns[i].size() == size_t(n_tokens_) * width;
-                    const float * from = known ? b.columns[i].data() + size_t(out_ids_[r]) * width : nullptr;
+                for (uint32_t r = 0; r < n_rows; ++r) {  // of all tokens; this block's rows were chosen later
+                    const bool    known = u.row_tokens()[r] >= 0 && b.columns[i].size() == size_t(n_tokens_) * width;
+                    const float * from  = known ? b.columns[i].data() + size_t(out_ids_[r]) * width : nullptr;
                     from ? std::copy_n(from, width, to + r * width) : std::fill_n(to + r * width, width, NAN);
                 }
             }
@@ -325,7 +327,10 @@ std::vector<T> gather(const uint8_t * data, const ggml_tensor * t) {
             for (int64_t i1 = 0; i1 < t->ne[1]; ++i1) {
                 for (int64_t i0 = 0; i0 < t->ne[0]; ++i0) {
                     T v;
-                    std::memcpy(&v, data + size_t(i0) * t->nb[0] + size_t(i1) * t->nb[1] + size_t(i2) * t->nb[2] + size_t(i3) * t->nb[3], sizeof(v));
+                    std::memcpy(&v,
+                                data + size_t(i0) * t->nb[0] + size_t(i1) * t->nb[1] + size_t(i2) * t->nb[2] +
+                                    size_t(i3) * t->nb[3],
+                                sizeof(v));
                     out.push_back(v);
                 }
             }

@@ -25,7 +25,7 @@ public:
     // ggml_backend_sched_eval_callback; user_data is the callback. Never throws, never cancels the graph.
     static bool eval(ggml_tensor * t, bool ask, void * user_data);
 
-    void end(bool success);   // the graph has been computed, or has failed
+    void end(bool success);  // the graph has been computed, or has failed
 
     // The weights that the delivered graph reads; empty unless access was asked for.
     const access_list & weight_reads() const { return reads_; }
@@ -39,8 +39,8 @@ private:
     // The values of one block, as they came by.
     struct seen_block {
         block_layout         layout;
-        int64_t              n_rows = 0;
-        const ggml_tensor *  executed = nullptr;   // the node of its ids, src[2] of its expert products
+        int64_t              n_rows   = 0;
+        const ggml_tensor *  executed = nullptr;  // the node of its ids, src[2] of its expert products
         std::vector<int32_t> ids;
         std::vector<float>   columns[n_float_columns];
     };
@@ -51,16 +51,16 @@ private:
         int64_t            n_expert = 0, n_embd = 0;
     };
 
-    bool   asked(ggml_tensor * t);
-    bool   wanted(const ggml_tensor * t);
-    void   observed(ggml_tensor * t);
-    void   observe_scores(ggml_tensor * t, int32_t il);
-    void   open_block(ggml_tensor * topk, int32_t il);
-    void   observe_in_block(ggml_tensor * t, std::string_view what);
-    bool   begins_new_graph(const ggml_tensor * t) const;
-    void   read_inputs(ggml_tensor * t);
-    void   take_weight_read(const ggml_tensor * t);
-    void   deliver();
+    bool     asked(ggml_tensor * t);
+    bool     wanted(const ggml_tensor * t);
+    void     observed(ggml_tensor * t);
+    void     observe_scores(ggml_tensor * t, int32_t il);
+    void     open_block(ggml_tensor * topk, int32_t il);
+    void     observe_in_block(ggml_tensor * t, std::string_view what);
+    bool     begins_new_graph(const ggml_tensor * t) const;
+    void     read_inputs(ggml_tensor * t);
+    void     take_weight_read(const ggml_tensor * t);
+    void     deliver();
     scores & scores_of(int32_t il);
 
     std::vector<float>   floats(const ggml_tensor * t);
@@ -68,19 +68,19 @@ private:
     std::vector<float>   norms(const ggml_tensor * expert_output);
     const uint8_t *      bytes(const ggml_tensor * t);
 
-    const ggml_api &        api_;
-    capture_options         options_;
-    on_ubatch               deliver_;
+    const ggml_api & api_;
+    capture_options  options_;
+    on_ubatch        deliver_;
 
-    std::vector<int32_t>    tokens_, pos_, out_ids_;
-    int64_t                 n_tokens_ = 0;
-    std::vector<seen_block> blocks_;
-    bool                    in_block_ = false;
-    access_list             reads_;
-    const void *            weight_address_ = nullptr;
-    scores                  scores_;
-    std::unordered_set<const ggml_tensor *> asked_;   // nodes of the current graph
-    std::vector<uint8_t>    scratch_;
+    std::vector<int32_t>                    tokens_, pos_, out_ids_;
+    int64_t                                 n_tokens_ = 0;
+    std::vector<seen_block>                 blocks_;
+    bool                                    in_block_ = false;
+    access_list                             reads_;
+    const void *                            weight_address_ = nullptr;
+    scores                                  scores_;
+    std::unordered_set<const ggml_tensor *> asked_;  // nodes of the current graph
+    std::vector<uint8_t>                    scratch_;
 };
 
 }  // namespace moescope::capture

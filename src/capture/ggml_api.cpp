@@ -16,17 +16,20 @@ namespace {
 // copy of ggml; null when none does.
 void * library_with(const char * function, const void * synchronize_of_its_ggml) {
     std::vector<std::string> names;
-    dl_iterate_phdr([](dl_phdr_info * info, size_t, void * to) {
-        static_cast<std::vector<std::string> *>(to)->emplace_back(info->dlpi_name);
-        return 0;
-    }, &names);
+    dl_iterate_phdr(
+        [](dl_phdr_info * info, size_t, void * to) {
+            static_cast<std::vector<std::string> *>(to)->emplace_back(info->dlpi_name);
+            return 0;
+        },
+        &names);
     for (const std::string & name : names) {
         void * library = name.empty() ? nullptr : dlopen(name.c_str(), RTLD_NOLOAD | RTLD_LAZY);
         if (library == nullptr) {
             continue;
         }
         void * const found = dlsym(library, function);
-        const bool   fits  = found != nullptr && dlsym(library, "ggml_backend_sched_synchronize") == synchronize_of_its_ggml;
+        const bool   fits =
+            found != nullptr && dlsym(library, "ggml_backend_sched_synchronize") == synchronize_of_its_ggml;
         dlclose(library);
         if (fits) {
             return found;
@@ -52,16 +55,17 @@ void * library_scope::find(const char * function) const {
 bool ggml_api::resolve(void * caller, std::string & missing) {
     library_scope scope(caller);
     missing.clear();
-#define X(name)                                                          \
-    name = reinterpret_cast<decltype(&::name)>(scope.find(#name));       \
-    if (name == nullptr && missing.empty()) {                            \
-        missing = #name;                                                 \
+#define X(name)                                                    \
+    name = reinterpret_cast<decltype(&::name)>(scope.find(#name)); \
+    if (name == nullptr && missing.empty()) {                      \
+        missing = #name;                                           \
     }
     MOESCOPE_GGML_FUNCTIONS(X)
 #undef X
     // The first call may come from ggml itself, which knows nothing of llama.
     if (scope.find("llama_get_model") == nullptr) {
-        scope = library_scope(library_with("llama_get_model", reinterpret_cast<void *>(ggml_backend_sched_synchronize)));
+        scope =
+            library_scope(library_with("llama_get_model", reinterpret_cast<void *>(ggml_backend_sched_synchronize)));
     }
 #define X(name) name = reinterpret_cast<decltype(&::name)>(scope.find(#name));
     MOESCOPE_LLAMA_FUNCTIONS(X)
@@ -75,13 +79,13 @@ bool ggml_api::number_operations(std::string & missing) {
         const char * name;
     };
     constexpr wanted all[] = {
-        {GGML_OP_ADD, "ADD"},           {GGML_OP_MUL, "MUL"},           {GGML_OP_SQRT, "SQRT"},
-        {GGML_OP_REPEAT, "REPEAT"},     {GGML_OP_MUL_MAT, "MUL_MAT"},   {GGML_OP_MUL_MAT_ID, "MUL_MAT_ID"},
-        {GGML_OP_SCALE, "SCALE"},       {GGML_OP_CONT, "CONT"},         {GGML_OP_RESHAPE, "RESHAPE"},
-        {GGML_OP_VIEW, "VIEW"},         {GGML_OP_GET_ROWS, "GET_ROWS"}, {GGML_OP_SOFT_MAX, "SOFT_MAX"},
-        {GGML_OP_ROPE, "ROPE"},         {GGML_OP_ARGSORT, "ARGSORT"},   {GGML_OP_UNARY, "UNARY"},
+        {GGML_OP_ADD, "ADD"},       {GGML_OP_MUL, "MUL"},           {GGML_OP_SQRT, "SQRT"},
+        {GGML_OP_REPEAT, "REPEAT"}, {GGML_OP_MUL_MAT, "MUL_MAT"},   {GGML_OP_MUL_MAT_ID, "MUL_MAT_ID"},
+        {GGML_OP_SCALE, "SCALE"},   {GGML_OP_CONT, "CONT"},         {GGML_OP_RESHAPE, "RESHAPE"},
+        {GGML_OP_VIEW, "VIEW"},     {GGML_OP_GET_ROWS, "GET_ROWS"}, {GGML_OP_SOFT_MAX, "SOFT_MAX"},
+        {GGML_OP_ROPE, "ROPE"},     {GGML_OP_ARGSORT, "ARGSORT"},   {GGML_OP_UNARY, "UNARY"},
     };
-    constexpr int drift = 16;   // more operations than any version we know has put in front of these
+    constexpr int drift = 16;  // more operations than any version we know has put in front of these
     for (const wanted & w : all) {
         int found = -1;
         for (int code = std::max(0, w.op - drift); code <= w.op && found < 0; ++code) {

@@ -11,6 +11,7 @@
 
 namespace moescope::capture {
 
+// clang-format off
 #define MOESCOPE_GGML_FUNCTIONS(X)                                                                                      \
     X(ggml_version) X(ggml_init) X(ggml_free) X(ggml_reset) X(ggml_tensor_overhead)                                     \
     X(ggml_graph_n_nodes) X(ggml_graph_nodes) X(ggml_graph_size) X(ggml_build_forward_expand)                           \
@@ -28,6 +29,7 @@ namespace moescope::capture {
     X(llama_max_parallel_sequences) X(ggml_build_forward_select) X(llama_model_get_vocab)                               \
     X(llama_model_meta_count) X(llama_model_meta_key_by_index) X(llama_model_meta_val_str_by_index)                     \
     X(llama_model_meta_val_str) X(llama_vocab_n_tokens) X(llama_token_to_piece)
+// clang-format on
 
 struct ggml_api {
 #define X(name) decltype(&::name) name = nullptr;
@@ -41,7 +43,9 @@ struct ggml_api {
 
     // Whether t is the result of an operation of this header's enumeration. Versions number their operations differently;
     // their names tell which is which.
-    bool is(const ggml_tensor * t, ggml_op op) const { return t != nullptr && static_cast<int>(t->op) == op_code[op]; }
+    bool is(const ggml_tensor * t, ggml_op op) const {
+        return t != nullptr && static_cast<int>(t->op) == op_code[op];
+    }
     // Whether the node takes part in the computation. Versions without ggml_build_forward_select compute every node.
     bool computes(const ggml_tensor * t) const {
         return ggml_build_forward_select == nullptr || (t->flags & GGML_TENSOR_FLAG_COMPUTE) != 0;
@@ -56,15 +60,15 @@ struct ggml_api {
 private:
     bool number_operations(std::string & missing);
 
-    int op_code[GGML_OP_COUNT];   // the running library's number of each operation that capture looks for
+    int op_code[GGML_OP_COUNT];  // the running library's number of each operation that capture looks for
 };
 
 // What the calls of one library reach without us: behind our own definitions (RTLD_NEXT) what all libraries see, else what
 // the library itself and those that it depends on define. Keeps the library loaded.
 class library_scope {
 public:
-    explicit library_scope(void * address);   // anywhere in the library; null: only what all libraries see
-    void * find(const char * function) const;   // null when there is none
+    explicit library_scope(void * address);    // anywhere in the library; null: only what all libraries see
+    void * find(const char * function) const;  // null when there is none
 
 private:
     void * library_ = nullptr;

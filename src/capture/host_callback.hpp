@@ -18,7 +18,7 @@ public:
     }
 
     void begin_graph() { stopped_ = false; }
-    bool stopped() const { return stopped_; }   // since begin_graph()
+    bool stopped() const { return stopped_; }  // since begin_graph()
 
 private:
     static bool call(ggml_tensor * t, bool ask, void * self) {

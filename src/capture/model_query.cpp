@@ -58,8 +58,9 @@ model_info query_model(const ggml_api & api, const llama_context * ctx) {
     }
     const llama_model * model = api.llama_get_model(ctx);
     for (int32_t i = 0; i < api.llama_model_meta_count(model); ++i) {
-        const std::string key = text_of([&](char * b, size_t n) { return api.llama_model_meta_key_by_index(model, i, b, n); });
-        const auto        value = [&] {
+        const std::string key =
+            text_of([&](char * b, size_t n) { return api.llama_model_meta_key_by_index(model, i, b, n); });
+        const auto value = [&] {
             return text_of([&](char * b, size_t n) { return api.llama_model_meta_val_str_by_index(model, i, b, n); });
         };
         if (key == "general.architecture") {
@@ -70,8 +71,8 @@ model_info query_model(const ggml_api & api, const llama_context * ctx) {
             m.metadata.emplace_back(key, value());
         }
     }
-    m.n_layer       = number(find(m, m.architecture + ".block_count"));
-    m.n_layer      -= std::min(m.n_layer, number(find(m, m.architecture + ".nextn_predict_layers")));
+    m.n_layer = number(find(m, m.architecture + ".block_count"));
+    m.n_layer -= std::min(m.n_layer, number(find(m, m.architecture + ".nextn_predict_layers")));
     m.n_expert      = number(find(m, m.architecture + ".expert_count"));
     m.n_expert_used = number(find(m, m.architecture + ".expert_used_count"));
     m.n_embd        = number(find(m, m.architecture + ".embedding_length"));
@@ -96,8 +97,9 @@ std::string file_behind(const void * address) {
     size_t      size = 0;
     while (::getline(&line, &size, maps) > 0) {
         uintptr_t first = 0, last = 0;
-        int       path  = 0;
-        if (std::sscanf(line, "%" SCNxPTR "-%" SCNxPTR " %*s %*s %*s %*s %n", &first, &last, &path) < 2 || at < first || at >= last) {
+        int       path = 0;
+        if (std::sscanf(line, "%" SCNxPTR "-%" SCNxPTR " %*s %*s %*s %*s %n", &first, &last, &path) < 2 || at < first ||
+            at >= last) {
             continue;
         }
         file = line + path;

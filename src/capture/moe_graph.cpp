@@ -124,8 +124,8 @@ private:
             b.gate_input = product->src[1];
         }
         graph_.blocks.push_back(b);
-        current_    = true;
-        last_down_  = nullptr;
+        current_   = true;
+        last_down_ = nullptr;
     }
 
     void take_expert_product(ggml_tensor * t) {
@@ -158,7 +158,7 @@ private:
             b.expert_output = last_down_;
         }
         if (b.ids == nullptr || b.experts == nullptr || b.weights == nullptr) {
-            graph_.blocks.pop_back();   // not a block of experts
+            graph_.blocks.pop_back();  // not a block of experts
             return;
         }
         b.weights_node = last_index_of(root_of(b.weights), b.weights);
@@ -176,7 +176,8 @@ private:
 
     void take_inputs(ggml_tensor * t) {
         for (ggml_tensor * s : t->src) {
-            if (s == nullptr || (root_of(s)->flags & GGML_TENSOR_FLAG_INPUT) == 0 || !inputs_seen_.insert(root_of(s)).second) {
+            if (s == nullptr || (root_of(s)->flags & GGML_TENSOR_FLAG_INPUT) == 0 ||
+                !inputs_seen_.insert(root_of(s)).second) {
                 continue;
             }
             graph_.inputs.push_back(root_of(s));
@@ -203,13 +204,13 @@ private:
         }
     }
 
-    const ggml_api &                    api_;
-    moe_graph                           graph_;
-    std::vector<ggml_tensor *>          index_;
-    std::unordered_set<ggml_tensor *>   inputs_seen_;
-    bool                                current_ = false;
-    scores                              scores_;
-    ggml_tensor *                       last_down_ = nullptr;
+    const ggml_api &                  api_;
+    moe_graph                         graph_;
+    std::vector<ggml_tensor *>        index_;
+    std::unordered_set<ggml_tensor *> inputs_seen_;
+    bool                              current_ = false;
+    scores                            scores_;
+    ggml_tensor *                     last_down_ = nullptr;
 };
 
 }  // namespace
@@ -224,7 +225,8 @@ bool is_token_lookup(const ggml_api & api, const ggml_tensor * t) {
         return false;
     }
     const std::string_view table = node_name(t->src[0]->name).base;
-    return node_name(t->src[1]->name).base == "inp_tokens" || table == "token_embd.weight" || ends_with(table, "nextn.embed_tokens.weight");
+    return node_name(t->src[1]->name).base == "inp_tokens" || table == "token_embd.weight" ||
+           ends_with(table, "nextn.embed_tokens.weight");
 }
 
 bool is_out_ids(std::string_view name) {
@@ -237,7 +239,8 @@ const ggml_tensor * router_product(const ggml_api & api, const ggml_tensor * t) 
             return t;
         }
         bool passes = false;
-        for (const ggml_op op : {GGML_OP_ADD, GGML_OP_SCALE, GGML_OP_RESHAPE, GGML_OP_VIEW, GGML_OP_CONT, GGML_OP_GET_ROWS}) {
+        for (const ggml_op op :
+             {GGML_OP_ADD, GGML_OP_SCALE, GGML_OP_RESHAPE, GGML_OP_VIEW, GGML_OP_CONT, GGML_OP_GET_ROWS}) {
             passes = passes || api.is(t, op);
         }
         t = passes ? t->src[0] : nullptr;
@@ -247,19 +250,19 @@ const ggml_tensor * router_product(const ggml_api & api, const ggml_tensor * t) 
 
 block_layout moe_block::layout(column_set wanted, uint32_t n_layer) const {
     block_layout l;
-    l.layer         = layer;
-    l.block         = block;
-    l.n_expert      = static_cast<uint32_t>(experts->ne[2]);
-    l.n_expert_used = static_cast<uint32_t>(ids->ne[0]);
-    l.n_embd        = gate_input ? static_cast<uint32_t>(gate_input->ne[0]) : 0;
-    l.weight_sum    = weight_sum;
+    l.layer            = layer;
+    l.block            = block;
+    l.n_expert         = static_cast<uint32_t>(experts->ne[2]);
+    l.n_expert_used    = static_cast<uint32_t>(ids->ne[0]);
+    l.n_embd           = gate_input ? static_cast<uint32_t>(gate_input->ne[0]) : 0;
+    l.weight_sum       = weight_sum;
     const bool repeats = ids != topk;
-    l.flags = (n_layer > 0 && layer >= static_cast<int32_t>(n_layer) ? block_layout::mtp : 0u) |
+    l.flags            = (n_layer > 0 && layer >= static_cast<int32_t>(n_layer) ? block_layout::mtp : 0u) |
               (repeats ? block_layout::ids_repeat : 0u) | (gated_output ? block_layout::norms_gated : 0u) |
               (selection == nullptr ? block_layout::given_ids : 0u);
 
     column_set there = column::ids | column::weights;
-    const auto  offer = [&](column c, const ggml_tensor * t, int64_t width) {
+    const auto offer = [&](column c, const ggml_tensor * t, int64_t width) {
         if (t != nullptr && t->ne[0] == width) {
             there = there | c;
         }

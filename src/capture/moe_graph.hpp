@@ -16,22 +16,22 @@ struct moe_block {
     int32_t layer = -1;
     int32_t block = 0;
 
-    const ggml_tensor * topk          = nullptr;   // [k, n] selected ids: a strided view of the argsort (trap 1), or given
-    ggml_tensor *       ids           = nullptr;   // [k, n] executed ids: src[2] of the expert products (trap 8)
-    ggml_tensor *       weights       = nullptr;   // [1, k, n] final gates: src[1] of ffn_moe_weighted (traps 3, 4)
-    ggml_tensor *       weights_raw   = nullptr;   // [1, k, n] ffn_moe_weights
-    ggml_tensor *       logits        = nullptr;   // [n_expert, n]
-    ggml_tensor *       probs         = nullptr;   // [n_expert, n]
-    ggml_tensor *       selection     = nullptr;   // [n_expert, n] what the argsort reads (trap 9)
-    ggml_tensor *       expert_output = nullptr;   // [n_embd, k, n] (traps 3, 5)
-    ggml_tensor *       gate_input    = nullptr;   // [n_embd, n] src[1] of the router's product (trap 10)
-    const ggml_tensor * router        = nullptr;   // the router's weight
-    const ggml_tensor * experts       = nullptr;   // a weight with one slice per expert: its ne[2] is n_expert
+    const ggml_tensor * topk        = nullptr;  // [k, n] selected ids: a strided view of the argsort (trap 1), or given
+    ggml_tensor *       ids         = nullptr;  // [k, n] executed ids: src[2] of the expert products (trap 8)
+    ggml_tensor *       weights     = nullptr;  // [1, k, n] final gates: src[1] of ffn_moe_weighted (traps 3, 4)
+    ggml_tensor *       weights_raw = nullptr;  // [1, k, n] ffn_moe_weights
+    ggml_tensor *       logits      = nullptr;  // [n_expert, n]
+    ggml_tensor *       probs       = nullptr;  // [n_expert, n]
+    ggml_tensor *       selection   = nullptr;  // [n_expert, n] what the argsort reads (trap 9)
+    ggml_tensor *       expert_output = nullptr;  // [n_embd, k, n] (traps 3, 5)
+    ggml_tensor *       gate_input    = nullptr;  // [n_embd, n] src[1] of the router's product (trap 10)
+    const ggml_tensor * router        = nullptr;  // the router's weight
+    const ggml_tensor * experts       = nullptr;  // a weight with one slice per expert: its ne[2] is n_expert
 
-    int  weights_node = -1;   // index in the graph of the final weights' node (of what it views)
-    int  output_node  = -1;   // … of expert_output
-    bool gated_output = false;   // the gate went into the input: outputs are already gated (trap 5)
-    float weight_sum  = 0;       // what final weights add up to per row where normalised, else 0
+    int   weights_node = -1;     // index in the graph of the final weights' node (of what it views)
+    int   output_node  = -1;     // … of expert_output
+    bool  gated_output = false;  // the gate went into the input: outputs are already gated (trap 5)
+    float weight_sum   = 0;      // what final weights add up to per row where normalised, else 0
 
     // The layout of a trace's rows of this block, for what is wanted and there. n_layer: il from here on are MTP blocks
     // (trap 11); 0: unknown, none.
@@ -39,16 +39,18 @@ struct moe_block {
 };
 
 struct moe_graph {
-    std::vector<moe_block> blocks;           // in execution order
-    ggml_tensor * tokens  = nullptr;         // inp_tokens [n_tokens], null when the graph does not compute from it
-    ggml_tensor * pos     = nullptr;         // inp_pos [n_tokens or 4 n_tokens], null in models without RoPE
-    ggml_tensor * out_ids = nullptr;         // out_ids [n_outputs]: tokens whose logits are asked for
-    std::vector<ggml_tensor *> inputs;       // every tensor with GGML_TENSOR_FLAG_INPUT
-    int64_t       n_tokens = 0;              // of the ubatch; 0 when unknown
+    std::vector<moe_block>     blocks;            // in execution order
+    ggml_tensor *              tokens = nullptr;  // inp_tokens [n_tokens], null when the graph does not compute from it
+    ggml_tensor *              pos    = nullptr;  // inp_pos [n_tokens or 4 n_tokens], null in models without RoPE
+    ggml_tensor *              out_ids = nullptr;  // out_ids [n_outputs]: tokens whose logits are asked for
+    std::vector<ggml_tensor *> inputs;             // every tensor with GGML_TENSOR_FLAG_INPUT
+    int64_t                    n_tokens = 0;       // of the ubatch; 0 when unknown
 };
 
 // The tensor whose memory t lies in.
-inline ggml_tensor * root_of(ggml_tensor * t) { return t->view_src != nullptr ? t->view_src : t; }
+inline ggml_tensor * root_of(ggml_tensor * t) {
+    return t->view_src != nullptr ? t->view_src : t;
+}
 
 // blk.<il>.ffn_{up,gate,down,gate_up}_{exps,chexps}.weight: one slice per expert. Other weights that are chosen by id
 // (Granite's adapter switch, LoRA factors) are not experts (trap 11).

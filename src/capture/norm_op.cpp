@@ -37,14 +37,14 @@ void column_norms(ggml_tensor * dst, int ith, int nth, void *) {
     const int64_t       n_cols = k * src->ne[2];
     // Each thread takes the columns that it takes in the multiplication by the weights, which comes next: they are fetched
     // from the other cores' caches once.
-    const int64_t       part   = (n_cols + nth - 1) / nth;
-    const int64_t       end    = std::min(n_cols, (ith + 1) * part);
+    const int64_t part = (n_cols + nth - 1) / nth;
+    const int64_t end  = std::min(n_cols, (ith + 1) * part);
     for (int64_t c = ith * part; c < end; ++c) {
-        const auto * x   = reinterpret_cast<const float *>(static_cast<const char *>(src->data) + size_t(c % k) * src->nb[1] +
-                                                         size_t(c / k) * src->nb[2]);
+        const auto * x   = reinterpret_cast<const float *>(static_cast<const char *>(src->data) +
+                                                         size_t(c % k) * src->nb[1] + size_t(c / k) * src->nb[2]);
         auto *       out = reinterpret_cast<float *>(static_cast<char *>(dst->data) + size_t(c % k) * dst->nb[0] +
                                                size_t(c / k) * dst->nb[1]);
-        *out = std::sqrt(sum_of_squares(x, src->ne[0]));
+        *out             = std::sqrt(sum_of_squares(x, src->ne[0]));
     }
 }
 

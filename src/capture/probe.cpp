@@ -16,13 +16,16 @@ namespace {
 constexpr size_t max_added_nodes = 4096;
 
 size_t column_index(column c) {
-    return static_cast<size_t>(std::find(std::begin(float_columns), std::end(float_columns), c) - std::begin(float_columns));
+    return static_cast<size_t>(std::find(std::begin(float_columns), std::end(float_columns), c) -
+                               std::begin(float_columns));
 }
 
 }  // namespace
 
 probe::probe(const ggml_api & api, ggml_backend_sched_t sched, capture_options options)
-    : api_(api), sched_(sched), options_(std::move(options)) {
+    : api_(api),
+      sched_(sched),
+      options_(std::move(options)) {
     look_at_backends();
     ggml_init_params params = {};
     params.mem_size         = max_added_nodes * api_.ggml_tensor_overhead();
@@ -48,7 +51,7 @@ void probe::look_at_backends() {
         backends_.push_back(backend);
         if (type == GGML_BACKEND_DEVICE_TYPE_CPU) {
             cpu_ = backend;
-        } else if (type != GGML_BACKEND_DEVICE_TYPE_ACCEL) {   // an accelerator such as BLAS works in host memory
+        } else if (type != GGML_BACKEND_DEVICE_TYPE_ACCEL) {  // an accelerator such as BLAS works in host memory
             cpu_only_ = false;
         }
     }
@@ -70,10 +73,10 @@ void probe::plan(ggml_cgraph * graph) {
     ggml_tensor ** nodes   = api_.ggml_graph_nodes(graph);
     const int      n_nodes = api_.ggml_graph_n_nodes(graph);
     if (!nodes_tested_ && refuses(test_nodes(api_, nodes, n_nodes))) {
-        return;   // before anything follows the nodes' pointers
+        return;  // before anything follows the nodes' pointers
     }
-    nodes_tested_    = true;
-    moe_graph  found = find_moe(api_, nodes, n_nodes);
+    nodes_tested_   = true;
+    moe_graph found = find_moe(api_, nodes, n_nodes);
     if (found.blocks.empty() || (!blocks_tested_ && refuses(test_blocks(api_, found)))) {
         return;
     }
@@ -97,7 +100,7 @@ void probe::plan(ggml_cgraph * graph) {
         planned_.push_back(plan_block(b, added));
     }
     if (n_nodes + static_cast<int>(added.size()) > api_.ggml_graph_size(graph)) {
-        failure_ = "the graph has no room for the probes' nodes";   // expanding a full graph aborts the host
+        failure_ = "the graph has no room for the probes' nodes";  // expanding a full graph aborts the host
         planned_.clear();
         return;
     }
@@ -124,8 +127,8 @@ ggml_tensor * probe::keep(ggml_tensor * t) {
 
 probe::planned probe::plan_block(const moe_block & b, std::vector<insertion> & added) {
     planned p;
-    p.block  = b;
-    p.layout = b.layout(options_.what, n_layer_);
+    p.block          = b;
+    p.layout         = b.layout(options_.what, n_layer_);
     const auto wants = [&](column c) { return p.layout.columns.has(c); };
     const auto put   = [&](column c, ggml_tensor * t) { p.columns[column_index(c)] = t; };
 
@@ -174,7 +177,8 @@ ggml_tensor * probe::norms_of(const moe_block & b, planned & p, std::vector<inse
     ggml_tensor * x = b.expert_output;
     ggml_tensor * norms;
     if (cpu_only_) {
-        norms = api_.ggml_custom_4d(ctx_, GGML_TYPE_F32, x->ne[1], x->ne[2], 1, 1, &x, 1, column_norms, GGML_N_TASKS_MAX, nullptr);
+        norms = api_.ggml_custom_4d(ctx_, GGML_TYPE_F32, x->ne[1], x->ne[2], 1, 1, &x, 1, column_norms,
+                                    GGML_N_TASKS_MAX, nullptr);
         api_.ggml_backend_sched_set_tensor_backend(sched_, norms, cpu_);
     } else {
         ggml_tensor * squares = api_.ggml_sqr(ctx_, x);
@@ -207,7 +211,8 @@ void probe::insert(ggml_cgraph * graph, std::vector<insertion> & added) {
     if (added.empty()) {
         return;
     }
-    std::stable_sort(added.begin(), added.end(), [](const insertion & a, const insertion & b) { return a.behind < b.behind; });
+    std::stable_sort(added.begin(), added.end(),
+                     [](const insertion & a, const insertion & b) { return a.behind < b.behind; });
     const int n_before = api_.ggml_graph_n_nodes(graph);
     for (const insertion & i : added) {
         api_.ggml_build_forward_expand(graph, i.node);
@@ -250,7 +255,7 @@ void probe::bind() {
     if (!planned_.empty() && planned_[0].block.router != nullptr) {
         weight_address_ = planned_[0].block.router->data;
     }
-    planned_.clear();   // the graph's tensors may be gone from here on
+    planned_.clear();  // the graph's tensors may be gone from here on
 }
 
 void probe::read_inputs() {
@@ -281,7 +286,7 @@ ubatch_buffer & probe::collect() {
     const auto n_tokens = static_cast<size_t>(graph_.n_tokens);
     read_.set_tokens(n_tokens);
     std::copy(tokens_.begin(), tokens_.end(), read_.token.begin());
-    if (pos_.size() >= n_tokens) {   // M-RoPE has four sections: the first is the position
+    if (pos_.size() >= n_tokens) {  // M-RoPE has four sections: the first is the position
         std::copy_n(pos_.begin(), n_tokens, read_.pos.begin());
     }
     read_.layout = layout_;
@@ -313,7 +318,8 @@ void probe::fill_rows(const bound & b) {
         const size_t width = b.layout.width(float_columns[i]);
         if (b.columns[i] && b.columns[i].rows() == static_cast<int64_t>(n_rows)) {
             b.columns[i].read_floats(to, scratch_);
-        } else if (b.columns[i] && b.columns[i].rows() == graph_.n_tokens && std::all_of(read_.row_tokens(), read_.row_tokens() + n_rows, [](int32_t t) { return t >= 0; })) {
+        } else if (b.columns[i] && b.columns[i].rows() == graph_.n_tokens &&
+                   std::all_of(read_.row_tokens(), read_.row_tokens() + n_rows, [](int32_t t) { return t >= 0; })) {
             // The router read all tokens before the rows that matter were chosen (SmallThinker's last layer).
             all_rows_.resize(static_cast<size_t>(graph_.n_tokens) * width);
             b.columns[i].read_floats(all_rows_.data(), scratch_);
@@ -321,7 +327,7 @@ void probe::fill_rows(const bound & b) {
                 std::copy_n(all_rows_.data() + size_t(read_.row_tokens()[r]) * width, width, to + r * width);
             }
         } else {
-            std::fill_n(to, size_t(n_rows) * width, NAN);   // check reports it
+            std::fill_n(to, size_t(n_rows) * width, NAN);  // check reports it
             continue;
         }
         if (float_columns[i] == column::norms && b.squared_norms) {

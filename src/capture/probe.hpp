@@ -64,9 +64,9 @@ private:
     struct planned {
         moe_block     block;
         block_layout  layout;
-        ggml_tensor * ids     = nullptr;
+        ggml_tensor * ids                      = nullptr;
         ggml_tensor * columns[n_float_columns] = {};
-        bool          squared_norms = false;   // the norms column holds squares
+        bool          squared_norms            = false;  // the norms column holds squares
     };
     // The same after allocation: where they lie.
     struct bound {
@@ -76,19 +76,19 @@ private:
         bool         squared_norms = false;
     };
     struct insertion {
-        int           behind;   // index of the node it follows
+        int           behind;  // index of the node it follows
         ggml_tensor * node;
     };
 
-    bool          refuses(const std::string & wrong);
-    void          look_at_backends();
-    planned       plan_block(const moe_block & b, std::vector<insertion> & added);
-    ggml_tensor * keep(ggml_tensor * t);
-    ggml_tensor * copy_of(ggml_tensor * t, const moe_block & b, const char * what, std::vector<insertion> & added);
-    ggml_tensor * norms_of(const moe_block & b, planned & p, std::vector<insertion> & added);
-    void          insert(ggml_cgraph * graph, std::vector<insertion> & added);
+    bool           refuses(const std::string & wrong);
+    void           look_at_backends();
+    planned        plan_block(const moe_block & b, std::vector<insertion> & added);
+    ggml_tensor *  keep(ggml_tensor * t);
+    ggml_tensor *  copy_of(ggml_tensor * t, const moe_block & b, const char * what, std::vector<insertion> & added);
+    ggml_tensor *  norms_of(const moe_block & b, planned & p, std::vector<insertion> & added);
+    void           insert(ggml_cgraph * graph, std::vector<insertion> & added);
     ggml_backend_t backend_of_weight(const ggml_tensor * w) const;
-    void          fill_rows(const bound & b);
+    void           fill_rows(const bound & b);
 
     const ggml_api &     api_;
     ggml_backend_sched_t sched_;
@@ -99,7 +99,7 @@ private:
     ggml_backend_t              cpu_      = nullptr;
     std::vector<ggml_backend_t> backends_;
 
-    ggml_context *       ctx_ = nullptr;          // holds the nodes that are added to the current graph
+    ggml_context *       ctx_ = nullptr;  // holds the nodes that are added to the current graph
     moe_graph            graph_;
     std::vector<planned> planned_;
     std::vector<bound>   bound_;
@@ -108,13 +108,13 @@ private:
     access_list          weight_reads_;
     const void *         weight_address_ = nullptr;
 
-    std::vector<int32_t> tokens_, pos_, out_ids_;   // of the ubatch being computed
-    ubatch_buffer        read_;                     // reused, so that steady work allocates nothing
+    std::vector<int32_t> tokens_, pos_, out_ids_;  // of the ubatch being computed
+    ubatch_buffer        read_;                    // reused, so that steady work allocates nothing
     std::vector<uint8_t> scratch_;
     std::vector<float>   all_rows_;
-    host_callback *      host_ = nullptr;
-    bool                 pending_ = false;
-    bool                 nodes_tested_ = false, blocks_tested_ = false;   // once: it holds for all graphs
+    host_callback *      host_         = nullptr;
+    bool                 pending_      = false;
+    bool                 nodes_tested_ = false, blocks_tested_ = false;  // once: it holds for all graphs
     std::string          failure_;
 };
 

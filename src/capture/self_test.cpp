@@ -43,7 +43,8 @@ std::string test_nodes(const ggml_api & api, ggml_tensor ** nodes, int n_nodes) 
 
 std::string test_blocks(const ggml_api & api, const moe_graph & g) {
     for (const moe_block & b : g.blocks) {
-        for (const ggml_tensor * t : {static_cast<const ggml_tensor *>(b.ids), static_cast<const ggml_tensor *>(b.weights)}) {
+        for (const ggml_tensor * t :
+             {static_cast<const ggml_tensor *>(b.ids), static_cast<const ggml_tensor *>(b.weights)}) {
             if (std::string wrong = test_node(api, t); !wrong.empty()) {
                 return wrong;
             }
@@ -51,7 +52,8 @@ std::string test_blocks(const ggml_api & api, const moe_graph & g) {
         if (b.ids->type != GGML_TYPE_I32 || b.weights->type != GGML_TYPE_F32 || b.ids->nb[0] != sizeof(int32_t)) {
             return "expert ids are not 32-bit integers, or gates not 32-bit floats";
         }
-        if (b.ids->ne[0] < 1 || b.ids->ne[0] > b.experts->ne[2] || b.ids->ne[0] * b.ids->ne[1] != b.weights->ne[0] * b.weights->ne[1] * b.weights->ne[2]) {
+        if (b.ids->ne[0] < 1 || b.ids->ne[0] > b.experts->ne[2] ||
+            b.ids->ne[0] * b.ids->ne[1] != b.weights->ne[0] * b.weights->ne[1] * b.weights->ne[2]) {
             return "ids, gates and experts do not fit together";
         }
         if (b.expert_output != nullptr && b.expert_output->type != GGML_TYPE_F32) {
@@ -65,7 +67,7 @@ std::string test_blocks(const ggml_api & api, const moe_graph & g) {
 }
 
 bool known_ggml_version(const char * version) {
-    return std::strcmp(version, "0.25.1") == 0;   // llama.cpp v0.5.0
+    return std::strcmp(version, "0.25.1") == 0;  // llama.cpp v0.5.0
 }
 
 }  // namespace moescope::capture

@@ -21,9 +21,8 @@ session::session(capture_options options, open_stream open) : impl_(std::make_un
     if (!api.resolve(nullptr, missing)) {
         throw error("this program's llama.cpp cannot be captured: it has no function " + missing);
     }
-    impl_->t = std::make_unique<tap>(api, std::move(options), [this, open = std::move(open)] {
-        return open(++impl_->n_opened);
-    });
+    impl_->t = std::make_unique<tap>(api, std::move(options),
+                                     [this, open = std::move(open)] { return open(++impl_->n_opened); });
     tap::activate(impl_->t.get());
 }
 

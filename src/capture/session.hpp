@@ -22,7 +22,7 @@ public:
     using open_stream = std::function<std::unique_ptr<routing_sink>(uint32_t stream)>;
 
     session(capture_options options, open_stream open);
-    ~session();   // reads what is pending and closes the sinks
+    ~session();  // reads what is pending and closes the sinks
     session(const session &)             = delete;
     session & operator=(const session &) = delete;
 
@@ -37,8 +37,8 @@ public:
     // clear that it was no warm-up (trap 7).
     void read_pending();
 
-    uint64_t    capture_ns() const;   // time spent so far in marking, reading and sinks
-    std::string failure() const;      // why recording stopped before its time (self-test, sink's error); empty: it did not
+    uint64_t    capture_ns() const;  // time spent so far in marking, reading and sinks
+    std::string failure() const;  // why recording stopped before its time (self-test, sink's error); empty: it did not
 
 private:
     struct impl;

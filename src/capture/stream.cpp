@@ -11,19 +11,21 @@ namespace moescope::capture {
 namespace {
 
 // A warm-up is a handful of tokens. A first decode larger than this is none, and need not wait.
-constexpr size_t max_held_bytes = 16u << 20;
+constexpr size_t max_held_bytes  = 16u << 20;
 constexpr size_t max_held_tokens = 64;
 
 // How llama.cpp's programs try out whether a context can forget single tokens: two tokens 0, nothing else said.
 bool is_trial(const llama_batch & b) {
-    return b.n_tokens == 2 && b.token != nullptr && b.token[0] == 0 && b.token[1] == 0 && b.pos == nullptr && b.seq_id == nullptr;
+    return b.n_tokens == 2 && b.token != nullptr && b.token[0] == 0 && b.token[1] == 0 && b.pos == nullptr &&
+           b.seq_id == nullptr;
 }
 
 // How many sequences the batch speaks of; 0 when it names one that cannot be. llama_decode refuses such a batch, but
 // llama_memory_seq_pos_max would end the program.
 int32_t count_sequences(const ggml_api & api, const llama_batch & batch) {
-    const int64_t n_max = api.llama_max_parallel_sequences != nullptr ? int64_t(api.llama_max_parallel_sequences()) : 64;
-    int32_t       n_seq = 1;
+    const int64_t n_max =
+        api.llama_max_parallel_sequences != nullptr ? int64_t(api.llama_max_parallel_sequences()) : 64;
+    int32_t n_seq = 1;
     for (int32_t i = 0; batch.seq_id != nullptr && batch.n_seq_id != nullptr && i < batch.n_tokens; ++i) {
         for (int32_t s = 0; s < batch.n_seq_id[i]; ++s) {
             if (batch.seq_id[i][s] < 0 || batch.seq_id[i][s] >= n_max) {
@@ -52,8 +54,11 @@ std::vector<int32_t> next_positions(const ggml_api & api, const llama_context * 
 }  // namespace
 
 stream::stream(const ggml_api & api, const llama_context * ctx, model_info model, open_sink open)
-    : api_(api), ctx_(ctx), model_(std::move(model)), open_(std::move(open)) {
-    first_ = ctx != nullptr;   // without a context no reset will be seen
+    : api_(api),
+      ctx_(ctx),
+      model_(std::move(model)),
+      open_(std::move(open)) {
+    first_ = ctx != nullptr;  // without a context no reset will be seen
 }
 
 void stream::set_file(std::string path) {
@@ -65,11 +70,11 @@ void stream::set_file(std::string path) {
 void stream::begin_batch(const llama_batch * batch, bool encode) {
     n_batches_ += 1;
     if (!encode) {
-        release_held();   // what waited was no warm-up
+        release_held();  // what waited was no warm-up
         n_decodes_ += 1;
         cleared_ = false;
-        first_ = first_ && n_decodes_ == 1;
-        trial_ = batch != nullptr && is_trial(*batch);
+        first_   = first_ && n_decodes_ == 1;
+        trial_   = batch != nullptr && is_trial(*batch);
     }
     const int32_t n_seq = batch != nullptr ? count_sequences(api_, *batch) : 0;
     if (n_seq == 0) {
@@ -116,8 +121,9 @@ void stream::release() {
 void stream::close() {
     release_held();
     if (sink_ && n_stopped_ > 0) {
-        sink_->note("graphs that the program's own eval callback stopped before their end, and that are not recorded: " +
-                    std::to_string(n_stopped_));
+        sink_->note(
+            "graphs that the program's own eval callback stopped before their end, and that are not recorded: " +
+            std::to_string(n_stopped_));
     }
     sink_.reset();
 }
@@ -126,7 +132,7 @@ void stream::attribute(ubatch_buffer & u) {
     u.batch = n_batches_ > 0 ? n_batches_ - 1 : 0;
     replay_.attribute(u.token, u.pos, u.seq);
     for (size_t i = 0; i < u.token.size(); ++i) {
-        const bool alone  = u.seq[i] >= 0 ? replay_.alone(u.seq[i]) : u.token.size() == 1 && replay_.n_tokens() <= 1;
+        const bool  alone = u.seq[i] >= 0 ? replay_.alone(u.seq[i]) : u.token.size() == 1 && replay_.n_tokens() <= 1;
         const phase found = alone && u.pos[i] > 0 ? phase::decode : phase::prefill;
         u.phases[i]       = static_cast<uint8_t>(phase_.value_or(found));
     }

@@ -49,7 +49,7 @@ public:
     const std::string & failure() const { return failure_; }
     const model_info &  model() const { return model_; }
     bool                opened() const { return opened_; }
-    void                set_file(std::string path);   // of the model, before the sink is opened
+    void                set_file(std::string path);  // of the model, before the sink is opened
 
 private:
     bool holding() const { return first_ || trial_; }
@@ -67,23 +67,23 @@ private:
     bool                          opened_ = false;
     std::string                   failure_;
 
-    batch_replay                  replay_;
-    uint32_t                      n_batches_ = 0;
-    uint32_t                      n_stopped_ = 0;   // graphs that the program ended before their end
-    std::optional<phase>          phase_;
-    std::vector<bool>             named_;      // by token id
+    batch_replay         replay_;
+    uint32_t             n_batches_ = 0;
+    uint32_t             n_stopped_ = 0;  // graphs that the program ended before their end
+    std::optional<phase> phase_;
+    std::vector<bool>    named_;  // by token id
 
     struct held_ubatch {
         ubatch_buffer buffer;
         access_list   reads;
     };
-    std::vector<held_ubatch>      held_;
-    size_t                        held_bytes_ = 0;
-    uint32_t                      n_decodes_  = 0;
-    bool                          first_      = true;    // no second decode yet, nor a reset
-    bool                          trial_      = false;   // the current decode looks like a try-out
-    bool                          cleared_    = false;   // the memory was, since the last decode began
-    bool                          warmup_     = false;   // the program said so
+    std::vector<held_ubatch> held_;
+    size_t                   held_bytes_ = 0;
+    uint32_t                 n_decodes_  = 0;
+    bool                     first_      = true;   // no second decode yet, nor a reset
+    bool                     trial_      = false;  // the current decode looks like a try-out
+    bool                     cleared_    = false;  // the memory was, since the last decode began
+    bool                     warmup_     = false;  // the program said so
 };
 
 }  // namespace moescope::capture

@@ -11,7 +11,7 @@ namespace moescope::capture {
 
 namespace {
 
-std::atomic<tap *> the_tap{nullptr};   // of a program that captures itself
+std::atomic<tap *> the_tap{nullptr};  // of a program that captures itself
 
 // Whose llama_decode the calling thread is in; where its end is not seen, whose it was in last, and may have been freed since.
 thread_local llama_context * current_context = nullptr;
@@ -56,7 +56,10 @@ private:
 };
 
 tap::tap(ggml_api api, capture_options options, open_sink open)
-    : api_(api), options_(std::move(options)), started_ns_(steady_ns()), streams_(api_, std::move(open)) {}
+    : api_(api),
+      options_(std::move(options)),
+      started_ns_(steady_ns()),
+      streams_(api_, std::move(open)) {}
 
 tap::~tap() = default;
 
@@ -148,7 +151,7 @@ void tap::before_compute(ggml_backend_sched_t sched) noexcept {
         const timed t(*this);
         if (probe * p = find_probe(sched, false); p != nullptr && p->has_moe()) {
             if (p->pending()) {
-                api_.ggml_backend_sched_synchronize(sched);   // its values are about to be overwritten
+                api_.ggml_backend_sched_synchronize(sched);  // its values are about to be overwritten
                 collect(sched, *p);
             }
             p->read_inputs();
@@ -213,11 +216,12 @@ void tap::before_free(ggml_backend_sched_t sched) noexcept {
     });
 }
 
-void tap::wrap_callback(ggml_backend_sched_t sched, ggml_backend_sched_eval_callback & callback, void *& user_data) noexcept {
+void tap::wrap_callback(ggml_backend_sched_t sched, ggml_backend_sched_eval_callback & callback,
+                        void *& user_data) noexcept {
     guarded([&] {
         if (probe * p = find_probe(sched, true)) {
             if (p->host() == nullptr) {
-                p->set_host(new host_callback);   // freed with the scheduler, which may outlive the tap
+                p->set_host(new host_callback);  // freed with the scheduler, which may outlive the tap
             }
             p->host()->wrap(callback, user_data);
         }

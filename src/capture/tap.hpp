@@ -8,8 +8,8 @@
 #include <unordered_map>
 #include <vector>
 
-#include "capture/eval_capture.hpp"
 #include "capture/capture_options.hpp"
+#include "capture/eval_capture.hpp"
 #include "capture/ggml_api.hpp"
 #include "capture/probe.hpp"
 #include "capture/stream_registry.hpp"
@@ -33,38 +33,39 @@ public:
     const ggml_api & api() const { return api_; }
 
     // ---- called by the hooks; none of them throws -----------------------------------------------------------------
-    void before_plan(ggml_backend_sched_t sched, ggml_cgraph * graph) noexcept;   // reserve and alloc
+    void before_plan(ggml_backend_sched_t sched, ggml_cgraph * graph) noexcept;  // reserve and alloc
     void after_alloc(ggml_backend_sched_t sched) noexcept;
     void before_compute(ggml_backend_sched_t sched) noexcept;
     void after_compute(ggml_backend_sched_t sched, bool success) noexcept;
     void synchronized(ggml_backend_sched_t sched) noexcept;
     void before_reset(ggml_backend_sched_t sched) noexcept;
     void before_free(ggml_backend_sched_t sched) noexcept;
-    void wrap_callback(ggml_backend_sched_t sched, ggml_backend_sched_eval_callback & callback, void *& user_data) noexcept;
+    void wrap_callback(ggml_backend_sched_t sched, ggml_backend_sched_eval_callback & callback,
+                       void *& user_data) noexcept;
     // `batch`: a llama_batch as the running llama.cpp defines it.
-    void begin_batch(llama_context * ctx, const void * batch, bool encode) noexcept;
-    static void end_batch() noexcept;   // of the calling thread: what it computes now belongs to no context
-    void perf_reset(llama_context * ctx) noexcept;
-    void memory_cleared(llama_memory_t memory) noexcept;
-    void set_warmup(llama_context * ctx, bool on) noexcept;
-    void before_context_free(llama_context * ctx) noexcept;
+    void        begin_batch(llama_context * ctx, const void * batch, bool encode) noexcept;
+    static void end_batch() noexcept;  // of the calling thread: what it computes now belongs to no context
+    void        perf_reset(llama_context * ctx) noexcept;
+    void        memory_cleared(llama_memory_t memory) noexcept;
+    void        set_warmup(llama_context * ctx, bool on) noexcept;
+    void        before_context_free(llama_context * ctx) noexcept;
 
     // ---- called by the owner ---------------------------------------------------------------------------------------
-    void        set_phase(phase p);        // of every stream's following ubatches
-    void        read_pending();            // synchronizes and hands over what is computed: none of it was a warm-up
+    void set_phase(phase p);  // of every stream's following ubatches
+    void read_pending();      // synchronizes and hands over what is computed: none of it was a warm-up
     // Ends every stream; later computations are not recorded. False, with nothing done, where the calling thread is inside
     // a hook (a signal handler that calls exit()): what it interrupted may hold any lock.
     bool        close_all();
-    callback &  new_callback();           // method::callback: the user data of one context's cb_eval
+    callback &  new_callback();  // method::callback: the user data of one context's cb_eval
     uint64_t    capture_ns() const { return capture_ns_; }
-    std::string failure() const;           // the first reason why something is not recorded; "" when all is well
+    std::string failure() const;  // the first reason why something is not recorded; "" when all is well
     method      way() const { return options_.way; }
     bool        saw_moe() const { return saw_moe_; }
     bool        saw_graph() const { return saw_graph_; }
 
 private:
-    class hook;    // what every hook does first and last
-    class timed;   // adds the time spent inside to capture_ns_
+    class hook;   // what every hook does first and last
+    class timed;  // adds the time spent inside to capture_ns_
     template <class F>
     void guarded(F && work) noexcept;
 
@@ -80,13 +81,13 @@ private:
     const uint64_t        started_ns_;
 
     // Shared by whoever hands something to a stream, exclusive while the streams are closed at exit.
-    std::shared_mutex     life_;
-    stream_registry       streams_;
+    std::shared_mutex life_;
+    stream_registry   streams_;
 
-    mutable std::mutex    mutex_;   // guards the containers below, not what they point to
+    mutable std::mutex mutex_;  // guards the containers below, not what they point to
     std::unordered_map<ggml_backend_sched_t, std::unique_ptr<probe>> probes_;
     std::vector<std::unique_ptr<callback>>                           callbacks_;
-    std::string           failure_;
+    std::string                                                      failure_;
 
     std::atomic<uint64_t> capture_ns_{0};
     std::atomic<bool>     closed_{false}, saw_moe_{false}, saw_graph_{false};

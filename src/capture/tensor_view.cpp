@@ -9,7 +9,7 @@ namespace moescope::capture {
 tensor_view::tensor_view(const ggml_api & api, const ggml_tensor * t, int64_t cols) : cols_(cols) {
     ggml_backend_buffer_t buffer = t->view_src != nullptr ? t->view_src->buffer : t->buffer;
     if (buffer == nullptr) {
-        return;   // not allocated: nothing to read
+        return;  // not allocated: nothing to read
     }
     if (t->ne[0] == cols && t->ne[2] == 1) {
         rows_ = t->ne[1], row_stride_ = t->nb[1], col_stride_ = t->nb[0];
@@ -18,7 +18,7 @@ tensor_view::tensor_view(const ggml_api & api, const ggml_tensor * t, int64_t co
     } else if (t->ne[0] == cols && t->ne[1] == 1) {
         rows_ = t->ne[2], row_stride_ = t->nb[2], col_stride_ = t->nb[0];
     } else {
-        return;   // another shape than this version of llama.cpp makes
+        return;  // another shape than this version of llama.cpp makes
     }
     data_ = static_cast<const uint8_t *>(t->data);
     if (!api.ggml_backend_buffer_is_host(buffer)) {

@@ -36,10 +36,10 @@ private:
         ggml_tensor      tensor;
     };
 
-    const uint8_t *                    data_ = nullptr;                     // null: nothing to read
+    const uint8_t *                    data_ = nullptr;  // null: nothing to read
     int64_t                            rows_ = 0, cols_ = 0;
-    size_t                             row_stride_ = 0, col_stride_ = 0;    // bytes
-    std::shared_ptr<const device_copy> on_device_;                          // null where data_ is host memory
+    size_t                             row_stride_ = 0, col_stride_ = 0;  // bytes
+    std::shared_ptr<const device_copy> on_device_;                        // null where data_ is host memory
 };
 
 }  // namespace moescope::capture

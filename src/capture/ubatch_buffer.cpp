@@ -65,9 +65,9 @@ routed_ubatch ubatch_buffer::view() {
     for (size_t i = 0; i < blocks_.size(); ++i) {
         const block & b = blocks_[i];
         block_rows &  v = views_[i];
-        v.layout    = &layout[i];
-        v.n_rows    = b.n_rows;
-        v.row_token = {};
+        v.layout        = &layout[i];
+        v.n_rows        = b.n_rows;
+        v.row_token     = {};
         if (b.has_tokens) {
             v.row_token = {reinterpret_cast<const int32_t *>(bytes_.data() + b.row_token_at), b.n_rows};
         }

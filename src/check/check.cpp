@@ -26,9 +26,9 @@ void check_files(const std::vector<std::string> & paths, check_result & r) {
         r.findings.push_back(of_file(
             cut ? "file-cut" : "file-damaged",
             p.path + ": " + p.state.reason + " (at byte " + std::to_string(p.state.offset) + "); " +
-                std::to_string(p.bytes - p.whole_bytes) + " of " + std::to_string(p.bytes) + " bytes are lost, the first " +
-                std::to_string(p.whole_bytes) + " are whole and hold " + std::to_string(p.ubatches) + " ubatches, " +
-                std::to_string(p.tokens) + " tokens" +
+                std::to_string(p.bytes - p.whole_bytes) + " of " + std::to_string(p.bytes) +
+                " bytes are lost, the first " + std::to_string(p.whole_bytes) + " are whole and hold " +
+                std::to_string(p.ubatches) + " ubatches, " + std::to_string(p.tokens) + " tokens" +
                 (cut ? "" : "; save them with: head -c " + std::to_string(p.whole_bytes) + " FILE > SAVED.moetrace")));
     }
 }
@@ -40,11 +40,12 @@ void check_end(const trace::trace_info & info, check_result & r) {
         r.notes.push_back("the trace has no end: the program was killed, or still runs");
         return;
     }
-    if (r.findings.empty() && info.first_part == 1 && (r.invariants.ubatches != last.end_ubatches || r.invariants.tokens != last.end_tokens)) {
+    if (r.findings.empty() && info.first_part == 1 &&
+        (r.invariants.ubatches != last.end_ubatches || r.invariants.tokens != last.end_tokens)) {
         r.findings.push_back(of_file("end-mismatch", "the trace's end tells of " + std::to_string(last.end_ubatches) +
-                                                         " ubatches and " + std::to_string(last.end_tokens) + " tokens, read were " +
-                                                         std::to_string(r.invariants.ubatches) + " and " +
-                                                         std::to_string(r.invariants.tokens)));
+                                                         " ubatches and " + std::to_string(last.end_tokens) +
+                                                         " tokens, read were " + std::to_string(r.invariants.ubatches) +
+                                                         " and " + std::to_string(r.invariants.tokens)));
     }
 }
 
@@ -63,7 +64,7 @@ void check_rows(trace::trace_source & source, check_result & r) {
     }
     auto found   = check.finish();
     r.invariants = check.result();
-    if (!stopped.empty() && r.findings.empty()) {   // the checksums fit, and still it cannot be read
+    if (!stopped.empty() && r.findings.empty()) {  // the checksums fit, and still it cannot be read
         r.findings.push_back(of_file("unreadable", stopped));
     } else if (!stopped.empty()) {
         r.notes.push_back("the invariants were checked up to the damage");
@@ -74,12 +75,12 @@ void check_rows(trace::trace_source & source, check_result & r) {
 }  // namespace
 
 check_result check_trace(const std::string & path) {
-    check_result                  r;
+    check_result                         r;
     std::unique_ptr<trace::trace_source> source;
     try {
         source = logs::open_source(path);
     } catch (const error & e) {
-        check_files({path}, r);   // throws where this is no trace at all
+        check_files({path}, r);  // throws where this is no trace at all
         if (r.findings.empty()) {
             r.findings.push_back(of_file("unreadable", e.what()));
         } else {
@@ -87,15 +88,15 @@ check_result check_trace(const std::string & path) {
         }
         return r;
     }
-    const trace::trace_info & info = source->info();
-    const auto *       reader = dynamic_cast<const trace::trace_reader *>(source.get());
+    const trace::trace_info & info   = source->info();
+    const auto *              reader = dynamic_cast<const trace::trace_reader *>(source.get());
     if (reader != nullptr) {
         check_files(reader->part_paths(), r);
     }
     if (!info.unread_part.empty()) {
-        r.findings.push_back(of_file("part-unread", info.unread_part +
-                                                        ": the trace goes on there, but the file is missing, damaged, or "
-                                                        "follows a part that lost its end; nothing from it on is read"));
+        r.findings.push_back(
+            of_file("part-unread", info.unread_part + ": the trace goes on there, but the file is missing, damaged, or "
+                                                      "follows a part that lost its end; nothing from it on is read"));
     }
     r.notes.insert(r.notes.end(), info.notes.begin(), info.notes.end());
     check_rows(*source, r);

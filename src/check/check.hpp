@@ -11,9 +11,9 @@
 namespace moescope::check {
 
 struct check_result {
-    std::vector<part_integrity> parts;        // of a trace; empty for a foreign log
-    std::vector<finding>        findings;     // what is wrong; empty: nothing is
-    std::vector<std::string>    notes;        // what is worth knowing, but not wrong
+    std::vector<part_integrity> parts;     // of a trace; empty for a foreign log
+    std::vector<finding>        findings;  // what is wrong; empty: nothing is
+    std::vector<std::string>    notes;     // what is worth knowing, but not wrong
     invariant_result            invariants;
 };
 

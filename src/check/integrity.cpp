@@ -22,15 +22,15 @@ void count_frames(const trace::chunk_list & list, const trace::chunk_place & c, 
 
 void read_end(const trace::chunk_list & list, const trace::chunk_place & c, part_integrity & p) {
     const trace::text_pairs pairs = trace::decoder(list.payload(c), c.size, c.offset).pairs();
-    p.goes_on      = !trace::find(pairs, "next").empty();
-    p.has_end      = true;
-    p.end_ubatches = trace::number<uint64_t>(trace::find(pairs, "ubatches"));
-    p.end_tokens   = trace::number<uint64_t>(trace::find(pairs, "tokens"));
+    p.goes_on                     = !trace::find(pairs, "next").empty();
+    p.has_end                     = true;
+    p.end_ubatches                = trace::number<uint64_t>(trace::find(pairs, "ubatches"));
+    p.end_tokens                  = trace::number<uint64_t>(trace::find(pairs, "tokens"));
 }
 
 void read_counts_head(const trace::chunk_list & list, const trace::chunk_place & c, part_integrity & p) {
     const auto h = trace::decoder(list.payload(c), c.size, c.offset).value<trace::counts_header>();
-    p.ubatches   = h.ubatches;   // cumulative: the last one stands
+    p.ubatches   = h.ubatches;  // cumulative: the last one stands
     p.tokens     = h.tokens;
 }
 
@@ -38,11 +38,11 @@ void read_counts_head(const trace::chunk_list & list, const trace::chunk_place &
 
 part_integrity check_part(const std::string & path) {
     const trace::chunk_list list(path);
-    part_integrity   p;
-    p.path        = path;
-    p.bytes       = list.file().size();
-    p.whole_bytes = sizeof(trace::file_header);
-    p.state       = list.state();
+    part_integrity          p;
+    p.path          = path;
+    p.bytes         = list.file().size();
+    p.whole_bytes   = sizeof(trace::file_header);
+    p.state         = list.state();
     const auto stop = [&](uint64_t offset, const std::string & reason) {
         p.state = {trace::damage::kind::broken, offset, p.bytes - p.whole_bytes, reason};
         return p;

@@ -11,19 +11,19 @@
 namespace moescope::check {
 
 struct part_integrity {
-    std::string path;
-    uint64_t    bytes       = 0;
-    uint64_t    whole_bytes = 0;   // from the start; a file of just these reads without an error
-    size_t      n_chunks    = 0;   // whole and with the right checksum, in whole_bytes
-    uint64_t    ubatches    = 0;   // in them
-    uint64_t    tokens      = 0;
-    trace::damage      state;             // damage::kind::none, or what ends whole_bytes
+    std::string   path;
+    uint64_t      bytes       = 0;
+    uint64_t      whole_bytes = 0;  // from the start; a file of just these reads without an error
+    size_t        n_chunks    = 0;  // whole and with the right checksum, in whole_bytes
+    uint64_t      ubatches    = 0;  // in them
+    uint64_t      tokens      = 0;
+    trace::damage state;  // damage::kind::none, or what ends whole_bytes
 
     // What the part's end says it holds; has_end is false for a trace that was killed or still runs.
-    bool        has_end      = false;
-    bool        goes_on      = false;   // in a following part
-    uint64_t    end_ubatches = 0;       // of all parts
-    uint64_t    end_tokens   = 0;
+    bool     has_end      = false;
+    bool     goes_on      = false;  // in a following part
+    uint64_t end_ubatches = 0;      // of all parts
+    uint64_t end_tokens   = 0;
 };
 
 // Reads one file of a trace through. Throws error only where it is no trace at all.

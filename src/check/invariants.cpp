@@ -34,7 +34,7 @@ std::string count_of(uint64_t n, const char * one, const char * many) {
 
 void invariant_check::report(const char * name, const place & at, const std::string & what) {
     const auto [it, is_new] = findings_.try_emplace({at.b.layout->layer, at.b.layout->block, name});
-    finding & f = it->second;
+    finding & f             = it->second;
     if (!is_new) {
         f.count += 1;
         return;
@@ -94,7 +94,7 @@ void invariant_check::check_weights(const place & at) {
     }
     const double sum = std::accumulate(weights + at.row * k, weights + (at.row + 1) * k, 0.0);
     if (!std::isfinite(sum)) {
-        return;   // check_values names it
+        return;  // check_values names it
     }
     result_.rows_summed += 1;
     if (std::abs(sum - l.weight_sum) <= sum_tolerance * std::abs(l.weight_sum)) {
@@ -131,9 +131,10 @@ void invariant_check::check_topk(const place & at) {
             best_id    = e;
         }
     }
-    if (best_other > worst_selected) {   // equal scores may be ordered either way
-        report("ids-topk", at, "expert " + std::to_string(worst_id) + " (score " + fixed(worst_selected) +
-                                   ") is selected, expert " + std::to_string(best_id) + " (" + fixed(best_other) + ") is not");
+    if (best_other > worst_selected) {  // equal scores may be ordered either way
+        report("ids-topk", at,
+               "expert " + std::to_string(worst_id) + " (score " + fixed(worst_selected) + ") is selected, expert " +
+                   std::to_string(best_id) + " (" + fixed(best_other) + ") is not");
     }
 }
 
@@ -168,9 +169,10 @@ void invariant_check::add(const expert_counts & counts) {
         const uint64_t sum = std::accumulate(b.count.begin(), b.count.end(), uint64_t(0));
         result_.rows += b.rows;
         if (sum != b.rows * rows.layout->n_expert_used) {
-            report("counts-sum", at, "counts add up to " + std::to_string(sum) + ", " + std::to_string(b.rows) + " rows of " +
-                                         std::to_string(rows.layout->n_expert_used) + " make " +
-                                         std::to_string(b.rows * rows.layout->n_expert_used));
+            report("counts-sum", at,
+                   "counts add up to " + std::to_string(sum) + ", " + std::to_string(b.rows) + " rows of " +
+                       std::to_string(rows.layout->n_expert_used) + " make " +
+                       std::to_string(b.rows * rows.layout->n_expert_used));
         }
         if (b.rows_decoded > b.rows) {
             report("counts-sum", at, "more decoded rows than rows");

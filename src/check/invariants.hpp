@@ -8,30 +8,30 @@
 #include <tuple>
 #include <vector>
 
-#include "core/routing.hpp"
-#include "core/expert_counts.hpp"
 #include "check/misread.hpp"
+#include "core/expert_counts.hpp"
+#include "core/routing.hpp"
 
 namespace moescope::check {
 
 // One kind of violation in one block, however often it occurs.
 struct finding {
-    std::string name;              // "ids-distinct", "weights-sum", …: stable, for scripts
-    std::string what;              // a sentence, with the first occurrence
-    int32_t     layer  = -1;       // -1: of the whole trace
+    std::string name;         // "ids-distinct", "weights-sum", …: stable, for scripts
+    std::string what;         // a sentence, with the first occurrence
+    int32_t     layer  = -1;  // -1: of the whole trace
     int32_t     block  = 0;
-    uint64_t    count  = 1;        // occurrences
-    int64_t     ubatch = -1;       // of the first, from 0
-    int64_t     row    = -1;       // of the first
+    uint64_t    count  = 1;   // occurrences
+    int64_t     ubatch = -1;  // of the first, from 0
+    int64_t     row    = -1;  // of the first
 };
 
 struct invariant_result {
     uint64_t ubatches = 0, tokens = 0, rows = 0;
-    uint64_t rows_distinct = 0;    // rows whose ids were tested to be distinct
-    uint64_t rows_summed   = 0;    // rows whose weights were tested to add up
-    uint64_t rows_topk     = 0;    // rows whose ids were tested to be the top-k of the selection scores
-    uint64_t windows = 0, partitions = 0;   // of the contiguous-misread test (misread.hpp), over all blocks …
-    double   partitions_expected = 0;       // … and how many partitions chance gives
+    uint64_t rows_distinct = 0;            // rows whose ids were tested to be distinct
+    uint64_t rows_summed   = 0;            // rows whose weights were tested to add up
+    uint64_t rows_topk     = 0;            // rows whose ids were tested to be the top-k of the selection scores
+    uint64_t windows = 0, partitions = 0;  // of the contiguous-misread test (misread.hpp), over all blocks …
+    double   partitions_expected = 0;      // … and how many partitions chance gives
 };
 
 // Checks rows as they pass: ids in range and distinct; weights finite, adding up to the layout's weight_sum; ids = top-k of
@@ -43,7 +43,7 @@ public:
     void add(const expert_counts & counts);
 
     // Once, after the last.
-    std::vector<finding> finish();
+    std::vector<finding>     finish();
     const invariant_result & result() const { return result_; }
 
 private:
@@ -59,9 +59,9 @@ private:
     void check_values(const block_rows & b, uint64_t ubatch);
     void report(const char * name, const place & at, const std::string & what);
 
-    std::map<std::tuple<int32_t, int32_t, std::string>, finding> findings_;   // by layer, block, name
-    std::map<std::pair<int32_t, int32_t>, misread_test>          misread_;    // by layer, block
-    std::vector<uint64_t>                                        seen_;       // [n_expert] the row that had an id last
+    std::map<std::tuple<int32_t, int32_t, std::string>, finding> findings_;  // by layer, block, name
+    std::map<std::pair<int32_t, int32_t>, misread_test>          misread_;   // by layer, block
+    std::vector<uint64_t>                                        seen_;      // [n_expert] the row that had an id last
     uint64_t                                                     stamp_ = 0;
     invariant_result                                             result_;
 };

@@ -18,7 +18,7 @@ double chance_disjoint(uint32_t n_expert, uint32_t k, uint32_t m) {
 
 void misread_test::add(const block_rows & b) {
     const uint32_t n_expert = b.layout->n_expert, k = b.layout->n_expert_used;
-    if (k == 0 || n_expert < 4 * k || b.layout->has(block_layout::ids_repeat)) {   // k = 0: gate inputs alone
+    if (k == 0 || n_expert < 4 * k || b.layout->has(block_layout::ids_repeat)) {  // k = 0: gate inputs alone
         return;
     }
     seen_.resize(std::max<size_t>(seen_.size(), n_expert));
@@ -40,7 +40,9 @@ void misread_test::add(const block_rows & b) {
     }
 }
 
-double misread_test::expected() const { return expected_; }
+double misread_test::expected() const {
+    return expected_;
+}
 
 double misread_test::log10_chance() const {
     if (partitions_ == 0) {

@@ -26,15 +26,15 @@ public:
 
     uint64_t windows() const { return windows_; }
     uint64_t partitions() const { return partitions_; }
-    double   expected() const;       // partitions by chance
-    double   log10_chance() const;   // upper bound of the probability of as many by chance, 0 where there are none
+    double   expected() const;      // partitions by chance
+    double   log10_chance() const;  // upper bound of the probability of as many by chance, 0 where there are none
 
 private:
     uint64_t              windows_    = 0;
     uint64_t              partitions_ = 0;
-    double                p_max_      = 0;   // the largest p of any window
+    double                p_max_      = 0;  // the largest p of any window
     double                expected_   = 0;
-    std::vector<uint64_t> seen_;           // [n_expert] the window that saw an expert last
+    std::vector<uint64_t> seen_;  // [n_expert] the window that saw an expert last
     uint64_t              stamp_ = 0;
 };
 

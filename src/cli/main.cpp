@@ -33,8 +33,9 @@ std::string one_line(std::string text) {
 int main(int argc, char ** argv) {
     using namespace moescope;
 
-    CLI::App app{"moescope: which experts a Mixture-of-Experts model on llama.cpp really uses.\n"
-                 "Begin with: moescope record -- llama-completion -m model.gguf -p \"Hello\"   (any llama.cpp program)"};
+    CLI::App app{
+        "moescope: which experts a Mixture-of-Experts model on llama.cpp really uses.\n"
+        "Begin with: moescope record -- llama-completion -m model.gguf -p \"Hello\"   (any llama.cpp program)"};
     app.name("moescope");
     app.set_version_flag("--version", "moescope " + std::string(version));
     app.require_subcommand(1);
@@ -48,7 +49,7 @@ int main(int argc, char ** argv) {
         return 0;
     } catch (const cli::exit_with & e) {
         return e.code;
-    } catch (const CLI::Success & e) {   // --help, --version
+    } catch (const CLI::Success & e) {  // --help, --version
         return app.exit(e);
     } catch (const CLI::ParseError & e) {
         return complain(exit_usage, one_line(e.what()) + " (see moescope --help)");

@@ -7,37 +7,43 @@ namespace moescope {
 
 // What is recorded of each routed row. The bit order is the column order in a trace and does not change.
 enum class column : uint32_t {
-    ids         = 1u << 0,   // [k]         expert ids, in the order the model selected them
-    weights     = 1u << 1,   // [k]         final gate weights: what multiplies the expert outputs
-    weights_raw = 1u << 2,   // [k]         gate weights before normalisation, softmax over k, and scale
-    logits      = 1u << 3,   // [n_expert]  router output (with its bias)
-    probs       = 1u << 4,   // [n_expert]  after softmax or sigmoid, without the selection bias
-    selection   = 1u << 5,   // [n_expert]  the scores top-k reads: biased, masked by group
-    norms       = 1u << 6,   // [k]         Euclidean norm of each selected expert's output (after bias and scale)
-    gate_input  = 1u << 7,   // [n_embd]    what the router read
-    access      = 1u << 8,   // per graph   the weight tensors a step reads, in order
+    ids         = 1u << 0,  // [k]         expert ids, in the order the model selected them
+    weights     = 1u << 1,  // [k]         final gate weights: what multiplies the expert outputs
+    weights_raw = 1u << 2,  // [k]         gate weights before normalisation, softmax over k, and scale
+    logits      = 1u << 3,  // [n_expert]  router output (with its bias)
+    probs       = 1u << 4,  // [n_expert]  after softmax or sigmoid, without the selection bias
+    selection   = 1u << 5,  // [n_expert]  the scores top-k reads: biased, masked by group
+    norms       = 1u << 6,  // [k]         Euclidean norm of each selected expert's output (after bias and scale)
+    gate_input  = 1u << 7,  // [n_embd]    what the router read
+    access      = 1u << 8,  // per graph   the weight tensors a step reads, in order
 };
 
 class column_set {
 public:
     constexpr column_set() = default;
     constexpr column_set(column c) : bits_(static_cast<uint32_t>(c)) {}
-    static constexpr column_set from_bits(uint32_t bits) { column_set s; s.bits_ = bits; return s; }
+    static constexpr column_set from_bits(uint32_t bits) {
+        column_set s;
+        s.bits_ = bits;
+        return s;
+    }
     static constexpr column_set all() { return from_bits((1u << 9) - 1); }
 
-    constexpr bool        has(column c) const { return (bits_ & static_cast<uint32_t>(c)) != 0; }
-    constexpr uint32_t    bits() const { return bits_; }
+    constexpr bool       has(column c) const { return (bits_ & static_cast<uint32_t>(c)) != 0; }
+    constexpr uint32_t   bits() const { return bits_; }
     constexpr column_set operator|(column_set o) const { return from_bits(bits_ | o.bits_); }
     constexpr column_set operator&(column_set o) const { return from_bits(bits_ & o.bits_); }
     constexpr column_set without(column c) const { return from_bits(bits_ & ~static_cast<uint32_t>(c)); }
-    constexpr bool        operator==(column_set o) const { return bits_ == o.bits_; }
-    constexpr bool        operator!=(column_set o) const { return bits_ != o.bits_; }
+    constexpr bool       operator==(column_set o) const { return bits_ == o.bits_; }
+    constexpr bool       operator!=(column_set o) const { return bits_ != o.bits_; }
 
 private:
     uint32_t bits_ = 0;
 };
 
-constexpr column_set operator|(column a, column b) { return column_set(a) | column_set(b); }
+constexpr column_set operator|(column a, column b) {
+    return column_set(a) | column_set(b);
+}
 
 // "ids,weights,norms" or "all" -> set. Ids and weights are always part of it. Throws usage_error naming the bad item.
 column_set parse_column_set(const std::string & list);

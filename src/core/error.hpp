@@ -15,13 +15,13 @@ public:
 
     // what: one clause without a final stop, e.g. "the file ends inside tensor data".
     explicit error(std::string what);
-    error & in(std::string file, int64_t byte_offset = no_offset);   // which file, and where in it
-    error & fix(std::string advice);                                 // what the user can do
+    error & in(std::string file, int64_t byte_offset = no_offset);  // which file, and where in it
+    error & fix(std::string advice);                                // what the user can do
 
     // "FILE: WHAT (at byte N); ADVICE", of the parts that are known.
     const char * what() const noexcept override { return line_.c_str(); }
 
-    const std::string & reason() const noexcept { return what_; }   // what alone, without place and advice
+    const std::string & reason() const noexcept { return what_; }  // what alone, without place and advice
     const std::string & file() const noexcept { return file_; }
     int64_t             offset() const noexcept { return offset_; }
 

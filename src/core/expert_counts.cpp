@@ -36,7 +36,7 @@ void expert_counts::add(const routed_ubatch & u) {
         rows.visit_ids([&](auto * ids) {
             const size_t n = size_t(rows.n_rows) * rows.layout->n_expert_used;
             for (size_t j = 0; j < n; ++j) {
-                if (ids[j] < b.count.size()) {   // the capture's self-test makes sure; a damaged trace may not
+                if (ids[j] < b.count.size()) {  // the capture's self-test makes sure; a damaged trace may not
                     b.count[ids[j]] += 1;
                 }
             }
@@ -53,7 +53,7 @@ void expert_counts::add(const expert_counts & other) {
         const block & o = other.blocks[i];
         b.rows += o.rows;
         b.rows_decoded += o.rows_decoded;
-        for (size_t e = 0; e < o.count.size(); ++e) {   // no more than the layout's n_expert, so b is large enough
+        for (size_t e = 0; e < o.count.size(); ++e) {  // no more than the layout's n_expert, so b is large enough
             b.count[e] += o.count[e];
         }
     }

@@ -11,12 +11,12 @@ namespace moescope {
 struct expert_counts {
     struct block {
         uint64_t              rows         = 0;
-        uint64_t              rows_decoded = 0;   // of them, rows of decoded tokens
-        std::vector<uint64_t> count;              // [n_expert] selections; sums to k * rows
+        uint64_t              rows_decoded = 0;  // of them, rows of decoded tokens
+        std::vector<uint64_t> count;             // [n_expert] selections; sums to k * rows
     };
 
     graph_layout       layout;
-    std::vector<block> blocks;        // parallel to layout
+    std::vector<block> blocks;  // parallel to layout
     uint64_t           tokens   = 0;
     uint64_t           decoded  = 0;  // of them, decoded rather than prefilled
     uint64_t           ubatches = 0;

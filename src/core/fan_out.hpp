@@ -13,11 +13,11 @@ class fan_out final : public routing_sink {
 public:
     void add(routing_sink & sink) { sinks_.push_back(&sink); }
 
-    void model(const model_info & m) override;
-    void piece(int32_t token, const std::string & text) override;
-    uint32_t access(const access_list & list) override;   // the first sink's number
-    void ubatch(const routed_ubatch & u) override;
-    void note(const std::string & text) override;
+    void     model(const model_info & m) override;
+    void     piece(int32_t token, const std::string & text) override;
+    uint32_t access(const access_list & list) override;  // the first sink's number
+    void     ubatch(const routed_ubatch & u) override;
+    void     note(const std::string & text) override;
 
 private:
     std::vector<routing_sink *> sinks_;

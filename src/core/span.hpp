@@ -14,7 +14,8 @@ public:
     span(T * data, size_t size) : data_(data), size_(size) {}
     span(std::vector<std::remove_const_t<T>> & v) : data_(v.data()), size_(v.size()) {}
     template <class U = T, class = std::enable_if_t<std::is_const_v<U>>>
-    span(const std::vector<std::remove_const_t<T>> & v) : data_(v.data()), size_(v.size()) {}
+    span(const std::vector<std::remove_const_t<T>> & v) : data_(v.data()),
+                                                          size_(v.size()) {}
 
     T *    data() const { return data_; }
     size_t size() const { return size_; }

@@ -2,6 +2,6 @@
 
 namespace moescope {
 
-inline constexpr char version[] = MOESCOPE_VERSION;   // set by CMake from project(VERSION)
+inline constexpr char version[] = MOESCOPE_VERSION;  // set by CMake from project(VERSION)
 
 }  // namespace moescope

@@ -28,7 +28,9 @@ void write_text(const std::string & path, const std::string & text) {
 
 class access_json_exporter final : public exporter {
 public:
-    access_json_exporter(const std::string & folder, const export_options & options) : folder_(folder), model_(options.model) {}
+    access_json_exporter(const std::string & folder, const export_options & options)
+        : folder_(folder),
+          model_(options.model) {}
 
     void begin(trace::trace_source & source) override {
         source_ = &source;
@@ -45,7 +47,11 @@ public:
         }
         if (step_.is_null()) {
             batch_ = u.batch;
-            step_  = {{"step", steps_}, {"batch", u.batch}, {"phase", phase_of(u)}, {"n_tokens", 0}, {"entries", json::array()}};
+            step_  = {{"step", steps_},
+                      {"batch", u.batch},
+                      {"phase", phase_of(u)},
+                      {"n_tokens", 0},
+                      {"entries", json::array()}};
         }
         step_["n_tokens"] = step_["n_tokens"].get<uint64_t>() + u.n_tokens();
         if (u.access == 0) {
@@ -62,7 +68,8 @@ public:
             write_step();
         }
         if (without_access_ > 0) {
-            notes_.push_back(std::to_string(without_access_) + " ubatches have no access list: their entries are empty");
+            notes_.push_back(std::to_string(without_access_) +
+                             " ubatches have no access list: their entries are empty");
         }
         return notes_;
     }
@@ -93,7 +100,8 @@ private:
         for (const std::string & name : e.sources) {
             sources.push_back({{"name", name}});
         }
-        json one = {{"operation_type", e.op}, {"dst_name", e.dst}, {"layer_id", e.layer}, {"sources", std::move(sources)}};
+        json one = {
+            {"operation_type", e.op}, {"dst_name", e.dst}, {"layer_id", e.layer}, {"sources", std::move(sources)}};
         if (e.block < 0 || static_cast<size_t>(e.block) >= u.blocks.size()) {
             return one;
         }
@@ -122,7 +130,7 @@ private:
 
     std::string              folder_, model_;
     trace::trace_source *    source_ = nullptr;
-    json                     step_;             // null between steps
+    json                     step_;  // null between steps
     uint32_t                 batch_          = 0;
     uint64_t                 steps_          = 0;
     uint64_t                 without_access_ = 0;

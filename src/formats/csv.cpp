@@ -13,7 +13,8 @@ std::vector<std::string> second_block_note(uint64_t rows) {
     if (rows == 0) {
         return {};
     }
-    return {std::to_string(rows) + " rows of second MoE blocks are left out: this format has no place for them (jsonl has)"};
+    return {std::to_string(rows) +
+            " rows of second MoE blocks are left out: this format has no place for them (jsonl has)"};
 }
 
 class csv_exporter final : public exporter {

@@ -14,8 +14,8 @@
 namespace moescope::formats {
 
 struct export_options {
-    size_t      max_columns = 0;   // log: values shown of each list; 0: all
-    std::string model;             // access-json: the GGUF file; empty: the one that the trace names
+    size_t      max_columns = 0;  // log: values shown of each list; 0: all
+    std::string model;            // access-json: the GGUF file; empty: the one that the trace names
 };
 
 // Writes one trace in one format. Calls come in the order begin, ubatch*, end.
@@ -32,7 +32,7 @@ public:
 
 struct format {
     const char * name;
-    const char * what;    // one line for --help
+    const char * what;  // one line for --help
     // One of the two: a single file, or a folder that exists and is empty.
     std::unique_ptr<exporter> (*to_file)(std::FILE * out, const export_options & options);
     std::unique_ptr<exporter> (*to_folder)(const std::string & folder, const export_options & options);

@@ -37,7 +37,7 @@ public:
                 continue;
             }
             if (b.layout->block != 0) {
-                continue;   // the same router's input once more
+                continue;  // the same router's input once more
             }
             for (uint32_t r = 0; r < b.n_rows; ++r) {
                 row(b, r, values);
@@ -73,7 +73,7 @@ private:
 
     text_out out_;
     uint32_t batch_       = 0;
-    uint64_t batch_start_ = 0;   // tokens of the batch in its earlier ubatches
+    uint64_t batch_start_ = 0;  // tokens of the batch in its earlier ubatches
     uint64_t unknown_     = 0;
 };
 

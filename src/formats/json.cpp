@@ -13,10 +13,19 @@ namespace {
 using json = nlohmann::ordered_json;
 
 json trace_json(const trace::trace_info & i) {
-    return {{"path", i.path},         {"format", i.format}, {"program", i.program},       {"pid", i.pid},
-            {"stream", i.stream},     {"captured", i.captured}, {"started_unix_ns", i.started_unix_ns},
-            {"ended", i.ended},       {"end_reason", i.end_reason}, {"run_ns", i.run_ns}, {"capture_ns", i.capture_ns},
-            {"lost_bytes", i.lost_bytes}, {"notes", i.notes}};
+    return {{"path", i.path},
+            {"format", i.format},
+            {"program", i.program},
+            {"pid", i.pid},
+            {"stream", i.stream},
+            {"captured", i.captured},
+            {"started_unix_ns", i.started_unix_ns},
+            {"ended", i.ended},
+            {"end_reason", i.end_reason},
+            {"run_ns", i.run_ns},
+            {"capture_ns", i.capture_ns},
+            {"lost_bytes", i.lost_bytes},
+            {"notes", i.notes}};
 }
 
 json model_json(const model_info & m) {
@@ -24,18 +33,31 @@ json model_json(const model_info & m) {
     for (const auto & [key, value] : m.metadata) {
         metadata[key] = value;
     }
-    return {{"architecture", m.architecture}, {"name", m.name}, {"file", m.file}, {"n_layer", m.n_layer},
-            {"n_expert", m.n_expert}, {"n_expert_used", m.n_expert_used}, {"n_embd", m.n_embd}, {"n_vocab", m.n_vocab},
+    return {{"architecture", m.architecture},
+            {"name", m.name},
+            {"file", m.file},
+            {"n_layer", m.n_layer},
+            {"n_expert", m.n_expert},
+            {"n_expert_used", m.n_expert_used},
+            {"n_embd", m.n_embd},
+            {"n_vocab", m.n_vocab},
             {"metadata", metadata}};
 }
 
 json blocks_json(const graph_layout & blocks) {
     json list = json::array();
     for (const block_layout & b : blocks) {
-        list.push_back({{"layer", b.layer}, {"block", b.block}, {"n_expert", b.n_expert}, {"n_expert_used", b.n_expert_used},
-                        {"n_embd", b.n_embd}, {"columns", to_string(b.columns)}, {"weight_sum", b.weight_sum},
-                        {"mtp", b.has(block_layout::mtp)}, {"ids_repeat", b.has(block_layout::ids_repeat)},
-                        {"norms_gated", b.has(block_layout::norms_gated)}, {"given_ids", b.has(block_layout::given_ids)}});
+        list.push_back({{"layer", b.layer},
+                        {"block", b.block},
+                        {"n_expert", b.n_expert},
+                        {"n_expert_used", b.n_expert_used},
+                        {"n_embd", b.n_embd},
+                        {"columns", to_string(b.columns)},
+                        {"weight_sum", b.weight_sum},
+                        {"mtp", b.has(block_layout::mtp)},
+                        {"ids_repeat", b.has(block_layout::ids_repeat)},
+                        {"norms_gated", b.has(block_layout::norms_gated)},
+                        {"given_ids", b.has(block_layout::given_ids)}});
     }
     return list;
 }
@@ -45,14 +67,14 @@ public:
     explicit json_exporter(std::FILE * out) : out_(out) {}
 
     void begin(trace::trace_source & source) override {
-        rows_ = std::make_unique<json_rows>(source);
-        json head = {{"format", "moescope-rows"},
-                     {"version", 1},
-                     {"trace", trace_json(source.info())},
-                     {"model", model_json(source.model())},
-                     {"blocks", blocks_json(source.blocks())}};
+        rows_            = std::make_unique<json_rows>(source);
+        json        head = {{"format", "moescope-rows"},
+                            {"version", 1},
+                            {"trace", trace_json(source.info())},
+                            {"model", model_json(source.model())},
+                            {"blocks", blocks_json(source.blocks())}};
         std::string text = head.dump(-1, ' ', false, json::error_handler_t::replace);
-        text.pop_back();   // the brace: the rows follow inside it
+        text.pop_back();  // the brace: the rows follow inside it
         out_.text() += text + ",\n\"rows\":[";
     }
 

@@ -56,7 +56,8 @@ const std::string & json_rows::text_of(int32_t token) {
     return it->second;
 }
 
-void json_rows::append(std::string & out, const routed_ubatch & u, uint64_t ubatch, const block_rows & b, uint32_t row) {
+void json_rows::append(std::string & out, const routed_ubatch & u, uint64_t ubatch, const block_rows & b,
+                       uint32_t row) {
     const int32_t t     = b.token_of(row);
     const auto    known = [&](span<const int32_t> values) { return t < 0 ? -1 : values[static_cast<size_t>(t)]; };
     const size_t  k     = b.layout->n_expert_used;
@@ -69,7 +70,9 @@ void json_rows::append(std::string & out, const routed_ubatch & u, uint64_t ubat
     append_known(out, ",\"sequence\":", known(u.seq));
     append_known(out, ",\"position\":", known(u.pos));
     out += ",\"phase\":";
-    out += t < 0 ? "null" : u.phases[static_cast<size_t>(t)] == static_cast<uint8_t>(phase::decode) ? "\"decode\"" : "\"prefill\"";
+    out += t < 0                                                                     ? "null"
+           : u.phases[static_cast<size_t>(t)] == static_cast<uint8_t>(phase::decode) ? "\"decode\""
+                                                                                     : "\"prefill\"";
     append_known(out, ",\"token\":", known(u.token));
     out += ",\"text\":";
     out += text_of(known(u.token));

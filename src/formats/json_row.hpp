@@ -26,7 +26,7 @@ private:
     const std::string & text_of(int32_t token);
 
     const trace::trace_source &              source_;
-    std::unordered_map<int32_t, std::string> texts_;   // as JSON strings
+    std::unordered_map<int32_t, std::string> texts_;  // as JSON strings
 };
 
 // The name of a captured column in JSON and in file names: "weights_raw".

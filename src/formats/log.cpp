@@ -40,12 +40,12 @@ public:
     }
 
 private:
-    text_out               out_;
+    text_out              out_;
     logs::text_log_format format_;
-    std::vector<prompt>    prompts_;
-    size_t                 next_prompt_ = 0;
-    uint64_t               ubatches_    = 0;
-    bool                   complete_    = true;
+    std::vector<prompt>   prompts_;
+    size_t                next_prompt_ = 0;
+    uint64_t              ubatches_    = 0;
+    bool                  complete_    = true;
 };
 
 }  // namespace

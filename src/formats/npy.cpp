@@ -34,8 +34,8 @@ std::string folder_of(const block_layout & l) {
 
 // The arrays of one MoE block.
 struct block_arrays {
-    block_layout                    layout;        // with the columns of all its graphs
-    std::unique_ptr<npy_array>      ids, token_index;
+    block_layout                                 layout;  // with the columns of all its graphs
+    std::unique_ptr<npy_array>                   ids, token_index;
     std::map<column, std::unique_ptr<npy_array>> columns;
 };
 
@@ -91,8 +91,12 @@ public:
             for (auto & [column, array] : block.columns) {
                 finish(*array, files);
             }
-            layers.push_back({{"layer", l.layer}, {"block", l.block}, {"folder", folder_of(l)}, {"n_expert", l.n_expert},
-                              {"n_expert_used", l.n_expert_used}, {"n_embd", l.n_embd}});
+            layers.push_back({{"layer", l.layer},
+                              {"block", l.block},
+                              {"folder", folder_of(l)},
+                              {"n_expert", l.n_expert},
+                              {"n_expert_used", l.n_expert_used},
+                              {"n_embd", l.n_embd}});
         }
         for (const auto & [token, text] : texts_) {
             texts[std::to_string(token)] = *text;
@@ -118,7 +122,8 @@ private:
         b.layout      = l;
         b.token_index = std::make_unique<npy_array>(folder + "/token_index.npy", "<i8", 8, 0);
         if (l.columns.has(column::ids)) {
-            b.ids = std::make_unique<npy_array>(folder + "/ids.npy", id_types[l.id_bytes() - 1], l.id_bytes(), l.n_expert_used);
+            b.ids = std::make_unique<npy_array>(folder + "/ids.npy", id_types[l.id_bytes() - 1], l.id_bytes(),
+                                                l.n_expert_used);
         }
         for (const column c : float_columns) {
             if (l.columns.has(c)) {
@@ -135,7 +140,8 @@ private:
             return;
         }
         if (to.ids && (b.layout->n_expert_used != l.n_expert_used || b.layout->n_expert > l.n_expert)) {
-            throw error("layer " + std::to_string(l.layer) + " has rows of different shapes, which one array cannot hold")
+            throw error("layer " + std::to_string(l.layer) +
+                        " has rows of different shapes, which one array cannot hold")
                 .fix("use -f jsonl");
         }
         std::vector<int64_t> index(b.n_rows);
@@ -166,7 +172,7 @@ private:
             return;
         }
         for (size_t i = 0; i < n; ++i) {
-            const uint32_t id = b.id(i);   // little-endian: its low bytes come first
+            const uint32_t id = b.id(i);  // little-endian: its low bytes come first
             to.append(&id, 1);
         }
     }
@@ -180,13 +186,13 @@ private:
         files.push_back({{"file", a.path().substr(folder_.size() + 1)}, {"dtype", a.type()}, {"shape", shape}});
     }
 
-    std::string           folder_;
-    trace::trace_source * source_ = nullptr;
-    npy_array             token_, position_, sequence_, phase_, batch_, ubatch_;
-    std::map<std::pair<int32_t, int32_t>, block_arrays> blocks_;   // by layer and block
+    std::string                                         folder_;
+    trace::trace_source *                               source_ = nullptr;
+    npy_array                                           token_, position_, sequence_, phase_, batch_, ubatch_;
+    std::map<std::pair<int32_t, int32_t>, block_arrays> blocks_;  // by layer and block
     std::map<int32_t, const std::string *>              texts_;
-    uint64_t              tokens_   = 0;
-    uint32_t              ubatches_ = 0;
+    uint64_t                                            tokens_   = 0;
+    uint32_t                                            ubatches_ = 0;
 };
 
 }  // namespace

@@ -11,7 +11,7 @@ namespace moescope::formats {
 
 namespace {
 
-constexpr size_t header_bytes = 128;   // a multiple of 64, as numpy aligns it, and long enough for any shape
+constexpr size_t header_bytes = 128;  // a multiple of 64, as numpy aligns it, and long enough for any shape
 constexpr size_t enough       = 256u << 10;
 
 struct closer {
@@ -25,7 +25,10 @@ struct closer {
 }  // namespace
 
 npy_array::npy_array(std::string path, std::string type, size_t value_bytes, size_t width)
-    : path_(std::move(path)), type_(std::move(type)), value_bytes_(value_bytes), width_(width) {}
+    : path_(std::move(path)),
+      type_(std::move(type)),
+      value_bytes_(value_bytes),
+      width_(width) {}
 
 std::string npy_array::header() const {
     std::string shape = std::to_string(rows()) + ",";
@@ -57,7 +60,8 @@ void npy_array::flush() {
         pending_.insert(0, header());
         created_ = true;
     }
-    if (std::fwrite(pending_.data(), 1, pending_.size(), file.get()) != pending_.size() || std::fflush(file.get()) != 0) {
+    if (std::fwrite(pending_.data(), 1, pending_.size(), file.get()) != pending_.size() ||
+        std::fflush(file.get()) != 0) {
         fail(path_);
     }
     pending_.clear();

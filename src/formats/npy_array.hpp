@@ -12,8 +12,8 @@ public:
     // type: numpy's name of a little-endian type, "<f4"; width: values per row, 0: the array has one dimension.
     npy_array(std::string path, std::string type, size_t value_bytes, size_t width);
 
-    void append(const void * values, size_t n_values);   // whole rows; throws error when the disk is full
-    void finish();                                       // the last call
+    void append(const void * values, size_t n_values);  // whole rows; throws error when the disk is full
+    void finish();                                      // the last call
 
     const std::string & path() const { return path_; }
     const std::string & type() const { return type_; }

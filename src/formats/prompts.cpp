@@ -8,9 +8,9 @@ namespace {
 
 // Where a sequence stands.
 struct sequence_state {
-    size_t  prompt   = 0;       // index of its latest
-    int32_t pos      = -1;      // of its latest token
-    bool    prefills = false;   // the latest token belongs to a prompt
+    size_t  prompt   = 0;      // index of its latest
+    int32_t pos      = -1;     // of its latest token
+    bool    prefills = false;  // the latest token belongs to a prompt
 };
 
 }  // namespace

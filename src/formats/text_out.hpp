@@ -12,11 +12,11 @@ public:
 
     std::string & text() { return text_; }
     void          drain() {
-        if (text_.size() >= enough) {
-            flush();
+                 if (text_.size() >= enough) {
+                     flush();
         }
     }
-    void flush();   // throws error when the file cannot be written
+    void flush();  // throws error when the file cannot be written
 
 private:
     static constexpr size_t enough = 64u << 10;

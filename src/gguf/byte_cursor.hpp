@@ -14,7 +14,8 @@ namespace moescope::gguf {
 class byte_cursor {
 public:
     explicit byte_cursor(const io::input_file & file)
-        : file_(file), window_(static_cast<size_t>(std::min<uint64_t>(window_size, file.size()))) {}
+        : file_(file),
+          window_(static_cast<size_t>(std::min<uint64_t>(window_size, file.size()))) {}
 
     uint64_t position() const { return begin_ + at_; }
     uint64_t remaining() const { return file_.size() - position(); }
@@ -65,7 +66,8 @@ private:
         const uint64_t at = position();
         const auto     n  = get<uint64_t>(what);
         if (n > remaining()) {
-            fail_at(std::string(what) + " is said to be " + std::to_string(n) + " bytes long, past the end of the file", at);
+            fail_at(std::string(what) + " is said to be " + std::to_string(n) + " bytes long, past the end of the file",
+                    at);
         }
         return n;
     }
@@ -93,10 +95,10 @@ private:
     }
 
     const io::input_file & file_;
-    std::vector<char>  window_;
-    uint64_t           begin_  = 0;   // file offset of the window
-    size_t             at_     = 0;   // position in the window
-    size_t             filled_ = 0;
+    std::vector<char>      window_;
+    uint64_t               begin_  = 0;  // file offset of the window
+    size_t                 at_     = 0;  // position in the window
+    size_t                 filled_ = 0;
 };
 
 }  // namespace moescope::gguf

@@ -47,9 +47,15 @@ constexpr std::pair<const char *, const char *> known[] = {
 
 // The words in a name that are not simply capitalised.
 constexpr std::pair<const char *, const char *> words[] = {
-    {"attn", "Attention"}, {"embd", "Embedding"}, {"ffn", "FFN"},  {"ssm", "SSM"},   {"nextn", "NextN"}, {"rope", "RoPE"},
-    {"qkv", "QKV"},        {"kv", "KV"},          {"mqa", "MQA"},  {"dt", "DT"},     {"ba", "BA"},       {"hc", "HC"},
-    {"ple", "PLE"},        {"shexp", "Shared Expert"}, {"exps", "Experts"}, {"vis", "Vision"}, {"cls", "Classifier"},
+    {"attn", "Attention"}, {"embd", "Embedding"},
+    {"ffn", "FFN"},        {"ssm", "SSM"},
+    {"nextn", "NextN"},    {"rope", "RoPE"},
+    {"qkv", "QKV"},        {"kv", "KV"},
+    {"mqa", "MQA"},        {"dt", "DT"},
+    {"ba", "BA"},          {"hc", "HC"},
+    {"ple", "PLE"},        {"shexp", "Shared Expert"},
+    {"exps", "Experts"},   {"vis", "Vision"},
+    {"cls", "Classifier"},
 };
 
 std::string in_words(const std::string & base) {
@@ -58,7 +64,8 @@ std::string in_words(const std::string & base) {
     while (begin < base.size()) {
         const size_t end  = std::min(base.find_first_of("._", begin), base.size());
         std::string  word = base.substr(begin, end - begin);
-        const auto   it   = std::find_if(std::begin(words), std::end(words), [&](const auto & w) { return word == w.first; });
+        const auto   it =
+            std::find_if(std::begin(words), std::end(words), [&](const auto & w) { return word == w.first; });
         if (it != std::end(words)) {
             word = it->second;
         } else if (!word.empty()) {
@@ -86,10 +93,11 @@ std::string component_type(const tensor_name & name, int expert_id) {
 }
 
 std::string component_group(const tensor_name & name, bool is_expert_slice) {
-    const auto  it   = std::find_if(std::begin(known), std::end(known), [&](const auto & k) { return name.base == k.first; });
+    const auto it =
+        std::find_if(std::begin(known), std::end(known), [&](const auto & k) { return name.base == k.first; });
     std::string text = it != std::end(known) ? it->second : in_words(name.base);
     if (is_expert_slice && !text.empty() && text.back() == 's') {
-        text.pop_back();   // "Experts" -> "Expert"
+        text.pop_back();  // "Experts" -> "Expert"
     }
     return text + suffix_words(name.suffix);
 }

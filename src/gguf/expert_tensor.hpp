@@ -19,8 +19,8 @@ enum class expert_part {
 
 struct expert_layout {
     expert_part part   = expert_part::none;
-    int         axis   = 0;   // the expert dimension, the last one longer than 1; ne[axis] slabs of equal size
-    int64_t     n_slab = 0;   // ne[axis]: n_expert, or n_expert / experts_per_chunk
+    int         axis   = 0;  // the expert dimension, the last one longer than 1; ne[axis] slabs of equal size
+    int64_t     n_slab = 0;  // ne[axis]: n_expert, or n_expert / experts_per_chunk
 };
 
 // Decided by name, and checked against the shape. A bare size of n_expert proves nothing (Qwen3-30B has 128 experts

@@ -85,8 +85,10 @@ model_head read_head(const std::string & path) {
 model_head require_moe(const std::string & path) {
     const model_head head = read_head(path);
     if (head.n_expert == 0) {
-        throw error("no MoE layers: the model is dense (architecture " + head.architecture + ", no " + head.architecture +
-                    ".expert_count)").in(path).fix("moescope looks at Mixture-of-Experts models");
+        throw error("no MoE layers: the model is dense (architecture " + head.architecture + ", no " +
+                    head.architecture + ".expert_count)")
+            .in(path)
+            .fix("moescope looks at Mixture-of-Experts models");
     }
     return head;
 }

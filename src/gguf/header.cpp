@@ -53,10 +53,17 @@ gguf_type read_value_type(byte_cursor & in, const std::string & key) {
 
 size_t scalar_size(gguf_type type) {
     switch (type) {
-        case GGUF_TYPE_UINT8: case GGUF_TYPE_INT8: case GGUF_TYPE_BOOL: return 1;
-        case GGUF_TYPE_UINT16: case GGUF_TYPE_INT16: return 2;
-        case GGUF_TYPE_UINT32: case GGUF_TYPE_INT32: case GGUF_TYPE_FLOAT32: return 4;
-        case GGUF_TYPE_UINT64: case GGUF_TYPE_INT64: case GGUF_TYPE_FLOAT64: return 8;
+        case GGUF_TYPE_UINT8:
+        case GGUF_TYPE_INT8:
+        case GGUF_TYPE_BOOL: return 1;
+        case GGUF_TYPE_UINT16:
+        case GGUF_TYPE_INT16: return 2;
+        case GGUF_TYPE_UINT32:
+        case GGUF_TYPE_INT32:
+        case GGUF_TYPE_FLOAT32: return 4;
+        case GGUF_TYPE_UINT64:
+        case GGUF_TYPE_INT64:
+        case GGUF_TYPE_FLOAT64: return 8;
         default: return 0;
     }
 }
@@ -89,8 +96,9 @@ metadata_entry read_metadata_entry(byte_cursor & in) {
     if (entry.type == GGUF_TYPE_ARRAY) {
         entry.item_type = read_value_type(in, entry.key);
         entry.n_items   = in.get<uint64_t>("an array length");
-        if (entry.n_items > in.remaining()) {   // every item takes a byte at least
-            in.fail(fmt::format("key '{}' is said to hold {} values, more than the file can", entry.key, entry.n_items));
+        if (entry.n_items > in.remaining()) {  // every item takes a byte at least
+            in.fail(
+                fmt::format("key '{}' is said to hold {} values, more than the file can", entry.key, entry.n_items));
         }
     }
     skip_value(in, entry);
@@ -109,7 +117,8 @@ void read_alignment(const io::input_file & file, file_header & header) {
     }
     file.read_at(entry->end - sizeof(uint32_t), &header.alignment, sizeof(uint32_t));
     if (header.alignment == 0 || (header.alignment & (header.alignment - 1)) != 0 || header.alignment > max_alignment) {
-        throw error(fmt::format("general.alignment is {}, not a power of two up to {}", header.alignment, max_alignment))
+        throw error(
+            fmt::format("general.alignment is {}, not a power of two up to {}", header.alignment, max_alignment))
             .in(file.path(), at);
     }
 }
@@ -123,7 +132,8 @@ void size_tensor(const byte_cursor & in, tensor_info & t, int32_t type, uint64_t
     const int64_t n_block = ggml_blck_size(t.type);
     if (t.ne[0] % n_block != 0) {
         in.fail_at(fmt::format("tensor '{}' has rows of {} values, not a multiple of {}'s block of {}", t.name, t.ne[0],
-                               ggml_type_name(t.type), n_block), at);
+                               ggml_type_name(t.type), n_block),
+                   at);
     }
     // Elements first, then bytes: both must fit in an int64, with room for padding.
     constexpr auto limit = static_cast<uint64_t>(std::numeric_limits<int64_t>::max()) / 4;
@@ -132,7 +142,7 @@ void size_tensor(const byte_cursor & in, tensor_info & t, int32_t type, uint64_t
     bool           fits  = n < limit / ggml_type_size(t.type);
     for (int d = 1; d < 4 && fits; ++d) {
         const auto ne = static_cast<uint64_t>(t.ne[d]);
-        fits = ne == 0 || (bytes <= limit / ne && n <= limit / ne);
+        fits          = ne == 0 || (bytes <= limit / ne && n <= limit / ne);
         bytes *= fits ? ne : 0;
         n *= fits ? ne : 0;
     }
@@ -148,11 +158,13 @@ tensor_info read_tensor_info(byte_cursor & in) {
     t.name            = in.get_string("a tensor name");
     if (t.name.empty() || t.name.size() >= GGML_MAX_NAME || t.name.find('\0') != std::string::npos) {
         in.fail_at(fmt::format("a tensor name is {} bytes long or holds a NUL; 1 to {} are allowed", t.name.size(),
-                               GGML_MAX_NAME - 1), at);
+                               GGML_MAX_NAME - 1),
+                   at);
     }
     t.n_dims = in.get<uint32_t>("a tensor's shape");
     if (t.n_dims > GGML_MAX_DIMS) {
-        in.fail_at(fmt::format("tensor '{}' has {} dimensions; at most {} are allowed", t.name, t.n_dims, GGML_MAX_DIMS), at);
+        in.fail_at(
+            fmt::format("tensor '{}' has {} dimensions; at most {} are allowed", t.name, t.n_dims, GGML_MAX_DIMS), at);
     }
     for (uint32_t d = 0; d < t.n_dims; ++d) {
         t.ne[d] = in.get<int64_t>("a tensor's shape");
@@ -166,12 +178,15 @@ tensor_info read_tensor_info(byte_cursor & in) {
     return t;
 }
 
-uint64_t align_up(uint64_t n, uint64_t alignment) { return (n + alignment - 1) / alignment * alignment; }
+uint64_t align_up(uint64_t n, uint64_t alignment) {
+    return (n + alignment - 1) / alignment * alignment;
+}
 
 }  // namespace
 
 const metadata_entry * file_header::find(const std::string & key) const {
-    const auto it = std::find_if(metadata.begin(), metadata.end(), [&](const metadata_entry & e) { return e.key == key; });
+    const auto it =
+        std::find_if(metadata.begin(), metadata.end(), [&](const metadata_entry & e) { return e.key == key; });
     return it == metadata.end() ? nullptr : &*it;
 }
 
@@ -210,26 +225,28 @@ file_header read_header(const io::input_file & file) {
 std::vector<std::string> find_layout_problems(const file_header & header, uint64_t file_size) {
     std::vector<std::string>         problems;
     std::vector<const tensor_info *> by_offset;
-    const uint64_t data_size = file_size > header.data_begin ? file_size - header.data_begin : 0;
+    const uint64_t                   data_size = file_size > header.data_begin ? file_size - header.data_begin : 0;
     if (header.data_begin > file_size && !header.tensors.empty()) {
         problems.push_back("the file ends before the tensor data begins");
     }
     for (const tensor_info & t : header.tensors) {
         if (t.offset <= data_size) {
-            by_offset.push_back(&t);   // the others are outside anyway, and their end may not fit in 64 bits
+            by_offset.push_back(&t);  // the others are outside anyway, and their end may not fit in 64 bits
         }
         if (t.offset % header.alignment != 0) {
-            problems.push_back(fmt::format("tensor '{}' begins at byte {} of the data, not a multiple of the alignment {}",
-                                           t.name, t.offset, header.alignment));
+            problems.push_back(
+                fmt::format("tensor '{}' begins at byte {} of the data, not a multiple of the alignment {}", t.name,
+                            t.offset, header.alignment));
         }
         if (t.offset > data_size || t.size > data_size - t.offset) {
-            problems.push_back(fmt::format("tensor '{}' ({} bytes at {} of the data) lies outside the file's {} bytes of data",
-                                           t.name, t.size, t.offset, data_size));
+            problems.push_back(
+                fmt::format("tensor '{}' ({} bytes at {} of the data) lies outside the file's {} bytes of data", t.name,
+                            t.size, t.offset, data_size));
         }
     }
     std::stable_sort(by_offset.begin(), by_offset.end(),
                      [](const tensor_info * a, const tensor_info * b) { return a->offset < b->offset; });
-    const tensor_info * furthest = nullptr;   // of those before, the one that reaches furthest
+    const tensor_info * furthest = nullptr;  // of those before, the one that reaches furthest
     for (const tensor_info * t : by_offset) {
         if (furthest != nullptr && t->offset < furthest->offset + furthest->size && t->size > 0) {
             problems.push_back(fmt::format("tensors '{}' and '{}' overlap by {} bytes", furthest->name, t->name,
@@ -242,7 +259,7 @@ std::vector<std::string> find_layout_problems(const file_header & header, uint64
     if (!problems.empty()) {
         return problems;
     }
-    uint64_t expected = 0;   // ggml asks for this and nothing else
+    uint64_t expected = 0;  // ggml asks for this and nothing else
     for (const tensor_info & t : header.tensors) {
         if (t.offset != expected) {
             problems.push_back(fmt::format("tensor '{}' begins at byte {} of the data where {} is expected", t.name,

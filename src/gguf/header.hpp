@@ -16,20 +16,20 @@ namespace moescope::gguf {
 // (ggml's own gguf_set_kv cuts strings at a NUL byte, which some vocabularies contain).
 struct metadata_entry {
     std::string key;
-    gguf_type   type      = GGUF_TYPE_COUNT;   // GGUF_TYPE_ARRAY for arrays
-    gguf_type   item_type = GGUF_TYPE_COUNT;   // of an array's items; the type itself otherwise
+    gguf_type   type      = GGUF_TYPE_COUNT;  // GGUF_TYPE_ARRAY for arrays
+    gguf_type   item_type = GGUF_TYPE_COUNT;  // of an array's items; the type itself otherwise
     uint64_t    n_items   = 1;
-    uint64_t    begin     = 0;                 // file offsets: [begin, end)
+    uint64_t    begin     = 0;  // file offsets: [begin, end)
     uint64_t    end       = 0;
 };
 
 struct tensor_info {
     std::string            name;
     ggml_type              type   = GGML_TYPE_COUNT;
-    uint32_t               n_dims = 0;              // as stored
+    uint32_t               n_dims = 0;  // as stored
     std::array<int64_t, 4> ne     = {1, 1, 1, 1};
-    uint64_t               offset = 0;              // bytes from the start of the data section
-    uint64_t               size   = 0;              // bytes, from ggml's type traits
+    uint64_t               offset = 0;  // bytes from the start of the data section
+    uint64_t               size   = 0;  // bytes, from ggml's type traits
 
     uint64_t end() const { return offset + size; }
 };
@@ -39,9 +39,9 @@ struct tensor_info {
 struct file_header {
     uint32_t                    version       = 0;
     uint32_t                    alignment     = GGUF_DEFAULT_ALIGNMENT;
-    uint64_t                    tensors_begin = 0;   // file offset of the tensor infos
+    uint64_t                    tensors_begin = 0;  // file offset of the tensor infos
     uint64_t                    tensors_end   = 0;
-    uint64_t                    data_begin    = 0;   // file offset of the data section
+    uint64_t                    data_begin    = 0;  // file offset of the data section
     std::vector<metadata_entry> metadata;
     std::vector<tensor_info>    tensors;
 

@@ -21,10 +21,14 @@ void put_string(std::string & out, const std::string & text) {
 
 size_t integer_size(gguf_type type) {
     switch (type) {
-        case GGUF_TYPE_UINT8: case GGUF_TYPE_INT8: return 1;
-        case GGUF_TYPE_UINT16: case GGUF_TYPE_INT16: return 2;
-        case GGUF_TYPE_UINT32: case GGUF_TYPE_INT32: return 4;
-        case GGUF_TYPE_UINT64: case GGUF_TYPE_INT64: return 8;
+        case GGUF_TYPE_UINT8:
+        case GGUF_TYPE_INT8: return 1;
+        case GGUF_TYPE_UINT16:
+        case GGUF_TYPE_INT16: return 2;
+        case GGUF_TYPE_UINT32:
+        case GGUF_TYPE_INT32: return 4;
+        case GGUF_TYPE_UINT64:
+        case GGUF_TYPE_INT64: return 8;
         default: return 0;
     }
 }
@@ -47,10 +51,11 @@ void header_writer::copy(const io::input_file & file, const metadata_entry & ent
 void header_writer::copy_with_value(const io::input_file & file, const metadata_entry & entry, uint64_t value) {
     const size_t size = integer_size(entry.type);
     if (size == 0) {
-        throw error(fmt::format("key '{}' is not a number", entry.key)).in(file.path(), static_cast<int64_t>(entry.begin));
+        throw error(fmt::format("key '{}' is not a number", entry.key))
+            .in(file.path(), static_cast<int64_t>(entry.begin));
     }
     copy(file, entry);
-    std::memcpy(metadata_.data() + metadata_.size() - size, &value, size);   // GGUF is little-endian, and so are we
+    std::memcpy(metadata_.data() + metadata_.size() - size, &value, size);  // GGUF is little-endian, and so are we
 }
 
 void header_writer::add(const std::string & key, const std::string & value) {

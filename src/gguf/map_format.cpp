@@ -30,8 +30,10 @@ uint64_t data_begin(const model_file & model, const map_entry & e) {
 
 std::string model_json(const memory_map & map) {
     const nlohmann::ordered_json model = {
-        {"architecture", map.shape.arch},       {"name", map.shape.name},
-        {"n_layer", map.shape.n_layer},         {"n_expert", map.shape.n_expert},
+        {"architecture", map.shape.arch},
+        {"name", map.shape.name},
+        {"n_layer", map.shape.n_layer},
+        {"n_expert", map.shape.n_expert},
         {"n_expert_used", map.shape.n_expert_used},
     };
     return model.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
@@ -49,11 +51,10 @@ std::string files_json(const model_file & model) {
 }
 
 std::string totals_json(const memory_map & map) {
-    const map_totals &     t = map.totals;
+    const map_totals &     t      = map.totals;
     nlohmann::ordered_json totals = {
-        {"n_tensors", t.n_tensors},         {"n_entries", map.entries.size()},
-        {"n_experts", t.n_experts},         {"bytes", t.bytes},
-        {"bytes_experts", t.bytes_experts}, {"bytes_other", t.bytes - t.bytes_experts},
+        {"n_tensors", t.n_tensors}, {"n_entries", map.entries.size()},  {"n_experts", t.n_experts},
+        {"bytes", t.bytes},         {"bytes_experts", t.bytes_experts}, {"bytes_other", t.bytes - t.bytes_experts},
     };
     if (t.bytes_per_token > 0) {
         totals["bytes_per_token"] = t.bytes_per_token;
@@ -69,7 +70,9 @@ std::string totals_json(const memory_map & map) {
 
 }  // namespace
 
-std::string map_totals_to_json(const memory_map & map) { return totals_json(map) + "\n"; }
+std::string map_totals_to_json(const memory_map & map) {
+    return totals_json(map) + "\n";
+}
 
 std::string map_to_csv(const memory_map & map, const model_file & model, bool absolute) {
     const bool         is_split = model.parts().size() > 1;
@@ -101,10 +104,11 @@ std::string map_to_json(const memory_map & map, const model_file & model) {
         if (e.expert_id >= 0) {
             fmt::format_to(to, ", \"expert_id\": {}", e.expert_id);
         }
-        fmt::format_to(to, ", \"offset_start\": {}, \"size_bytes\": {}, \"layer_id\": {}, \"component_type\": {}, "
-                       "\"shape\": [{}], \"type\": {}", data_begin(model, e) + e.offset, e.size, e.layer,
-                       json_string(e.component), fmt::join(e.dims.begin(), e.dims.begin() + e.n_dims, ", "),
-                       json_string(ggml_type_name(t.type)));
+        fmt::format_to(to,
+                       ", \"offset_start\": {}, \"size_bytes\": {}, \"layer_id\": {}, \"component_type\": {}, "
+                       "\"shape\": [{}], \"type\": {}",
+                       data_begin(model, e) + e.offset, e.size, e.layer, json_string(e.component),
+                       fmt::join(e.dims.begin(), e.dims.begin() + e.n_dims, ", "), json_string(ggml_type_name(t.type)));
         if (model.parts().size() > 1) {
             fmt::format_to(to, ", \"file\": {}", t.part);
         }

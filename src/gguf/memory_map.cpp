@@ -51,7 +51,7 @@ bool is_lookup_table(const tensor_name & name, bool tied_output) {
 uint64_t bytes_read_per_token(const tensor_info & t, const tensor_name & name, const expert_layout & layout,
                               const moe_shape & shape, bool tied_output) {
     if (shape.is_mtp(name.layer)) {
-        return 0;   // drafts are not part of decoding a token
+        return 0;  // drafts are not part of decoding a token
     }
     if (is_lookup_table(name, tied_output) && name.suffix == "weight") {
         return t.ne[1] > 0 ? t.size / static_cast<uint64_t>(t.ne[1]) : 0;
@@ -67,7 +67,7 @@ uint64_t bytes_read_per_token(const tensor_info & t, const tensor_name & name, c
 
 memory_map build_memory_map(const model_file & model, bool split_experts) {
     memory_map map;
-    map.shape = read_moe_shape(model.metadata());
+    map.shape              = read_moe_shape(model.metadata());
     const bool tied_output = model.find("output.weight") == nullptr;
 
     std::unordered_map<std::string, size_t> component_index;
@@ -88,8 +88,8 @@ memory_map build_memory_map(const model_file & model, bool split_experts) {
         totals.bytes_experts += is_matrix(layout) ? t.size : 0;
         totals.bytes_per_token += bytes_read_per_token(t, name, layout, map.shape, tied_output);
         totals.by_layer[name.layer] += t.size;
-        const std::string group     = component_group(name, is_matrix(layout));
-        const auto [it, is_new]     = component_index.emplace(group, totals.by_component.size());
+        const std::string group = component_group(name, is_matrix(layout));
+        const auto [it, is_new] = component_index.emplace(group, totals.by_component.size());
         if (is_new) {
             totals.by_component.emplace_back(group, 0);
         }

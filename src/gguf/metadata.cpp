@@ -16,8 +16,8 @@ constexpr uint64_t large_metadata = 64 * 1024;
 // The header of a file with the large metadata left out: what ggml's reader is given.
 std::vector<char> small_header(const io::input_file & file, const file_header & header) {
     std::vector<char> out;
-    uint64_t          n_metadata = 0;
-    const auto append_value = [&](const auto & v) {
+    uint64_t          n_metadata   = 0;
+    const auto        append_value = [&](const auto & v) {
         const auto * p = reinterpret_cast<const char *>(&v);
         out.insert(out.end(), p, p + sizeof(v));
     };
@@ -58,19 +58,22 @@ void compare_with_ggml(const gguf_context * ctx, const file_header & header, con
 
 uint64_t to_uint(gguf_type type, const void * data, size_t i) {
     switch (type) {
-        case GGUF_TYPE_UINT8: case GGUF_TYPE_BOOL: return static_cast<const uint8_t *>(data)[i];
-        case GGUF_TYPE_INT8:   return static_cast<uint64_t>(static_cast<const int8_t *>(data)[i]);
+        case GGUF_TYPE_UINT8:
+        case GGUF_TYPE_BOOL: return static_cast<const uint8_t *>(data)[i];
+        case GGUF_TYPE_INT8: return static_cast<uint64_t>(static_cast<const int8_t *>(data)[i]);
         case GGUF_TYPE_UINT16: return static_cast<const uint16_t *>(data)[i];
-        case GGUF_TYPE_INT16:  return static_cast<uint64_t>(static_cast<const int16_t *>(data)[i]);
+        case GGUF_TYPE_INT16: return static_cast<uint64_t>(static_cast<const int16_t *>(data)[i]);
         case GGUF_TYPE_UINT32: return static_cast<const uint32_t *>(data)[i];
-        case GGUF_TYPE_INT32:  return static_cast<uint64_t>(static_cast<const int32_t *>(data)[i]);
-        case GGUF_TYPE_UINT64: case GGUF_TYPE_INT64: return static_cast<const uint64_t *>(data)[i];
+        case GGUF_TYPE_INT32: return static_cast<uint64_t>(static_cast<const int32_t *>(data)[i]);
+        case GGUF_TYPE_UINT64:
+        case GGUF_TYPE_INT64: return static_cast<const uint64_t *>(data)[i];
         default: return 0;
     }
 }
 
 bool is_integer(gguf_type type) {
-    return type != GGUF_TYPE_FLOAT32 && type != GGUF_TYPE_FLOAT64 && type != GGUF_TYPE_STRING && type != GGUF_TYPE_ARRAY;
+    return type != GGUF_TYPE_FLOAT32 && type != GGUF_TYPE_FLOAT64 && type != GGUF_TYPE_STRING &&
+           type != GGUF_TYPE_ARRAY;
 }
 
 }  // namespace
@@ -91,7 +94,7 @@ std::vector<uint64_t> model_metadata::get_uints(const std::string & key) const {
         return values;
     }
     const bool      is_array = gguf_get_kv_type(ctx_.get(), id) == GGUF_TYPE_ARRAY;
-    const gguf_type type = is_array ? gguf_get_arr_type(ctx_.get(), id) : gguf_get_kv_type(ctx_.get(), id);
+    const gguf_type type     = is_array ? gguf_get_arr_type(ctx_.get(), id) : gguf_get_kv_type(ctx_.get(), id);
     if (!is_integer(type)) {
         return values;
     }

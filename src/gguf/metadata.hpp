@@ -25,7 +25,9 @@ public:
     std::vector<std::string>   get_strings(const std::string & key) const;
 
 private:
-    struct deleter { void operator()(gguf_context * ctx) const { gguf_free(ctx); } };
+    struct deleter {
+        void operator()(gguf_context * ctx) const { gguf_free(ctx); }
+    };
     std::unique_ptr<gguf_context, deleter> ctx_;
 };
 

@@ -11,7 +11,8 @@ namespace moescope::gguf {
 std::vector<std::string> split_part_paths(const std::string & path, uint64_t n_split) {
     const std::string first = fmt::format("-{:05}-of-{:05}.gguf", 1, n_split);
     if (path.size() <= first.size() || path.compare(path.size() - first.size(), first.size(), first) != 0) {
-        throw error(fmt::format("this is one of {} parts, and its name does not end in {}", n_split, first)).in(path)
+        throw error(fmt::format("this is one of {} parts, and its name does not end in {}", n_split, first))
+            .in(path)
             .fix("give the first part, under its own name");
     }
     std::vector<std::string> paths;
@@ -23,9 +24,9 @@ std::vector<std::string> split_part_paths(const std::string & path, uint64_t n_s
 }
 
 model_metadata model_file::add_part(const std::string & path) {
-    io::input_file  file(path);
-    file_header header   = read_header(file);
-    const auto  problems = find_layout_problems(header, file.size());
+    io::input_file file(path);
+    file_header    header   = read_header(file);
+    const auto     problems = find_layout_problems(header, file.size());
     if (!problems.empty()) {
         throw error(problems.front()).in(path).fix("moescope map --check lists every such place");
     }
@@ -56,7 +57,8 @@ void model_file::add_further_parts(const std::string & path, uint64_t n_split) {
     }
     const auto n_tensors = metadata_.get_uint("split.tensors.count");
     if (n_tensors && *n_tensors != tensors_.size()) {
-        throw error(fmt::format("the parts hold {} tensors where {} are expected", tensors_.size(), *n_tensors)).in(path);
+        throw error(fmt::format("the parts hold {} tensors where {} are expected", tensors_.size(), *n_tensors))
+            .in(path);
     }
     std::unordered_set<std::string> seen;
     for (const tensor & t : tensors_) {
@@ -73,9 +75,9 @@ const model_file::tensor * model_file::find(const std::string & name) const {
 
 std::vector<std::string> check_model_layout(const std::string & path) {
     std::vector<std::string> problems;
-    const auto check = [&](const std::string & part_path) {
-        const io::input_file  file(part_path);
-        const file_header header = read_header(file);
+    const auto               check = [&](const std::string & part_path) {
+        const io::input_file file(part_path);
+        const file_header    header = read_header(file);
         for (const std::string & problem : find_layout_problems(header, file.size())) {
             problems.push_back(part_path + ": " + problem);
         }

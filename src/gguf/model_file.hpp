@@ -1,8 +1,8 @@
 #pragma once
 
 #include "gguf/header.hpp"
-#include "io/input_file.hpp"
 #include "gguf/metadata.hpp"
+#include "io/input_file.hpp"
 
 #include <string>
 #include <vector>
@@ -14,11 +14,11 @@ namespace moescope::gguf {
 class model_file {
 public:
     struct tensor : tensor_info {
-        size_t part = 0;   // index into parts()
+        size_t part = 0;  // index into parts()
     };
     struct part {
-        io::input_file  file;
-        file_header header;
+        io::input_file file;
+        file_header    header;
     };
 
     // path: the file, or the first of a split model; the other parts are found by their names.
@@ -31,15 +31,15 @@ public:
     const std::vector<tensor> & tensors() const { return tensors_; }   // in file order, part after part
     const tensor *              find(const std::string & name) const;  // nullptr where there is none
 
-    const model_metadata &       metadata() const { return metadata_; } // of the first part
+    const model_metadata & metadata() const { return metadata_; }  // of the first part
 
 private:
     model_metadata add_part(const std::string & path);
-    void          add_further_parts(const std::string & path, uint64_t n_split);
+    void           add_further_parts(const std::string & path, uint64_t n_split);
 
     std::vector<part>   parts_;
     std::vector<tensor> tensors_;
-    model_metadata       metadata_;   // after the two that its initialiser fills
+    model_metadata      metadata_;  // after the two that its initialiser fills
 };
 
 // The names of all parts of the model whose first part is `path`, which says it has n_split of them.

@@ -27,9 +27,9 @@ int take_layer(std::string_view & name) {
 
 tensor_name parse_tensor_name(std::string_view name) {
     tensor_name parsed;
-    parsed.layer         = take_layer(name);
-    const size_t last    = name.rfind('.');
-    const auto   ending  = last == std::string_view::npos ? std::string_view() : name.substr(last + 1);
+    parsed.layer        = take_layer(name);
+    const size_t last   = name.rfind('.');
+    const auto   ending = last == std::string_view::npos ? std::string_view() : name.substr(last + 1);
     for (const std::string_view suffix : {"weight", "bias", "scale", "input_scale", "lora_a", "lora_b"}) {
         if (ending == suffix) {
             parsed.suffix = ending;

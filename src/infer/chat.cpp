@@ -12,11 +12,13 @@ void chat_renderer::deleter::operator()(common_chat_templates * t) const {
 }
 
 chat_renderer::chat_renderer(const llama_model * model, const common_params & params, bool use_jinja)
-    : system_prompt_(params.system_prompt), use_jinja_(use_jinja) {
+    : system_prompt_(params.system_prompt),
+      use_jinja_(use_jinja) {
     try {
         templates_.reset(common_chat_templates_init(model, params.chat_template).release());
     } catch (const std::exception & e) {
-        throw error(std::string("the model's chat template does not parse: ") + e.what()).in(params.model.path)
+        throw error(std::string("the model's chat template does not parse: ") + e.what())
+            .in(params.model.path)
             .fix("give one with --chat-template");
     }
 }
@@ -25,7 +27,7 @@ chat_renderer::~chat_renderer() = default;
 
 std::string chat_renderer::render(const std::vector<chat_message> & messages) const {
     common_chat_templates_inputs inputs;
-    inputs.use_jinja = use_jinja_;
+    inputs.use_jinja      = use_jinja_;
     const bool own_system = !messages.empty() && messages.front().role == "system";
     if (!system_prompt_.empty() && !own_system) {
         inputs.messages.emplace_back();

@@ -22,7 +22,7 @@ public:
     // template cannot render these messages.
     std::string render(const std::vector<chat_message> & messages) const;
 
-    bool has_template() const;   // false: the model has none, and llama.cpp's own default (ChatML) is used
+    bool has_template() const;  // false: the model has none, and llama.cpp's own default (ChatML) is used
 
 private:
     struct deleter {

@@ -31,7 +31,8 @@ std::string plain(const std::string & what) {
 
 std::string text_of(const json & value, const std::string & key) {
     if (!value.is_string()) {
-        throw bad_line("'" + key + "' is " + (value.is_null() ? "null" : "a " + std::string(value.type_name())) + ", not a text");
+        throw bad_line("'" + key + "' is " + (value.is_null() ? "null" : "a " + std::string(value.type_name())) +
+                       ", not a text");
     }
     return value.get<std::string>();
 }
@@ -125,12 +126,13 @@ uint64_t next_random(uint64_t & state) {
 }
 
 void shuffle(std::vector<sample> & samples, uint64_t seed) {
-    for (size_t i = samples.size(); i > 1; --i) {   // Fisher-Yates
+    for (size_t i = samples.size(); i > 1; --i) {  // Fisher-Yates
         std::swap(samples[i - 1], samples[next_random(seed) % i]);
     }
 }
 
-void add_line(corpus & c, const std::string & line, uint64_t number, const std::string & name, const corpus_options & o) {
+void add_line(corpus & c, const std::string & line, uint64_t number, const std::string & name,
+              const corpus_options & o) {
     if (is_blank(line)) {
         return;
     }
@@ -144,7 +146,9 @@ void add_line(corpus & c, const std::string & line, uint64_t number, const std::
         }
     } catch (const bad_line & e) {
         if (o.strict) {
-            throw error("line " + std::to_string(number) + ": " + e.what()).in(name).fix("without --strict it is skipped");
+            throw error("line " + std::to_string(number) + ": " + e.what())
+                .in(name)
+                .fix("without --strict it is skipped");
         }
         c.malformed.push_back({number, e.what()});
     }
@@ -173,9 +177,9 @@ std::string read_text_file(const std::string & path) {
 
 corpus parse_jsonl(const std::string & text, const std::string & name, const corpus_options & options) {
     corpus c;
-    c.bytes = text.size();
-    c.hash  = io::hash_bytes(text.data(), text.size());
-    size_t   begin = text.rfind("\xef\xbb\xbf", 0) == 0 ? 3 : 0;   // a byte order mark is no JSON
+    c.bytes         = text.size();
+    c.hash          = io::hash_bytes(text.data(), text.size());
+    size_t   begin  = text.rfind("\xef\xbb\xbf", 0) == 0 ? 3 : 0;  // a byte order mark is no JSON
     uint64_t number = 0;
     while (begin < text.size()) {
         const size_t end = std::min(text.find('\n', begin), text.size());
@@ -185,9 +189,11 @@ corpus parse_jsonl(const std::string & text, const std::string & name, const cor
     if (c.samples.empty()) {
         error e("no sample can be read");
         if (!c.malformed.empty()) {
-            e = error("no sample can be read: line " + std::to_string(c.malformed.front().line) + ": " + c.malformed.front().what);
+            e = error("no sample can be read: line " + std::to_string(c.malformed.front().line) + ": " +
+                      c.malformed.front().what);
         }
-        throw e.in(name).fix("lines are JSON objects with '" + options.prompt_key + "', 'text' or 'messages'; see --prompt-key");
+        throw e.in(name).fix("lines are JSON objects with '" + options.prompt_key +
+                             "', 'text' or 'messages'; see --prompt-key");
     }
     if (options.shuffle) {
         shuffle(c.samples, options.shuffle_seed);

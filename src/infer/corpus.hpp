@@ -13,18 +13,18 @@ struct chat_message {
 
 // One text of a corpus. Either text or messages is set.
 struct sample {
-    uint64_t                  line = 0;    // in its file, from 1
+    uint64_t                  line = 0;  // in its file, from 1
     std::string               text;
-    std::vector<chat_message> messages;    // to be rendered through the model's chat template
-    std::string               label;       // what the label key holds, as text; empty without one
+    std::vector<chat_message> messages;  // to be rendered through the model's chat template
+    std::string               label;     // what the label key holds, as text; empty without one
 };
 
 struct corpus_options {
     std::string prompt_key   = "prompt";
     std::string response_key = "response";
-    std::string label_key;                 // empty: no labels
-    bool        strict       = false;      // stop at the first malformed line
-    uint64_t    limit        = 0;          // samples at most; 0: all
+    std::string label_key;             // empty: no labels
+    bool        strict       = false;  // stop at the first malformed line
+    uint64_t    limit        = 0;      // samples at most; 0: all
     bool        shuffle      = false;
     uint64_t    shuffle_seed = 0;
 };
@@ -37,9 +37,9 @@ struct malformed_line {
 struct corpus {
     std::vector<sample>         samples;
     std::vector<malformed_line> malformed;
-    uint64_t                    n_empty = 0;     // samples without text, skipped
-    uint64_t                    bytes   = 0;     // of the file
-    uint64_t                    hash    = 0;     // XXH3-64 of the file: which corpus this is
+    uint64_t                    n_empty = 0;  // samples without text, skipped
+    uint64_t                    bytes   = 0;  // of the file
+    uint64_t                    hash    = 0;  // XXH3-64 of the file: which corpus this is
 };
 
 // Reads a JSONL file: an object a line with the prompt key (and, where there is one, the response key: the text is

@@ -6,7 +6,11 @@ namespace moescope::infer {
 
 corpus_runner::corpus_runner(engine & e, const std::vector<sample> & samples, runner_options options, hooks h,
                              corpus_position start)
-    : engine_(e), samples_(samples), options_(std::move(options)), hooks_(std::move(h)), at_(start) {
+    : engine_(e),
+      samples_(samples),
+      options_(std::move(options)),
+      hooks_(std::move(h)),
+      at_(start) {
     while (at_.unit % options_.n_shards != options_.shard) {
         at_ = {at_.unit + 1, 0};
     }
@@ -22,7 +26,7 @@ bool corpus_runner::load_unit() {
         return false;
     }
     const uint64_t end = std::min<uint64_t>(samples_.size(), begin + unit_size);
-    first_ = static_cast<uint32_t>(begin);
+    first_             = static_cast<uint32_t>(begin);
     tokens_.clear();
     truncated_.clear();
     std::vector<uint32_t> lengths;
@@ -95,7 +99,8 @@ void corpus_runner::keep(const packed_group & group, group_result & result) {
 decoded corpus_runner::compute(const packed_group & group) {
     hooks_.begin(group);
     engine_.forget();
-    return group.size() == 1 && tokens(group[0]).size() > engine_.n_ubatch() ? compute_long(group[0]) : compute_packed(group);
+    return group.size() == 1 && tokens(group[0]).size() > engine_.n_ubatch() ? compute_long(group[0])
+                                                                             : compute_packed(group);
 }
 
 decoded corpus_runner::compute_packed(const packed_group & group) {

@@ -20,40 +20,60 @@ struct batch_holder {
     ~batch_holder() { llama_batch_free(batch); }
     batch_holder(const batch_holder &)             = delete;
     batch_holder & operator=(const batch_holder &) = delete;
-    llama_batch batch;
+    llama_batch    batch;
 };
 
 }  // namespace
 
 engine::engine(common_params & params, llama_log & log, std::function<bool()> interrupted)
-    : log_(log), interrupted_(std::move(interrupted)) {
+    : log_(log),
+      interrupted_(std::move(interrupted)) {
     init_ = common_init_from_params(params);
     if (init_->model() == nullptr) {
         throw error("cannot load the model: " + reason(log)).in(params.model.path);
     }
     if (init_->context() == nullptr) {
-        const std::string advice = params.lora_adapters.empty() ? "try a smaller -c" : "is the --lora adapter made for this model?";
+        const std::string advice =
+            params.lora_adapters.empty() ? "try a smaller -c" : "is the --lora adapter made for this model?";
         throw error("cannot make a context: " + reason(log)).in(params.model.path).fix(advice);
     }
-    log_.take_error();   // what llama.cpp tried and gave up on the way is no failure
-    llama_set_abort_callback(init_->context(), [](void * self) {
-        const auto & ask = static_cast<engine *>(self)->interrupted_;
-        return ask && ask();
-    }, this);
+    log_.take_error();  // what llama.cpp tried and gave up on the way is no failure
+    llama_set_abort_callback(
+        init_->context(),
+        [](void * self) {
+            const auto & ask = static_cast<engine *>(self)->interrupted_;
+            return ask && ask();
+        },
+        this);
 }
 
 engine::~engine() = default;
 
-llama_context * engine::context() const { return init_->context(); }
-llama_model *   engine::model() const { return init_->model(); }
-common_sampler * engine::sampler() const { return init_->sampler(0); }
-const llama_vocab * engine::vocab() const { return llama_model_get_vocab(model()); }
-uint32_t engine::n_ctx() const { return llama_n_ctx(context()); }
-uint32_t engine::n_ubatch() const { return llama_n_ubatch(context()); }
-uint32_t engine::n_vocab() const { return static_cast<uint32_t>(llama_vocab_n_tokens(vocab())); }
+llama_context * engine::context() const {
+    return init_->context();
+}
+llama_model * engine::model() const {
+    return init_->model();
+}
+common_sampler * engine::sampler() const {
+    return init_->sampler(0);
+}
+const llama_vocab * engine::vocab() const {
+    return llama_model_get_vocab(model());
+}
+uint32_t engine::n_ctx() const {
+    return llama_n_ctx(context());
+}
+uint32_t engine::n_ubatch() const {
+    return llama_n_ubatch(context());
+}
+uint32_t engine::n_vocab() const {
+    return static_cast<uint32_t>(llama_vocab_n_tokens(vocab()));
+}
 
 bool engine::can_generate() const {
-    return llama_get_memory(context()) != nullptr && llama_model_has_decoder(model()) && !llama_model_has_encoder(model());
+    return llama_get_memory(context()) != nullptr && llama_model_has_decoder(model()) &&
+           !llama_model_has_encoder(model());
 }
 
 std::vector<int32_t> engine::tokenize(const std::string & text) const {
@@ -78,7 +98,7 @@ decoded engine::decode(const std::vector<batch_token> & tokens) {
     if (rc == 0) {
         return decoded::ok;
     }
-    if (rc == 2 || (interrupted_ && interrupted_())) {   // an abort may surface as a failure of what came behind it
+    if (rc == 2 || (interrupted_ && interrupted_())) {  // an abort may surface as a failure of what came behind it
         return decoded::aborted;
     }
     return rc == 1 ? decoded::no_room : decoded::failed;

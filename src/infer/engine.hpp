@@ -25,7 +25,7 @@ struct batch_token {
     int32_t token;
     int32_t pos;
     int32_t seq;
-    bool    logits;   // its row is wanted
+    bool    logits;  // its row is wanted
 };
 
 // A model with its one context, sampler, adapters and thread pools, as llama.cpp's `common` sets them up.
@@ -43,21 +43,21 @@ public:
     const llama_vocab * vocab() const;
     common_sampler *    sampler() const;
 
-    uint32_t n_ctx() const;          // tokens the context holds
-    uint32_t n_ubatch() const;       // tokens of one decode
+    uint32_t n_ctx() const;     // tokens the context holds
+    uint32_t n_ubatch() const;  // tokens of one decode
     uint32_t n_vocab() const;
-    bool     can_generate() const;   // has a decoder with a memory and a language head
+    bool     can_generate() const;  // has a decoder with a memory and a language head
 
     // The text's tokens, with BOS (and EOS) as the model wants; special tokens in the text are parsed.
     std::vector<int32_t> tokenize(const std::string & text) const;
-    std::string          piece(int32_t token) const;   // special tokens render as nothing
+    std::string          piece(int32_t token) const;  // special tokens render as nothing
     bool                 ends_generation(int32_t token) const;
 
     // Computes at most n_ubatch tokens and waits for them.
     decoded     decode(const std::vector<batch_token> & tokens);
     std::string last_error() { return log_.take_error(); }
 
-    void forget();   // clears the context's memory: the next batch begins new sequences
+    void forget();  // clears the context's memory: the next batch begins new sequences
 
 private:
     std::unique_ptr<common_init_result> init_;

@@ -18,7 +18,8 @@ void check_prompt(const engine & e, const std::vector<int32_t> & prompt) {
     }
     if (prompt.size() > e.n_ctx()) {
         throw error("the prompt has " + std::to_string(prompt.size()) + " tokens, the context holds " +
-                    std::to_string(e.n_ctx())).fix("give -c " + std::to_string(prompt.size()) + " or more");
+                    std::to_string(e.n_ctx()))
+            .fix("give -c " + std::to_string(prompt.size()) + " or more");
     }
 }
 

@@ -11,9 +11,9 @@
 namespace moescope::infer {
 
 struct generation_options {
-    int32_t                  n_predict = 0;    // tokens to generate at most; -1: until the model or the context ends
+    int32_t                  n_predict = 0;  // tokens to generate at most; -1: until the model or the context ends
     logit_rows               rows;
-    std::vector<std::string> stop;             // texts that end the generation (and are not shown)
+    std::vector<std::string> stop;  // texts that end the generation (and are not shown)
 };
 
 // What a caller may want to follow. All may be empty.
@@ -27,8 +27,8 @@ struct generation_result {
     enum class end { model, limit, context, stop_text, interrupted };
 
     uint64_t n_prompt    = 0;
-    uint64_t n_generated = 0;   // each of them computed, too, so that its routing is known (unless a stop text ended it)
-    uint64_t n_decodes   = 0;   // llama_decode calls
+    uint64_t n_generated = 0;  // each of them computed, too, so that its routing is known (unless a stop text ended it)
+    uint64_t n_decodes   = 0;  // llama_decode calls
     end      why         = end::limit;
 };
 

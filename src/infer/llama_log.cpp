@@ -9,7 +9,7 @@ namespace {
 // "llama_model_load: error loading model: tensor …" -> "tensor …": the names of functions and the word error say nothing.
 std::string without_prefixes(std::string line) {
     for (size_t colon; (colon = line.find(": ")) != std::string::npos;) {
-        const std::string head = line.substr(0, colon);
+        const std::string head     = line.substr(0, colon);
         const bool        function = head.find(' ') == std::string::npos && head.find('_') != std::string::npos;
         const bool        generic  = head == "error loading model" || head == "error" || head == "exception";
         if (!function && !generic) {

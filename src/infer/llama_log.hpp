@@ -28,7 +28,7 @@ private:
     std::mutex     mutex_;
     show_text      show_;
     std::string    error_;
-    ggml_log_level level_ = GGML_LOG_LEVEL_NONE;   // of the text before, which a CONT text continues
+    ggml_log_level level_ = GGML_LOG_LEVEL_NONE;  // of the text before, which a CONT text continues
 };
 
 }  // namespace moescope::infer

@@ -15,15 +15,16 @@ namespace {
 uint32_t meta_number(const llama_model * model, const std::string & key) {
     char text[32] = {};
     return llama_model_meta_val_str(model, key.c_str(), text, sizeof(text)) > 0
-               ? static_cast<uint32_t>(std::strtoul(text, nullptr, 10)) : 0;
+               ? static_cast<uint32_t>(std::strtoul(text, nullptr, 10))
+               : 0;
 }
 
 }  // namespace
 
 model_info describe_model(const llama_model * model, const std::string & path) {
     const gguf::model_head head = gguf::read_head(path);
-    struct stat     s    = {};
-    model_info      m;
+    struct stat            s    = {};
+    model_info             m;
     m.architecture  = head.architecture;
     m.name          = head.name;
     m.file          = path.substr(path.rfind('/') == std::string::npos ? 0 : path.rfind('/') + 1);

@@ -11,7 +11,7 @@ std::vector<packed_group> pack(const std::vector<uint32_t> & n_tokens, uint32_t 
     std::stable_sort(order.begin(), order.end(), [&](uint32_t a, uint32_t b) { return n_tokens[a] > n_tokens[b]; });
 
     std::vector<packed_group> groups;
-    std::vector<uint32_t>     room;   // tokens that still fit, parallel to groups
+    std::vector<uint32_t>     room;  // tokens that still fit, parallel to groups
     for (const uint32_t i : order) {
         if (n_tokens[i] == 0) {
             continue;

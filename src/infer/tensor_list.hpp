@@ -14,9 +14,9 @@ class tensor_list {
 public:
     struct node {
         std::string name;
-        std::string op;        // ggml's name, e.g. "MUL_MAT_ID"
-        std::string type;      // e.g. "f32"
-        int64_t     ne[4];     // elements per dimension, ne[0] the fastest
+        std::string op;     // ggml's name, e.g. "MUL_MAT_ID"
+        std::string type;   // e.g. "f32"
+        int64_t     ne[4];  // elements per dimension, ne[0] the fastest
     };
 
     // As llama_context_params.cb_eval, with a tensor_list as user data.

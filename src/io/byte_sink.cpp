@@ -35,7 +35,7 @@ class file_sink final : public byte_sink {
 public:
     file_sink(std::string path, existing_file policy) : path_(std::move(path)) {
         if (policy == existing_file::replace && is_regular(path_)) {
-            ::unlink(path_.c_str());   // whoever still reads or writes the file before keeps it
+            ::unlink(path_.c_str());  // whoever still reads or writes the file before keeps it
         }
         const int mode = policy == existing_file::replace ? O_TRUNC : O_EXCL;
         fd_ = behind_standard_ones(::open(path_.c_str(), O_WRONLY | O_CREAT | O_CLOEXEC | O_APPEND | mode, 0666));
@@ -43,7 +43,9 @@ public:
             throw error("the file exists").in(path_).fix("choose another name or give --force");
         }
         if (fd_ < 0 || ::fstat(fd_, &opened_) != 0) {
-            throw error(std::string("cannot create: ") + std::strerror(errno)).in(path_).fix("choose another place with -o");
+            throw error(std::string("cannot create: ") + std::strerror(errno))
+                .in(path_)
+                .fix("choose another place with -o");
         }
     }
     ~file_sink() override {

@@ -11,9 +11,9 @@ namespace moescope::io {
 // whole before it.
 class byte_sink {
 public:
-    virtual ~byte_sink() = default;
+    virtual ~byte_sink()                                   = default;
     virtual void     write(const void * data, size_t size) = 0;
-    virtual uint64_t size() const = 0;   // bytes written so far
+    virtual uint64_t size() const                          = 0;  // bytes written so far
     // The file the bytes lie in; empty when there is none.
     virtual std::string path() const { return {}; }
 };

@@ -30,7 +30,9 @@ input_file::~input_file() {
 }
 
 input_file::input_file(input_file && other) noexcept
-    : path_(std::move(other.path_)), fd_(std::exchange(other.fd_, -1)), size_(other.size_) {}
+    : path_(std::move(other.path_)),
+      fd_(std::exchange(other.fd_, -1)),
+      size_(other.size_) {}
 
 void input_file::read_at(uint64_t offset, void * dst, size_t n) const {
     auto * p = static_cast<char *>(dst);

@@ -16,7 +16,7 @@ public:
     input_file & operator=(input_file &&) = delete;
 
     const std::string & path() const { return path_; }
-    uint64_t            size() const { return size_; }   // bytes, when it was opened
+    uint64_t            size() const { return size_; }  // bytes, when it was opened
     int                 fd() const { return fd_; }
 
     // Fills dst with the n bytes from offset on. Throws error when the file has fewer or cannot be read.

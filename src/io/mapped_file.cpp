@@ -83,7 +83,7 @@ void mapped_file::refresh() {
 
 void mapped_file::release(uint64_t offset, uint64_t size) const {
     const uint64_t page  = static_cast<uint64_t>(::sysconf(_SC_PAGESIZE));
-    const uint64_t begin = offset / page * page;   // a page that is needed again is only read again
+    const uint64_t begin = offset / page * page;  // a page that is needed again is only read again
     const uint64_t end   = (offset + size) / page * page;
     if (end > begin) {
         ::madvise(const_cast<uint8_t *>(data_) + begin, end - begin, MADV_DONTNEED);
@@ -100,7 +100,7 @@ void mapped_file::release_before(uint64_t at, uint64_t & released) const {
 void mapped_file::read_on(uint64_t at, uint64_t & released) const {
     const uint64_t before = released;
     release_before(at, released);
-#ifdef MADV_POPULATE_READ   // Linux 5.14; where it does not work, pages come as they are touched
+#ifdef MADV_POPULATE_READ  // Linux 5.14; where it does not work, pages come as they are touched
     if (released != before) {
         const uint64_t page  = static_cast<uint64_t>(::sysconf(_SC_PAGESIZE));
         const uint64_t begin = at / page * page;

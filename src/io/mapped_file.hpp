@@ -9,7 +9,7 @@ namespace moescope::io {
 // guarded against (traces never shrink once whole).
 class mapped_file {
 public:
-    explicit mapped_file(const std::string & path);   // throws error naming the path
+    explicit mapped_file(const std::string & path);  // throws error naming the path
     ~mapped_file();
     mapped_file(mapped_file && other) noexcept;
     mapped_file & operator=(mapped_file && other) noexcept;
@@ -18,8 +18,8 @@ public:
     const uint8_t *     data() const { return data_; }
     uint64_t            size() const { return size_; }
 
-    void refresh();                                            // maps what was appended; pointers into data() change
-    void release(uint64_t offset, uint64_t size) const;        // these pages are not needed again soon
+    void refresh();                                      // maps what was appended; pointers into data() change
+    void release(uint64_t offset, uint64_t size) const;  // these pages are not needed again soon
     // For who goes from the front to the end: what lies before `at` is released, in large steps since each call costs.
     // `released` is where the last call left off. So no more than 16 MiB of what was passed stay in memory.
     void release_before(uint64_t at, uint64_t & released) const;

@@ -42,7 +42,8 @@ void output_file::reserve(uint64_t size) {
     if (::fstatvfs(fd_, &disk) == 0) {
         const uint64_t free = static_cast<uint64_t>(disk.f_bavail) * disk.f_frsize;
         if (free < size) {
-            throw error(fmt::format("the disk has {} bytes left, and this file needs {}", free, size)).in(path_)
+            throw error(fmt::format("the disk has {} bytes left, and this file needs {}", free, size))
+                .in(path_)
                 .fix("choose another place with -o");
         }
     }
@@ -79,7 +80,7 @@ void output_file::copy_from(const input_file & source, uint64_t source_offset, u
             if (some < 0 && errno == ENOSPC) {
                 fail("cannot write");
             }
-            copy_in_kernel_ = some > 0;   // two file systems, or one that cannot: by hand from here on
+            copy_in_kernel_ = some > 0;  // two file systems, or one that cannot: by hand from here on
             done            = some > 0 ? static_cast<uint64_t>(some) : 0;
         }
         if (done == 0) {

@@ -13,7 +13,7 @@ namespace moescope::io {
 // Without commit() nothing is left behind.
 class output_file {
 public:
-    explicit output_file(std::string path);   // throws error when the folder cannot be written
+    explicit output_file(std::string path);  // throws error when the folder cannot be written
     ~output_file();
     output_file(const output_file &)             = delete;
     output_file & operator=(const output_file &) = delete;
@@ -28,7 +28,7 @@ public:
     void copy_from(const input_file & source, uint64_t source_offset, uint64_t offset, uint64_t n,
                    const std::function<void(uint64_t)> & on_bytes = {});
 
-    void commit();   // renames into place, replacing what is there
+    void commit();  // renames into place, replacing what is there
 
 private:
     [[noreturn]] void fail(const char * what) const;

@@ -21,7 +21,7 @@ public:
         for (const int signal : {SIGXFSZ, SIGPIPE}) {
             sigaddset(&both, signal);
             if (sigismember(&pending, signal) == 0) {
-                sigaddset(&ours_, signal);   // what is pending already is the host's, and stays
+                sigaddset(&ours_, signal);  // what is pending already is the host's, and stays
             }
         }
         pthread_sigmask(SIG_BLOCK, &both, &old_);

@@ -31,7 +31,7 @@ public:
 
 private:
     std::unique_ptr<io::byte_sink> out_;
-    std::string                text_;
+    std::string                    text_;
 };
 
 }  // namespace moescope::logs

@@ -44,7 +44,9 @@ private:
     std::string_view text_;
 };
 
-bool is_separator(char c) { return c == ' ' || c == ',' || c == '\t'; }
+bool is_separator(char c) {
+    return c == ' ' || c == ',' || c == '\t';
+}
 
 // Values up to the end or to a closing bracket or quote; in brackets and quotes or bare. "..." at the end sets `cut`.
 template <class T>
@@ -54,7 +56,7 @@ bool read_list(cursor & c, std::vector<T> & out, bool & cut) {
     for (;;) {
         while (is_separator(c.front())) {
             if (!bracket && !quoted && c.front() == ',') {
-                return false;   // a bare list is separated by spaces: this would be the next field
+                return false;  // a bare list is separated by spaces: this would be the next field
             }
             c.word({c.rest().data(), 1});
         }
@@ -80,7 +82,7 @@ bool read_layer_and_comma(cursor & c, foreign_line & out) {
 
 void parse_section(cursor c, foreign_line & out) {
     if (!c.number(out.layer) || out.layer < 0) {
-        return;   // prose that happens to begin with "Layer"
+        return;  // prose that happens to begin with "Layer"
     }
     if (c.word(" block ") && !c.number(out.block)) {
         return;
@@ -89,15 +91,15 @@ void parse_section(cursor c, foreign_line & out) {
         return;
     }
     using title = foreign_line::title;
-    out.about = c.word("Raw Logits")               ? title::logits
-                : c.word("Router Probabilities")   ? title::probs
-                : c.word("Selected Expert IDs")    ? title::ids
-                : c.word("Expert Routing Weights") ? title::weights
-                                                   : title::none;
+    out.about   = c.word("Raw Logits")               ? title::logits
+                  : c.word("Router Probabilities")   ? title::probs
+                  : c.word("Selected Expert IDs")    ? title::ids
+                  : c.word("Expert Routing Weights") ? title::weights
+                                                     : title::none;
     if (c.word(" (top-")) {
         c.number(out.k);
     }
-    out.what = foreign_line::kind::section;   // of another title: its rows are not ours
+    out.what = foreign_line::kind::section;  // of another title: its rows are not ours
 }
 
 void parse_token_row(cursor c, foreign_line & out) {
@@ -139,7 +141,8 @@ void parse_csv(cursor c, foreign_line & out) {
     cursor four = c;
     if (four.number(out.token) && four.word(",")) {
         out.what = foreign_line::kind::selection_weights;
-        if (!read_list(four, out.ids, out.cut) || !four.word(",") || !read_list(four, out.values, out.cut) || !four.done()) {
+        if (!read_list(four, out.ids, out.cut) || !four.word(",") || !read_list(four, out.values, out.cut) ||
+            !four.done()) {
             out.problem = "not Layer,Token,ExpertIDs,ExpertWeights";
         } else if (!out.values.empty() && out.values.size() != out.ids.size()) {
             out.problem = "as many weights as ids are needed";
@@ -164,11 +167,11 @@ void parse_csv(cursor c, foreign_line & out) {
 }  // namespace
 
 void parse_foreign_line(std::string_view line, foreign_line & out) {
-    auto ids = std::move(out.ids);
+    auto ids    = std::move(out.ids);
     auto values = std::move(out.values);
-    out = {};
-    out.ids    = std::move(ids);
-    out.values = std::move(values);
+    out         = {};
+    out.ids     = std::move(ids);
+    out.values  = std::move(values);
     out.ids.clear();
     out.values.clear();
 
@@ -178,7 +181,7 @@ void parse_foreign_line(std::string_view line, foreign_line & out) {
     cursor c(line);
     c.spaces();
     if (c.word("gate_input,")) {
-        if (c.front() != 'l') {   // "gate_input,layer_id,token_id,…" is a header
+        if (c.front() != 'l') {  // "gate_input,layer_id,token_id,…" is a header
             parse_gate(c, out);
         }
     } else if (c.word("Layer ")) {
@@ -186,7 +189,8 @@ void parse_foreign_line(std::string_view line, foreign_line & out) {
     } else if (c.word("Token ")) {
         parse_token_row(c, out);
     } else if (c.word("n_experts=")) {
-        out.what = c.number(out.n_expert) && out.n_expert <= max_expert ? foreign_line::kind::shape : foreign_line::kind::other;
+        out.what = c.number(out.n_expert) && out.n_expert <= max_expert ? foreign_line::kind::shape
+                                                                        : foreign_line::kind::other;
     } else if (c.word("Prompt:")) {
         out.what = foreign_line::kind::prompt;
     } else if (c.word("Tokens:")) {
@@ -203,7 +207,7 @@ bool values_as_ids(foreign_line & line) {
         if (!(v >= 0) || v >= static_cast<float>(max_expert) || v != std::floor(v)) {
             return false;
         }
-        line.ids.push_back(static_cast<uint32_t>(v));   // exact: a float holds integers up to 2^24
+        line.ids.push_back(static_cast<uint32_t>(v));  // exact: a float holds integers up to 2^24
     }
     return true;
 }

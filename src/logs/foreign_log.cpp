@@ -11,9 +11,13 @@ namespace {
 using kind  = foreign_line::kind;
 using title = foreign_line::title;
 
-constexpr uint32_t bit(kind k) { return 1u << static_cast<uint32_t>(k); }
+constexpr uint32_t bit(kind k) {
+    return 1u << static_cast<uint32_t>(k);
+}
 
-bool is_row(kind k) { return k == kind::token_row || k == kind::selection_weights || k == kind::selection || k == kind::gate; }
+bool is_row(kind k) {
+    return k == kind::token_row || k == kind::selection_weights || k == kind::selection || k == kind::gate;
+}
 
 }  // namespace
 
@@ -41,7 +45,7 @@ void foreign_log::rewind() {
     in_.seekg(0);
     line_number_ = ubatch_ = prompt_left_ = 0;
     has_line_ = in_prompt_ = knows_prompt_ = false;
-    section_  = {};
+    section_                               = {};
     pending_.clear();
     later_.clear();
 }
@@ -49,7 +53,7 @@ void foreign_log::rewind() {
 void foreign_log::describe() {
     const auto seen = [&](kind k) { return (kinds_ & bit(k)) != 0; };
     const auto add  = [&](const char * name) { info_.format += (info_.format.empty() ? "" : "+") + std::string(name); };
-    info_.path = path_;
+    info_.path      = path_;
     info_.format.clear();
     if (seen(kind::token_row)) {
         add("log");
@@ -72,24 +76,28 @@ void foreign_log::describe() {
         model_.n_expert_used = std::max(model_.n_expert_used, s.k);
         model_.n_embd        = std::max(model_.n_embd, s.n_embd);
     }
-    const uint32_t k      = has_shape_line_ ? 0 : model_.n_expert_used;   // in a row of which ids may repeat
+    const uint32_t k      = has_shape_line_ ? 0 : model_.n_expert_used;  // in a row of which ids may repeat
     const uint32_t fewest = std::max(largest_id_ + 1, k);
     if (n_expert_ < fewest && has_ids_) {
         if (has_shape_line_) {
-            info_.notes.push_back("the log names expert " + std::to_string(largest_id_) + " of n_experts=" + std::to_string(n_expert_));
+            info_.notes.push_back("the log names expert " + std::to_string(largest_id_) +
+                                  " of n_experts=" + std::to_string(n_expert_));
         } else {
             info_.notes.push_back("the log does not say how many experts there are: taken as " +
-                                  std::string(fewest > k ? "the largest id + 1, " : "the number of ids in a row, ") + std::to_string(fewest));
+                                  std::string(fewest > k ? "the largest id + 1, " : "the number of ids in a row, ") +
+                                  std::to_string(fewest));
         }
         n_expert_ = fewest;
     }
     if (!seen(kind::token_row)) {
-        info_.notes.push_back("the log does not say which tokens were generated: a batch of one row behind the first batch counts "
-                              "as generated");
+        info_.notes.push_back(
+            "the log does not say which tokens were generated: a batch of one row behind the first batch counts "
+            "as generated");
     }
     if (n_malformed_ > 0) {
         info_.notes.push_back(std::to_string(n_malformed_) + (n_malformed_ == 1 ? " line makes" : " lines make") +
-                              " no sense and " + (n_malformed_ == 1 ? "is" : "are") + " left out; the first: " + first_malformed_);
+                              " no sense and " + (n_malformed_ == 1 ? "is" : "are") +
+                              " left out; the first: " + first_malformed_);
     }
     model_.n_expert = n_expert_;
 }
@@ -134,7 +142,7 @@ bool foreign_log::read_group() {
         }
         has_line_ = false;
         if (in_prompt_ && line_.what != kind::prompt_tokens && line_.what != kind::section) {
-            continue;   // a prompt of several lines
+            continue;  // a prompt of several lines
         }
         in_prompt_ = line_.what == kind::prompt;
         if (!line_.problem.empty()) {
@@ -156,8 +164,8 @@ bool foreign_log::begins_ubatch(const foreign_line & l) const {
     if (l.what == kind::prompt || l.what == kind::prompt_tokens) {
         return true;
     }
-    const bool opens_block = l.what == kind::section || l.what == kind::selection || l.what == kind::selection_weights ||
-                             l.what == kind::gate;
+    const bool opens_block = l.what == kind::section || l.what == kind::selection ||
+                             l.what == kind::selection_weights || l.what == kind::gate;
     if (!opens_block) {
         return false;
     }
@@ -165,11 +173,13 @@ bool foreign_log::begins_ubatch(const foreign_line & l) const {
     if (latest.layer == l.layer && latest.block == l.block) {
         // The same layer goes on, unless a section of its log, or the rows of its gate inputs, begin again.
         if (l.what == kind::section) {
-            return (l.about == title::ids && !latest.ids.rows.empty()) || (l.about == title::weights && !latest.weights.rows.empty()) ||
+            return (l.about == title::ids && !latest.ids.rows.empty()) ||
+                   (l.about == title::weights && !latest.weights.rows.empty()) ||
                    (l.about == title::logits && (!latest.logits.rows.empty() || !latest.ids.rows.empty())) ||
                    (l.about == title::probs && (!latest.probs.rows.empty() || !latest.ids.rows.empty()));
         }
-        return l.what == kind::gate && !latest.gate.rows.empty() && l.token >= 0 && l.token <= latest.gate.rows.back().token;
+        return l.what == kind::gate && !latest.gate.rows.empty() && l.token >= 0 &&
+               l.token <= latest.gate.rows.back().token;
     }
     return std::any_of(pending_.begin(), pending_.end(),
                        [&](const pending_block & b) { return b.layer == l.layer && b.block == l.block; });
@@ -207,7 +217,7 @@ void foreign_log::take(foreign_line & l) {
             break;
         case kind::token_row: {
             if (section_.about == title::none) {
-                break;   // a section that we do not know
+                break;  // a section that we do not know
             }
             positional_       = true;
             pending_block & b = block_of(section_.layer, section_.block);
@@ -233,7 +243,7 @@ void foreign_log::take(foreign_line & l) {
             positional_       = positional_ || l.what == kind::selection_weights;
             pending_block & b = block_of(l.layer, 0);
             const size_t    n = b.ids.rows.size();
-            l.sequence        = -1;   // not said
+            l.sequence        = -1;  // not said
             add_ids(b, l);
             if (!l.values.empty() && b.ids.rows.size() > n) {
                 add_values(b.weights, shape_of(l.layer, 0).k, column::weights, b, l);
@@ -255,7 +265,8 @@ void foreign_log::add_ids(pending_block & b, const foreign_line & l) {
         s.k = section_.about == title::ids && section_.k > 0 ? section_.k : static_cast<uint32_t>(l.ids.size());
     }
     if (l.ids.size() != s.k) {
-        malformed(std::to_string(l.ids.size()) + " ids where layer " + std::to_string(b.layer) + " selects " + std::to_string(s.k));
+        malformed(std::to_string(l.ids.size()) + " ids where layer " + std::to_string(b.layer) + " selects " +
+                  std::to_string(s.k));
         return;
     }
     b.ids.rows.push_back({l.token, l.sequence});
@@ -268,12 +279,14 @@ void foreign_log::add_ids(pending_block & b, const foreign_line & l) {
     }
 }
 
-void foreign_log::add_values(table & t, uint32_t & width, column column, const pending_block & b, const foreign_line & l) {
+void foreign_log::add_values(table & t, uint32_t & width, column column, const pending_block & b,
+                             const foreign_line & l) {
     if (width == 0) {
         width = static_cast<uint32_t>(l.values.size());
     }
     if (l.values.empty() || l.values.size() != width) {
-        malformed(std::to_string(l.values.size()) + " values where layer " + std::to_string(b.layer) + " has " + std::to_string(width));
+        malformed(std::to_string(l.values.size()) + " values where layer " + std::to_string(b.layer) + " has " +
+                  std::to_string(width));
         return;
     }
     t.rows.push_back({l.token, l.sequence});

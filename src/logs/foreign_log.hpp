@@ -23,31 +23,31 @@ public:
     explicit foreign_log(const std::string & path);
 
     const trace::trace_info & info() const override { return info_; }
-    const model_info & model() const override { return model_; }
-    graph_layout       blocks() const override;
-    bool               next(routed_ubatch & u) override;
-    void               rewind() override;
+    const model_info &        model() const override { return model_; }
+    graph_layout              blocks() const override;
+    bool                      next(routed_ubatch & u) override;
+    void                      rewind() override;
 
 private:
     // The rows of one layer's block in the ubatch at hand, kind by kind.
     struct row {
-        int64_t token;      // position or row in its batch, -1 unknown
+        int64_t token;  // position or row in its batch, -1 unknown
         int32_t sequence;
-        bool operator==(const row & o) const { return token == o.token && sequence == o.sequence; }
+        bool    operator==(const row & o) const { return token == o.token && sequence == o.sequence; }
     };
     struct table {
         std::vector<row>   rows;
-        std::vector<float> values;   // [rows][width]
+        std::vector<float> values;  // [rows][width]
     };
     struct pending_block {
-        int32_t               layer = 0, block = 0;
-        table                 ids, weights, logits, probs, gate;
-        std::vector<uint32_t> id_values;   // [ids.rows][k]
+        int32_t                  layer = 0, block = 0;
+        table                    ids, weights, logits, probs, gate;
+        std::vector<uint32_t>    id_values;  // [ids.rows][k]
         const std::vector<row> & rows() const { return ids.rows.empty() ? gate.rows : ids.rows; }
     };
     // What all lines of a block have in common.
     struct shape {
-        uint32_t    k = 0, n_embd = 0;
+        uint32_t   k = 0, n_embd = 0;
         column_set columns;
     };
     // What next() hands out of one block.
@@ -57,53 +57,53 @@ private:
         std::vector<std::vector<float>> values{n_float_columns};
     };
 
-    bool            read_group();                  // fills pending_; false at the end of the file
+    bool            read_group();  // fills pending_; false at the end of the file
     bool            begins_ubatch(const foreign_line & l) const;
     void            take(foreign_line & l);
     pending_block & block_of(int32_t layer, int32_t block);
     shape &         shape_of(int32_t layer, int32_t block) { return shapes_[{layer, block}]; }
     void            add_ids(pending_block & b, const foreign_line & l);
-    void            add_values(table & t, uint32_t & width, column column, const pending_block & b, const foreign_line & l);
-    void            malformed(const std::string & why);
-    void            describe();
+    void add_values(table & t, uint32_t & width, column column, const pending_block & b, const foreign_line & l);
+    void malformed(const std::string & why);
+    void describe();
 
-    void split_gate();
-    void build(routed_ubatch & u);
-    void build_block(const pending_block & b, size_t i);
-    bool add_column(const table & t, const std::vector<row> & rows, column column, uint32_t width, size_t i);
-    void number_tokens();
+    void    split_gate();
+    void    build(routed_ubatch & u);
+    void    build_block(const pending_block & b, size_t i);
+    bool    add_column(const table & t, const std::vector<row> & rows, column column, uint32_t width, size_t i);
+    void    number_tokens();
     uint8_t phase_of_ubatch();
 
-    std::string   path_;
-    std::ifstream in_;
-    trace::trace_info    info_;
-    model_info    model_;
+    std::string       path_;
+    std::ifstream     in_;
+    trace::trace_info info_;
+    model_info        model_;
 
     std::map<std::pair<int32_t, int32_t>, shape> shapes_;
     uint32_t                                     n_expert_ = 0, largest_id_ = 0;
     bool                                         has_ids_ = false, has_shape_line_ = false;
     uint64_t                                     n_rows_ = 0, n_malformed_ = 0;
     std::string                                  first_malformed_;
-    uint32_t                                     kinds_ = 0;          // bit per foreign_line::kind
+    uint32_t                                     kinds_      = 0;  // bit per foreign_line::kind
     bool                                         first_pass_ = true;
 
     // the reading position
     uint64_t                   line_number_ = 0, ubatch_ = 0;
-    foreign_line               line_;                 // the first line of the next group, where there is one
-    bool                       has_line_ = false;
+    foreign_line               line_;  // the first line of the next group, where there is one
+    bool                       has_line_  = false;
     bool                       in_prompt_ = false;
-    foreign_line               section_;              // the latest of the text log
-    uint64_t                   prompt_left_ = 0;      // tokens of the prompt that are still to come, as the log says
+    foreign_line               section_;           // the latest of the text log
+    uint64_t                   prompt_left_  = 0;  // tokens of the prompt that are still to come, as the log says
     bool                       knows_prompt_ = false;
-    std::vector<pending_block> pending_;              // the ubatch at hand
-    std::vector<pending_block> later_;                // its gate inputs, where they do not fit its selections
-    bool                       positional_ = false;   // its tokens are positions rather than rows
+    std::vector<pending_block> pending_;             // the ubatch at hand
+    std::vector<pending_block> later_;               // its gate inputs, where they do not fit its selections
+    bool                       positional_ = false;  // its tokens are positions rather than rows
 
     // what next() hands out
     graph_layout             layout_;
     std::vector<built_block> built_;
     std::vector<block_rows>  blocks_;
-    std::vector<row>         tokens_;                 // of the ubatch
+    std::vector<row>         tokens_;  // of the ubatch
     std::vector<int32_t>     token_, pos_, seq_;
     std::vector<uint8_t>     phases_;
 };

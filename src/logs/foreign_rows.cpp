@@ -18,7 +18,8 @@ bool foreign_log::next(routed_ubatch & u) {
                 return false;
             }
             // Blocks of which no row could be read.
-            pending_.erase(std::remove_if(pending_.begin(), pending_.end(), [](const pending_block & b) { return b.rows().empty(); }),
+            pending_.erase(std::remove_if(pending_.begin(), pending_.end(),
+                                          [](const pending_block & b) { return b.rows().empty(); }),
                            pending_.end());
         } while (pending_.empty());
         split_gate();
@@ -46,15 +47,17 @@ void foreign_log::split_gate() {
             b.gate              = {};
         }
     }
-    pending_.erase(std::remove_if(pending_.begin(), pending_.end(), [](const pending_block & b) { return b.rows().empty(); }),
-                   pending_.end());
+    pending_.erase(
+        std::remove_if(pending_.begin(), pending_.end(), [](const pending_block & b) { return b.rows().empty(); }),
+        pending_.end());
 }
 
 // The ubatch's tokens are the rows of the block that has most of them.
 void foreign_log::number_tokens() {
-    const auto most = std::max_element(pending_.begin(), pending_.end(), [](const pending_block & a, const pending_block & b) {
-        return a.rows().size() < b.rows().size();
-    });
+    const auto most =
+        std::max_element(pending_.begin(), pending_.end(), [](const pending_block & a, const pending_block & b) {
+            return a.rows().size() < b.rows().size();
+        });
     tokens_ = most->rows();
     token_.assign(tokens_.size(), -1);
     pos_ = seq_ = token_;
@@ -72,7 +75,7 @@ uint8_t foreign_log::phase_of_ubatch() {
         prompt_left_ -= std::min<uint64_t>(prompt_left_, tokens_.size());
     } else {
         const int64_t token = tokens_[0].token;
-        decoded = ubatch_ > 0 && tokens_.size() == 1 && (positional_ ? token != 0 : token <= 0);
+        decoded             = ubatch_ > 0 && tokens_.size() == 1 && (positional_ ? token != 0 : token <= 0);
     }
     return static_cast<uint8_t>(decoded ? phase::decode : phase::prefill);
 }
@@ -100,17 +103,17 @@ void foreign_log::build_block(const pending_block & b, size_t i) {
     const std::vector<row> & rows = b.rows();
     block_layout &           l    = layout_[i];
     built_block &            out  = built_[i];
-    l.layer         = b.layer;
-    l.block         = b.block;
-    l.n_expert      = n_expert_;
-    l.n_expert_used = s.k;
-    l.n_embd        = s.n_embd;
-    blocks_[i].layout = &l;
-    blocks_[i].n_rows = static_cast<uint32_t>(rows.size());
+    l.layer                       = b.layer;
+    l.block                       = b.block;
+    l.n_expert                    = n_expert_;
+    l.n_expert_used               = s.k;
+    l.n_embd                      = s.n_embd;
+    blocks_[i].layout             = &l;
+    blocks_[i].n_rows             = static_cast<uint32_t>(rows.size());
 
     out.row_token.clear();
     if (rows.size() != tokens_.size()) {
-        for (const row & r : rows) {   // by position; rows that only have a number of their own stay unknown
+        for (const row & r : rows) {  // by position; rows that only have a number of their own stay unknown
             const auto it = r.token < 0 ? tokens_.end() : std::find(tokens_.begin(), tokens_.end(), r);
             out.row_token.push_back(it == tokens_.end() ? -1 : static_cast<int32_t>(it - tokens_.begin()));
         }
@@ -118,7 +121,7 @@ void foreign_log::build_block(const pending_block & b, size_t i) {
     }
     out.ids.clear();
     if (b.ids.rows.empty()) {
-        l.n_expert_used = 0;   // gate inputs alone
+        l.n_expert_used = 0;  // gate inputs alone
     } else {
         l.columns = column::ids;
         for (const uint32_t id : b.id_values) {
@@ -139,13 +142,14 @@ bool foreign_log::add_column(const table & t, const std::vector<row> & rows, col
     if (t.rows.empty() || rows.empty()) {
         return false;
     }
-    const auto           at  = static_cast<size_t>(std::find(std::begin(float_columns), std::end(float_columns), column) - float_columns);
+    const auto at =
+        static_cast<size_t>(std::find(std::begin(float_columns), std::end(float_columns), column) - float_columns);
     std::vector<float> & out = built_[i].values[at];
     if (t.rows == rows) {
         out = t.values;
     } else {
         out.clear();
-        size_t hint = 0;   // both follow the batch, so a row's values are seldom far from the last one's
+        size_t hint = 0;  // both follow the batch, so a row's values are seldom far from the last one's
         for (const row & r : rows) {
             auto it = std::find(t.rows.begin() + static_cast<std::ptrdiff_t>(hint), t.rows.end(), r);
             if (r.token < 0 || it == t.rows.end()) {

@@ -3,8 +3,8 @@
 #include <memory>
 #include <string>
 
-#include "trace/source.hpp"
 #include "logs/open.hpp"
+#include "trace/source.hpp"
 
 namespace moescope::logs {
 

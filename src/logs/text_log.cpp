@@ -136,7 +136,9 @@ void text_log_format::end(std::string & out) const {
     out += "=== Inference Complete ===\n";
 }
 
-text_log::text_log(std::unique_ptr<io::byte_sink> out, size_t max_columns) : out_(std::move(out)), format_(max_columns) {
+text_log::text_log(std::unique_ptr<io::byte_sink> out, size_t max_columns)
+    : out_(std::move(out)),
+      format_(max_columns) {
     format_.banner(text_);
     write();
 }

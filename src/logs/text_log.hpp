@@ -48,7 +48,8 @@ public:
 
 private:
     void block(std::string & out, const routed_ubatch & u, const block_rows & b) const;
-    void scores(std::string & out, const routed_ubatch & u, const block_rows & b, column column, const char * title) const;
+    void scores(std::string & out, const routed_ubatch & u, const block_rows & b, column column,
+                const char * title) const;
 
     size_t max_columns_;
 };
@@ -58,16 +59,16 @@ class text_log final : public routing_sink {
 public:
     explicit text_log(std::unique_ptr<io::byte_sink> out, size_t max_columns = 0);
 
-    void prompt(const std::string & text, size_t n_tokens);   // before the prompt's first ubatch
+    void prompt(const std::string & text, size_t n_tokens);  // before the prompt's first ubatch
     void ubatch(const routed_ubatch & u) override;
-    void finish();                                            // the last call
+    void finish();  // the last call
 
 private:
     void write();
 
     std::unique_ptr<io::byte_sink> out_;
-    text_log_format            format_;
-    std::string                text_;
+    text_log_format                format_;
+    std::string                    text_;
 };
 
 }  // namespace moescope::logs

@@ -13,14 +13,14 @@
 
 #include "capture/session.hpp"
 #include "core/error.hpp"
-#include "infer/chat.hpp"
 #include "core/fan_out.hpp"
-#include "gguf/head.hpp"
 #include "gguf/fingerprint.hpp"
+#include "gguf/head.hpp"
+#include "infer/chat.hpp"
 #include "infer/model_identity.hpp"
+#include "io/hash.hpp"
 #include "stats/merge.hpp"
 #include "trace/format.hpp"
-#include "io/hash.hpp"
 
 namespace moescope::profile {
 
@@ -51,9 +51,10 @@ capture::capture_options what_to_capture(const profile_options & o) {
 }
 
 std::string selection_of(const profile_options & o) {
-    std::string s = o.text.empty() ? fmt::format("prompt_key={} response_key={} label_key={} limit={}", o.corpus.prompt_key,
-                                                 o.corpus.response_key, o.corpus.label_key, o.corpus.limit)
-                                   : fmt::format("windows limit={}", o.corpus.limit);
+    std::string s = o.text.empty()
+                        ? fmt::format("prompt_key={} response_key={} label_key={} limit={}", o.corpus.prompt_key,
+                                      o.corpus.response_key, o.corpus.label_key, o.corpus.limit)
+                        : fmt::format("windows limit={}", o.corpus.limit);
     if (o.corpus.shuffle) {
         s += fmt::format(" shuffle_seed={}", o.corpus.shuffle_seed);
     }
@@ -64,7 +65,7 @@ std::string selection_of(const profile_options & o) {
 
 std::string moestats_path(const std::string & json_path) {
     const std::string suffix = ".json";
-    const bool named = json_path.size() > suffix.size() &&
+    const bool        named  = json_path.size() > suffix.size() &&
                        json_path.compare(json_path.size() - suffix.size(), suffix.size(), suffix) == 0;
     return (named ? json_path.substr(0, json_path.size() - suffix.size()) : json_path) + ".moestats";
 }
@@ -73,7 +74,7 @@ struct profile_job::capture_state {
     capture_state(const profile_options & o, routing_sink & sink) {
         if (o.way != "none") {
             session.emplace(what_to_capture(o), [&sink](uint32_t stream) {
-                return stream == 1 ? forward_to(sink) : nullptr;   // the job has one context
+                return stream == 1 ? forward_to(sink) : nullptr;  // the job has one context
             });
         }
     }
@@ -87,7 +88,9 @@ struct profile_job::capture_state {
 
 profile_job::profile_job(const profile_options & o, common_params & params, infer::llama_log & log, std::string path,
                          profile_events events)
-    : options_(o), path_(std::move(path)), events_(std::move(events)) {
+    : options_(o),
+      path_(std::move(path)),
+      events_(std::move(events)) {
     read_corpus();
     std::set<std::string> labels;
     for (const infer::sample & s : corpus_.samples) {
@@ -97,9 +100,9 @@ profile_job::profile_job(const profile_options & o, common_params & params, infe
         result_.labels.assign(labels.begin(), labels.end());
     }
     const auto n_labels = static_cast<uint32_t>(result_.labels.size());
-    stage_   = stats::saliency(gate_of(o), n_labels);
-    sums_    = stats::saliency(gate_of(o), n_labels);
-    capture_ = std::make_unique<capture_state>(o, stage_);
+    stage_              = stats::saliency(gate_of(o), n_labels);
+    sums_               = stats::saliency(gate_of(o), n_labels);
+    capture_            = std::make_unique<capture_state>(o, stage_);
 
     llama_context_params context = llama_context_default_params();
     if (capture_->session) {
@@ -107,8 +110,9 @@ profile_job::profile_job(const profile_options & o, common_params & params, infe
     }
     params.cb_eval           = context.cb_eval;
     params.cb_eval_user_data = context.cb_eval_user_data;
-    engine_ = std::make_unique<infer::engine>(params, log, events_.interrupted);
-    if (std::any_of(corpus_.samples.begin(), corpus_.samples.end(), [](const auto & x) { return !x.messages.empty(); })) {
+    engine_                  = std::make_unique<infer::engine>(params, log, events_.interrupted);
+    if (std::any_of(corpus_.samples.begin(), corpus_.samples.end(),
+                    [](const auto & x) { return !x.messages.empty(); })) {
         chat_ = std::make_unique<infer::chat_renderer>(engine_->model(), params, o.jinja);
     }
     if (!o.text.empty()) {
@@ -136,7 +140,7 @@ void profile_job::read_corpus() {
 // Windows of the context's length, each beginning as the model wants a text to begin.
 void profile_job::cut_windows() {
     const std::vector<int32_t> all    = engine_->tokenize(text_);
-    const std::vector<int32_t> prefix = engine_->tokenize("");   // BOS, where the model has one
+    const std::vector<int32_t> prefix = engine_->tokenize("");  // BOS, where the model has one
     const size_t               skip   = std::min(prefix.size(), all.size());
     const size_t               step   = engine_->n_ctx() - std::min<size_t>(prefix.size(), engine_->n_ctx() - 1);
     for (size_t at = skip; at < all.size(); at += step) {
@@ -167,17 +171,20 @@ void profile_job::describe(const common_params & params) {
     for (const auto & adapter : params.lora_adapters) {
         lora += (lora.empty() ? "" : ",") + base_name(adapter.path) + fmt::format(":{}", adapter.scale);
     }
-    result_.options  = {{"context", std::to_string(engine_->n_ctx())}, {"last_layer", infer::logit_rows(options_.last_layer).text()},
-                        {"layers", options_.layers.empty() ? "all" : options_.layers}, {"lora", lora}};
-    result_.numerics = {{"ubatch", std::to_string(engine_->n_ubatch())}, {"sequences", std::to_string(params.n_parallel)},
+    result_.options  = {{"context", std::to_string(engine_->n_ctx())},
+                        {"last_layer", infer::logit_rows(options_.last_layer).text()},
+                        {"layers", options_.layers.empty() ? "all" : options_.layers},
+                        {"lora", lora}};
+    result_.numerics = {{"ubatch", std::to_string(engine_->n_ubatch())},
+                        {"sequences", std::to_string(params.n_parallel)},
                         {"unit", std::to_string(infer::corpus_runner::unit_size)}};
     stats::corpus_part part;
-    part.name      = base_name(options_.text.empty() ? options_.jsonl : options_.text);
-    part.bytes     = corpus_.bytes;
-    part.hash      = corpus_.hash;
-    part.selection = selection_of(options_);
-    part.empty     = corpus_.n_empty;
-    part.malformed = corpus_.malformed.size();
+    part.name       = base_name(options_.text.empty() ? options_.jsonl : options_.text);
+    part.bytes      = corpus_.bytes;
+    part.hash       = corpus_.hash;
+    part.selection  = selection_of(options_);
+    part.empty      = corpus_.n_empty;
+    part.malformed  = corpus_.malformed.size();
     result_.corpora = {part};
 }
 
@@ -200,7 +207,9 @@ void profile_job::try_resume() {
         d = "the corpus, or what is taken of it, differs";
     }
     if (!d.empty()) {
-        throw error("this profile cannot be resumed: " + d).in(path_).fix("give the options it was begun with, or another --output");
+        throw error("this profile cannot be resumed: " + d)
+            .in(path_)
+            .fix("give the options it was begun with, or another --output");
     }
     result_ = before;
     sums_.add(before.blocks);
@@ -215,7 +224,8 @@ std::vector<int32_t> profile_job::tokenize(const infer::sample & s) const {
 }
 
 uint32_t profile_job::label_index(const std::string & label) const {
-    return static_cast<uint32_t>(std::lower_bound(result_.labels.begin(), result_.labels.end(), label) - result_.labels.begin());
+    return static_cast<uint32_t>(std::lower_bound(result_.labels.begin(), result_.labels.end(), label) -
+                                 result_.labels.begin());
 }
 
 void profile_job::begin_group(const std::vector<uint32_t> & samples) {
@@ -296,8 +306,8 @@ bool profile_job::run() {
             break;
         }
         take(group);
-        part.next_unit  = runner.position().unit;
-        part.next_group = runner.position().group;
+        part.next_unit   = runner.position().unit;
+        part.next_group  = runner.position().group;
         const uint64_t n = group.computed.size() + group.failed.size();
         done += n;
         unsaved += n;
@@ -315,7 +325,7 @@ bool profile_job::run() {
     if (whole || runner.samples_left() == 0) {
         part.complete  = true;
         part.next_unit = part.next_group = 0;
-        whole          = true;
+        whole                            = true;
     }
     result_.blocks = sums_.blocks();
     events_.save(result_);

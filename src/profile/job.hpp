@@ -22,15 +22,15 @@ namespace moescope::profile {
 struct profile_events {
     // The corpus is read, with the lines that are no samples; not called for plain text.
     std::function<void(const infer::corpus & c, const std::string & file)> read;
-    std::function<void(const std::string & path)>                          nothing_to_resume;   // no such checkpoint
-    std::function<void(uint64_t samples)>                                  resumed;             // after so many
-    std::function<void(uint64_t line, const std::string & why)>            skipped;             // does not decode; why may be empty
-    std::function<void(double seconds, uint64_t samples)>                  estimated;           // once, where it takes longer than a minute
-    std::function<void()>                                                  was_complete;        // nothing is left to compute
+    std::function<void(const std::string & path)>                          nothing_to_resume;  // no such checkpoint
+    std::function<void(uint64_t samples)>                                  resumed;            // after so many
+    std::function<void(uint64_t line, const std::string & why)> skipped;    // does not decode; why may be empty
+    std::function<void(double seconds, uint64_t samples)>       estimated;  // once, where it takes longer than a minute
+    std::function<void()>                                       was_complete;  // nothing is left to compute
     // Samples done of all that this run computes, tokens, and seconds so far.
     std::function<void(uint64_t done, uint64_t total, uint64_t tokens, double seconds)> progress;
-    std::function<bool()>                                                  interrupted;         // asked often; true: stop soon
-    std::function<void(const stats::moestats &)>                           save;                // keep this checkpoint
+    std::function<bool()>                        interrupted;  // asked often; true: stop soon
+    std::function<void(const stats::moestats &)> save;         // keep this checkpoint
 };
 
 struct profile_options {
@@ -40,7 +40,7 @@ struct profile_options {
     std::string           gate = "final", layers, last_layer = "all", way = "probes";
     uint64_t              save_every = 100;
     uint64_t              shard = 0, n_shards = 1;
-    uint32_t              n_experts = 0;   // 0: not asked for
+    uint32_t              n_experts = 0;  // 0: not asked for
     bool                  resume = false, force = false, quiet = false, jinja = true;
 };
 
@@ -75,18 +75,18 @@ private:
     uint32_t             label_index(const std::string & label) const;
     void                 say_estimate(uint64_t samples, double elapsed, uint64_t left);
 
-    const profile_options &                 options_;
-    std::string                             path_;
-    profile_events                          events_;
-    infer::corpus                           corpus_;
-    std::string                             text_;               // of --text, until it is cut
-    std::vector<std::vector<int32_t>>       windows_;            // of a text file; sample.line - 1 is the index
-    stats::moestats                         result_;
-    stats::saliency                         stage_, sums_;       // of the group at work, and of all before it
-    std::unique_ptr<capture_state>          capture_;
-    std::unique_ptr<infer::engine>          engine_;
-    std::unique_ptr<infer::chat_renderer>   chat_;
-    bool                                    estimated_ = false;
+    const profile_options &               options_;
+    std::string                           path_;
+    profile_events                        events_;
+    infer::corpus                         corpus_;
+    std::string                           text_;     // of --text, until it is cut
+    std::vector<std::vector<int32_t>>     windows_;  // of a text file; sample.line - 1 is the index
+    stats::moestats                       result_;
+    stats::saliency                       stage_, sums_;  // of the group at work, and of all before it
+    std::unique_ptr<capture_state>        capture_;
+    std::unique_ptr<infer::engine>        engine_;
+    std::unique_ptr<infer::chat_renderer> chat_;
+    bool                                  estimated_ = false;
 };
 
 }  // namespace moescope::profile

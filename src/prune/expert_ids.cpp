@@ -20,7 +20,7 @@ std::optional<std::vector<int32_t>> parse_numbers(std::string_view text) {
     std::vector<int32_t> numbers;
     size_t               at = text.find_first_not_of(separators);
     while (at < text.size()) {
-        int32_t    value         = -1;
+        int32_t value            = -1;
         const auto [end, failed] = std::from_chars(text.data() + at, text.data() + text.size(), value);
         at                       = static_cast<size_t>(end - text.data());
         const bool ends_here     = at == text.size() || separators.find(text[at]) != std::string_view::npos;
@@ -94,11 +94,13 @@ expert_ids_by_layer parse_expert_ids(const std::vector<std::string> & items, con
     expert_ids_by_layer ids;
     for (const std::string & item : items) {
         const size_t colon = item.find(':');
-        const auto   layer = colon == std::string::npos ? std::vector<int32_t>{every_layer}
-                                                        : parse_numbers(item.substr(0, colon)).value_or(std::vector<int32_t>{});
+        const auto   layer = colon == std::string::npos
+                                 ? std::vector<int32_t>{every_layer}
+                                 : parse_numbers(item.substr(0, colon)).value_or(std::vector<int32_t>{});
         const auto   list  = parse_numbers(colon == std::string::npos ? item : item.substr(colon + 1));
         if (layer.size() != 1 || !list || list->empty()) {
-            throw usage_error(fmt::format("{} takes ids such as 3,17 (every layer) or 5:3,17 (layer 5), not '{}'", option, item));
+            throw usage_error(
+                fmt::format("{} takes ids such as 3,17 (every layer) or 5:3,17 (layer 5), not '{}'", option, item));
         }
         auto & of_layer = ids[layer.front()];
         of_layer.insert(of_layer.end(), list->begin(), list->end());

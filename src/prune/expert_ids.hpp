@@ -7,7 +7,7 @@
 
 namespace moescope::prune {
 
-using expert_ids_by_layer = std::map<int, std::vector<int32_t>>;   // il -> ids
+using expert_ids_by_layer = std::map<int, std::vector<int32_t>>;  // il -> ids
 
 inline constexpr int every_layer = -1;
 

@@ -8,7 +8,9 @@
 namespace moescope::prune {
 
 hash_table_remap::hash_table_remap(const std::vector<int32_t> & kept, uint32_t n_expert, uint32_t k)
-    : new_id_(n_expert, -1), n_keep_(static_cast<int32_t>(kept.size())), k_(k) {
+    : new_id_(n_expert, -1),
+      n_keep_(static_cast<int32_t>(kept.size())),
+      k_(k) {
     if (k > kept.size()) {
         throw error(fmt::format("the hash table has {} experts per token, more than the {} that stay", k, kept.size()));
     }

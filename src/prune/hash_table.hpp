@@ -16,15 +16,15 @@ public:
     // ids: [n_rows][k]. Throws error for an id outside [0, n_expert).
     void apply(int32_t * ids, uint64_t n_rows);
 
-    uint64_t n_replaced() const { return n_replaced_; }   // ids, so far
+    uint64_t n_replaced() const { return n_replaced_; }  // ids, so far
 
 private:
     int32_t next_not_in(const int32_t * row);
 
-    std::vector<int32_t> new_id_;       // [n_expert] old -> new, -1: gone
-    int32_t              n_keep_ = 0;
-    uint32_t             k_      = 0;
-    int32_t              turn_   = 0;
+    std::vector<int32_t> new_id_;  // [n_expert] old -> new, -1: gone
+    int32_t              n_keep_     = 0;
+    uint32_t             k_          = 0;
+    int32_t              turn_       = 0;
     uint64_t             n_replaced_ = 0;
 };
 

@@ -5,8 +5,8 @@
 #include <fmt/format.h>
 
 #include "core/error.hpp"
-#include "io/input_file.hpp"
 #include "gguf/fingerprint.hpp"
+#include "io/input_file.hpp"
 #include "stats/moestats.hpp"
 
 namespace moescope::prune {
@@ -15,7 +15,7 @@ namespace {
 
 bool is_moestats(const std::string & path) {
     const io::input_file file(path);
-    char             magic[8] = {};
+    char                 magic[8] = {};
     if (file.size() >= sizeof(magic)) {
         file.read_at(0, magic, sizeof(magic));
     }
@@ -24,10 +24,10 @@ bool is_moestats(const std::string & path) {
 
 double score_of(const stats::saliency_block & block, uint32_t e, prune_criterion criterion) {
     switch (criterion) {
-        case prune_criterion::reap:               return block.reap(e);
-        case prune_criterion::ean:                return block.ean(e);
-        case prune_criterion::frequency:          return block.frequency(e);
-        case prune_criterion::gate:               return block.mean_gate(e);
+        case prune_criterion::reap: return block.reap(e);
+        case prune_criterion::ean: return block.ean(e);
+        case prune_criterion::frequency: return block.frequency(e);
+        case prune_criterion::gate: return block.mean_gate(e);
         case prune_criterion::weighted_frequency: return block.rows > 0 ? block.gate[e] / double(block.rows) : 0.0;
         default: throw usage_error(fmt::format("criterion {} takes no statistics", criterion_name(criterion)));
     }
@@ -44,7 +44,8 @@ expert_scores load_scores(const std::string & path, prune_criterion criterion) {
     scores.source = path;
     for (const stats::saliency_block * block : profile.routed()) {
         if (criterion == prune_criterion::ean && block->norms_gated()) {
-            throw usage_error("this model gates its experts' input, so their norms hold the gate already").in(path)
+            throw usage_error("this model gates its experts' input, so their norms hold the gate already")
+                .in(path)
                 .fix("use --criterion reap");
         }
         std::vector<double> & layer = scores.layers[block->layer];
@@ -61,8 +62,10 @@ std::string doubt_about_scores(const std::string & path, const std::string & mod
     }
     const stats::moestats profile = stats::read_moestats(path);
     if (profile.model_fingerprint != gguf::fingerprint(model)) {
-        return fmt::format("{} was measured on another file ({} of {} bytes): its scores fit only where the same ids are the "
-                           "same experts", path, profile.model.file, profile.model.file_size);
+        return fmt::format(
+            "{} was measured on another file ({} of {} bytes): its scores fit only where the same ids are the "
+            "same experts",
+            path, profile.model.file, profile.model.file_size);
     }
     return profile.complete() ? "" : path + " is not finished: it speaks of a part of its corpus";
 }

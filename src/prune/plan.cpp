@@ -18,7 +18,7 @@ void find_expert_tensors(const gguf::model_file & model, prune_plan & plan) {
     int                n_unknown = 0;
     std::map<int, int> n_routers;
     for (size_t i = 0; i < model.tensors().size(); ++i) {
-        const auto &        t      = model.tensors()[i];
+        const auto &              t      = model.tensors()[i];
         const gguf::tensor_name   name   = gguf::parse_tensor_name(t.name);
         const gguf::expert_layout layout = gguf::find_expert_layout(t, name, plan.shape);
         plan.tensors.push_back({i, name.layer, layout});
@@ -32,9 +32,10 @@ void find_expert_tensors(const gguf::model_file & model, prune_plan & plan) {
         }
     }
     if (n_unknown > 0) {
-        throw error(fmt::format("{} tensor{} an expert's name or shape, but none that can be sliced for {} experts: {}{}",
-                                n_unknown, n_unknown == 1 ? " has" : "s have", plan.shape.n_expert, unknown,
-                                n_unknown > 5 ? ", …" : ""))
+        throw error(
+            fmt::format("{} tensor{} an expert's name or shape, but none that can be sliced for {} experts: {}{}",
+                        n_unknown, n_unknown == 1 ? " has" : "s have", plan.shape.n_expert, unknown,
+                        n_unknown > 5 ? ", …" : ""))
             .in(model.path());
     }
     if (plan.layers.empty()) {
@@ -83,10 +84,12 @@ std::vector<int> uncovered_layers(const prune_plan & plan, const std::map<int, s
     return layers;
 }
 
-void check_scores(const prune_plan & plan, const std::map<int, std::vector<double>> & scores, const std::string & source) {
+void check_scores(const prune_plan & plan, const std::map<int, std::vector<double>> & scores,
+                  const std::string & source) {
     const auto missing = uncovered_layers(plan, scores, false);
     if (!missing.empty()) {
-        throw error(fmt::format("nothing about {}", join_layers(missing))).in(source)
+        throw error(fmt::format("nothing about {}", join_layers(missing)))
+            .in(source)
             .fix("every layer must keep the same number of experts, so all of them need scores");
     }
     for (const auto & [il, layer] : plan.layers) {
@@ -96,7 +99,9 @@ void check_scores(const prune_plan & plan, const std::map<int, std::vector<doubl
         }
         if (it->second.size() != plan.shape.n_expert) {
             throw error(fmt::format("layer {} has {} experts there and {} in the model", il, it->second.size(),
-                                    plan.shape.n_expert)).in(source).fix("these are the statistics of another model");
+                                    plan.shape.n_expert))
+                .in(source)
+                .fix("these are the statistics of another model");
         }
         if (!std::all_of(it->second.begin(), it->second.end(), [](double s) { return std::isfinite(s); })) {
             throw error(fmt::format("layer {} has a score that is not finite", il)).in(source);
@@ -131,8 +136,10 @@ void choose_by_scores(prune_plan & plan, const prune_request & request) {
     }
     const auto blind = is_random ? std::vector<int>{} : uncovered_layers(plan, request.scores.layers, true);
     if (!blind.empty()) {
-        plan.warnings.push_back(fmt::format("{} drafts (MTP) and has no scores: its experts were drawn at random; drafts "
-                                            "may be accepted less often, the text does not change", join_layers(blind)));
+        plan.warnings.push_back(
+            fmt::format("{} drafts (MTP) and has no scores: its experts were drawn at random; drafts "
+                        "may be accepted less often, the text does not change",
+                        join_layers(blind)));
     }
 }
 
@@ -170,12 +177,13 @@ void choose_by_ids(prune_plan & plan, const prune_request & request) {
         }
     }
     if (!blind.empty()) {
-        plan.warnings.push_back(fmt::format("{} drafts (MTP) and is not in the id file: its experts were drawn at random",
-                                            join_layers(blind)));
+        plan.warnings.push_back(fmt::format(
+            "{} drafts (MTP) and is not in the id file: its experts were drawn at random", join_layers(blind)));
     }
 }
 
-uint64_t bytes_after(const gguf::tensor_info & t, const gguf::expert_layout & layout, const gguf::moe_shape & shape, uint32_t n_keep) {
+uint64_t bytes_after(const gguf::tensor_info & t, const gguf::expert_layout & layout, const gguf::moe_shape & shape,
+                     uint32_t n_keep) {
     if (layout.n_slab == 0) {
         return t.size;
     }
@@ -197,34 +205,40 @@ void add_sizes(const gguf::model_file & model, prune_plan & plan) {
     }
 }
 
-bool on_cuda_fast_path(uint32_t n) { return (n <= 512 && (n & (n - 1)) == 0) || n == 288 || n == 576; }   // topk-moe.cu
+bool on_cuda_fast_path(uint32_t n) {
+    return (n <= 512 && (n & (n - 1)) == 0) || n == 288 || n == 576;
+}  // topk-moe.cu
 
 void add_warnings(const gguf::model_file & model, prune_plan & plan) {
     const gguf::moe_shape & shape = plan.shape;
     if (plan.n_keep == shape.n_expert) {
-        return;   // nothing goes
+        return;  // nothing goes
     }
     if (on_cuda_fast_path(shape.n_expert) && !on_cuda_fast_path(plan.n_keep)) {
-        plan.warnings.push_back(fmt::format("llama.cpp's CUDA backend fuses the routing of a power of two of experts (or "
-                                            "288, 576), but not of {}", plan.n_keep));
+        plan.warnings.push_back(
+            fmt::format("llama.cpp's CUDA backend fuses the routing of a power of two of experts (or "
+                        "288, 576), but not of {}",
+                        plan.n_keep));
     }
     if (find_router_effect(model.metadata(), shape.arch) == router_effect::scales_gates) {
-        plan.warnings.push_back("this router's gates are a softmax over all experts: with fewer of them the gates of those "
-                                "that stay grow, even for tokens that lose none of theirs");
+        plan.warnings.push_back(
+            "this router's gates are a softmax over all experts: with fewer of them the gates of those "
+            "that stay grow, even for tokens that lose none of theirs");
     }
     bool has_bias = false, has_table = false;
     for (const tensor_plan & tp : plan.tensors) {
         const std::string base = gguf::parse_tensor_name(model.tensors()[tp.tensor].name).base;
-        has_bias  = has_bias || base == "exp_probs_b";
-        has_table = has_table || tp.layout.part == gguf::expert_part::hash_table;
+        has_bias               = has_bias || base == "exp_probs_b";
+        has_table              = has_table || tp.layout.part == gguf::expert_part::hash_table;
     }
     if (adds_bias_to_softmax(model.metadata(), shape.arch, has_bias)) {
         plan.warnings.push_back("this router adds a bias to softmax probabilities, which grow when experts go: it may "
                                 "select other experts even among those that stay");
     }
     if (shape.experts_per_chunk > 1) {
-        plan.warnings.push_back("llama.cpp weighs the adjugate expert of chunk c by the probability of expert number c: new "
-                                "numbers change these weights, even for tokens that lose none of their experts");
+        plan.warnings.push_back(
+            "llama.cpp weighs the adjugate expert of chunk c by the probability of expert number c: new "
+            "numbers change these weights, even for tokens that lose none of their experts");
     }
     if (has_table) {
         plan.warnings.push_back("layers that route by token id send the tokens of a removed expert to others, in turn");

@@ -7,8 +7,8 @@ namespace moescope::prune {
 // What removing experts does to the gates of those that stay. A removed expert can never be selected, but it may have
 // had a part in the numbers of the others.
 enum class router_effect {
-    none,         // gates do not depend on unselected experts: normalised after the selection, or a sigmoid each
-    scales_gates, // a softmax over all experts, not normalised after the selection: gates grow by a common factor
+    none,          // gates do not depend on unselected experts: normalised after the selection, or a sigmoid each
+    scales_gates,  // a softmax over all experts, not normalised after the selection: gates grow by a common factor
 };
 
 // Follows what llama.cpp's graphs pass to build_moe_ffn, per architecture where it is fixed there.

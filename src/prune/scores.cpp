@@ -27,10 +27,11 @@ constexpr std::pair<prune_criterion, const char *> criteria[] = {
 };
 
 int parse_layer(const std::string & key, const std::string & path) {
-    int layer = -1;
+    int layer                = -1;
     const auto [end, failed] = std::from_chars(key.data(), key.data() + key.size(), layer);
     if (failed != std::errc() || end != key.data() + key.size() || layer < 0) {
-        throw error(fmt::format("key '{}' is not a layer", key)).in(path)
+        throw error(fmt::format("key '{}' is not a layer", key))
+            .in(path)
             .fix("expert_stats.json has one key per layer and nothing else at top level");
     }
     return layer;
@@ -53,11 +54,11 @@ std::vector<double> read_numbers(const nlohmann::json & layer, const char * name
 
 std::vector<double> layer_scores(const nlohmann::json & layer, prune_criterion criterion, const std::string & path) {
     switch (criterion) {
-        case prune_criterion::reap:      return read_numbers(layer, "reap", path);
-        case prune_criterion::ean:       return read_numbers(layer, "ean_mean", path);
+        case prune_criterion::reap: return read_numbers(layer, "reap", path);
+        case prune_criterion::ean: return read_numbers(layer, "ean_mean", path);
         case prune_criterion::frequency: return read_numbers(layer, "activation_frequency", path);
-        case prune_criterion::gate:      return read_numbers(layer, "avg_gate_weight", path);
-        case prune_criterion::weighted_frequency: {   // the sum of an expert's gate weights over all tokens
+        case prune_criterion::gate: return read_numbers(layer, "avg_gate_weight", path);
+        case prune_criterion::weighted_frequency: {  // the sum of an expert's gate weights over all tokens
             std::vector<double>       scores = read_numbers(layer, "activation_frequency", path);
             const std::vector<double> gate   = read_numbers(layer, "avg_gate_weight", path);
             if (gate.size() != scores.size()) {
@@ -76,7 +77,7 @@ bool is_expert_matrix(const std::string & base) {
 
 std::vector<double> read_counts(const gguf::model_file & file, const gguf::model_file::tensor & t) {
     const gguf::model_file::part & part = file.parts()[t.part];
-    std::vector<float>       counts(t.size / sizeof(float));
+    std::vector<float>             counts(t.size / sizeof(float));
     part.file.read_at(part.header.data_begin + t.offset, counts.data(), t.size);
     for (const float c : counts) {
         if (!(c >= 0) || !std::isfinite(c)) {
@@ -142,12 +143,14 @@ expert_scores read_imatrix_counts(const std::string & path) {
     const std::string ending = ".counts";
     scores.source            = path;
     for (const gguf::model_file::tensor & t : file.tensors()) {
-        if (t.name.size() <= ending.size() || t.name.compare(t.name.size() - ending.size(), ending.size(), ending) != 0) {
+        if (t.name.size() <= ending.size() ||
+            t.name.compare(t.name.size() - ending.size(), ending.size(), ending) != 0) {
             continue;
         }
-        const gguf::tensor_name name = gguf::parse_tensor_name(std::string_view(t.name).substr(0, t.name.size() - ending.size()));
+        const gguf::tensor_name name =
+            gguf::parse_tensor_name(std::string_view(t.name).substr(0, t.name.size() - ending.size()));
         if (name.layer >= 0 && is_expert_matrix(name.base) && t.type == GGML_TYPE_F32 && t.ne[0] == 1 && t.ne[1] > 1) {
-            scores.layers.emplace(name.layer, read_counts(file, t));   // the same for each of a layer's matrices
+            scores.layers.emplace(name.layer, read_counts(file, t));  // the same for each of a layer's matrices
         }
     }
     if (scores.layers.empty()) {
@@ -158,12 +161,14 @@ expert_scores read_imatrix_counts(const std::string & path) {
 
 expert_scores read_expert_scores(const std::string & path, prune_criterion criterion) {
     const io::input_file file(path);
-    char             magic[4] = {};
+    char                 magic[4] = {};
     file.read_at(0, magic, std::min<uint64_t>(sizeof(magic), file.size()));
     if (std::equal(magic, magic + 4, GGUF_MAGIC)) {
         if (criterion != prune_criterion::frequency) {
             throw usage_error(fmt::format("an imatrix says how often experts were selected, which is not enough for {}",
-                                          criterion_name(criterion))).in(path).fix("use --criterion frequency");
+                                          criterion_name(criterion)))
+                .in(path)
+                .fix("use --criterion frequency");
         }
         return read_imatrix_counts(path);
     }

@@ -10,13 +10,13 @@ namespace moescope::prune {
 // What decides which experts stay. Definitions: DESIGN of the profiler, docs/prune.md.
 enum class prune_criterion { reap, ean, frequency, gate, weighted_frequency, random, ids };
 
-const char *    criterion_name(prune_criterion criterion);       // "weighted-frequency"
-prune_criterion parse_criterion(const std::string & name);       // throws usage_error that lists the names
+const char *    criterion_name(prune_criterion criterion);  // "weighted-frequency"
+prune_criterion parse_criterion(const std::string & name);  // throws usage_error that lists the names
 
 // One score per expert for each layer it was measured in; the higher, the more the expert is worth keeping.
 struct expert_scores {
-    std::string                        source;   // where they come from, for messages and provenance
-    std::map<int, std::vector<double>> layers;   // il -> [n_expert]
+    std::string                        source;  // where they come from, for messages and provenance
+    std::map<int, std::vector<double>> layers;  // il -> [n_expert]
 };
 
 // Scores from an expert_stats.json (moescope's, or another program's of the same form): one key per layer.

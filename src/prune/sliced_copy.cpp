@@ -10,19 +10,23 @@ namespace moescope::prune {
 namespace {
 
 constexpr uint64_t buffer_size = 4u << 20;
-constexpr uint64_t long_run    = 256u << 10;   // from here on a run is copied by the kernel rather than gathered
+constexpr uint64_t long_run    = 256u << 10;  // from here on a run is copied by the kernel rather than gathered
 
 class tensor_copier {
 public:
-    tensor_copier(const gguf::model_file & source, io::output_file & out, uint64_t total, const copy_progress & progress)
-        : source_(source), out_(out), total_(total), progress_(progress) {}
+    tensor_copier(const gguf::model_file & source, io::output_file & out, uint64_t total,
+                  const copy_progress & progress)
+        : source_(source),
+          out_(out),
+          total_(total),
+          progress_(progress) {}
 
     void copy(const tensor_slice & slice, uint64_t to) {
         const gguf::model_file::tensor & t    = source_.tensors()[slice.tensor];
         const gguf::model_file::part &   part = source_.parts()[t.part];
-        file_                           = &part.file;
-        begin_                          = part.header.data_begin + t.offset;
-        to_                             = to;
+        file_                                 = &part.file;
+        begin_                                = part.header.data_begin + t.offset;
+        to_                                   = to;
         if (slice.edit) {
             copy_edited(slice, t.size);
         } else if (slice.whole) {
@@ -85,27 +89,27 @@ private:
         }
     }
 
-    const gguf::model_file &    source_;
-    io::output_file &         out_;
-    const uint64_t        total_;
-    const copy_progress & progress_;
-    uint64_t              done_  = 0;
-    const io::input_file *    file_  = nullptr;   // of the tensor being copied
-    uint64_t              begin_ = 0;         // where it begins in that file
-    uint64_t              to_    = 0;         // where its next byte goes
-    std::vector<char>     gathered_;
+    const gguf::model_file & source_;
+    io::output_file &        out_;
+    const uint64_t           total_;
+    const copy_progress &    progress_;
+    uint64_t                 done_  = 0;
+    const io::input_file *   file_  = nullptr;  // of the tensor being copied
+    uint64_t                 begin_ = 0;        // where it begins in that file
+    uint64_t                 to_    = 0;        // where its next byte goes
+    std::vector<char>        gathered_;
 };
 
 }  // namespace
 
 std::vector<gguf::tensor_info> sliced_tensors(const gguf::model_file & source, const std::vector<tensor_slice> & slices,
-                                        uint32_t alignment) {
+                                              uint32_t alignment) {
     std::vector<gguf::tensor_info> infos;
-    uint64_t                 offset = 0;
+    uint64_t                       offset = 0;
     for (const tensor_slice & slice : slices) {
         gguf::tensor_info t = source.tensors()[slice.tensor];
         if (!slice.whole) {
-            t.size = t.size / static_cast<uint64_t>(t.ne[slice.axis]) * slice.kept.size();
+            t.size           = t.size / static_cast<uint64_t>(t.ne[slice.axis]) * slice.kept.size();
             t.ne[slice.axis] = static_cast<int64_t>(slice.kept.size());
         }
         t.offset = offset;
@@ -115,14 +119,16 @@ std::vector<gguf::tensor_info> sliced_tensors(const gguf::model_file & source, c
     return infos;
 }
 
-uint64_t write_sliced(const gguf::model_file & source, const gguf::header_writer & metadata, const std::vector<tensor_slice> & slices,
-                      const std::string & path, const copy_progress & progress) {
+uint64_t write_sliced(const gguf::model_file & source, const gguf::header_writer & metadata,
+                      const std::vector<tensor_slice> & slices, const std::string & path,
+                      const copy_progress & progress) {
     const uint32_t    alignment = source.parts().front().header.alignment;
     const auto        infos     = sliced_tensors(source, slices, alignment);
     const std::string header    = metadata.finish(infos, alignment);
     // The last tensor is padded as well: ggml counts its padding as part of the data.
-    const uint64_t size = header.size() + (infos.empty() ? 0 : (infos.back().end() + alignment - 1) / alignment * alignment);
-    uint64_t       data = 0;
+    const uint64_t size =
+        header.size() + (infos.empty() ? 0 : (infos.back().end() + alignment - 1) / alignment * alignment);
+    uint64_t data = 0;
     for (const gguf::tensor_info & t : infos) {
         data += t.size;
     }

@@ -1,8 +1,8 @@
 #include "prune/writer.hpp"
 
 #include "core/error.hpp"
-#include "prune/hash_table.hpp"
 #include "gguf/tensor_name.hpp"
+#include "prune/hash_table.hpp"
 
 #include <filesystem>
 #include <fmt/format.h>
@@ -14,11 +14,17 @@ namespace {
 
 const std::string provenance_prefix = "moescope.prune.";
 
-bool starts_with(const std::string & text, const std::string & prefix) { return text.compare(0, prefix.size(), prefix) == 0; }
+bool starts_with(const std::string & text, const std::string & prefix) {
+    return text.compare(0, prefix.size(), prefix) == 0;
+}
 
-std::string file_name(const std::string & path) { return std::filesystem::path(path).filename().string(); }
+std::string file_name(const std::string & path) {
+    return std::filesystem::path(path).filename().string();
+}
 
-std::string kept_key(int layer) { return provenance_prefix + "kept." + std::to_string(layer); }
+std::string kept_key(int layer) {
+    return provenance_prefix + "kept." + std::to_string(layer);
+}
 
 void refuse_to_overwrite_itself(const gguf::model_file & model, const std::string & path) {
     std::error_code ignored;
@@ -34,18 +40,20 @@ std::vector<int32_t> original_ids(const gguf::model_metadata & metadata, const l
     const std::vector<uint64_t> before = metadata.get_uints(kept_key(layer.layer));
     std::vector<int32_t>        ids;
     for (const int32_t id : layer.kept) {
-        ids.push_back(static_cast<size_t>(id) < before.size() ? static_cast<int32_t>(before[static_cast<size_t>(id)]) : id);
+        ids.push_back(static_cast<size_t>(id) < before.size() ? static_cast<int32_t>(before[static_cast<size_t>(id)])
+                                                              : id);
     }
     return ids;
 }
 
-void add_provenance(gguf::header_writer & out, const gguf::model_file & model, const prune_plan & plan, const prune_provenance & p) {
-    const auto key     = [](const char * name) { return provenance_prefix + name; };
-    const auto pruned  = model.metadata().get_uint(key("expert_count"));
-    auto       history = model.metadata().get_strings(key("history"));
-    const std::string by = p.statistics.empty() ? "" : " by " + file_name(p.statistics);
-    history.push_back(fmt::format("{}: {} to {} experts, {}{}", file_name(model.path()), plan.shape.n_expert, plan.n_keep,
-                                  p.criterion, by));
+void add_provenance(gguf::header_writer & out, const gguf::model_file & model, const prune_plan & plan,
+                    const prune_provenance & p) {
+    const auto        key     = [](const char * name) { return provenance_prefix + name; };
+    const auto        pruned  = model.metadata().get_uint(key("expert_count"));
+    auto              history = model.metadata().get_strings(key("history"));
+    const std::string by      = p.statistics.empty() ? "" : " by " + file_name(p.statistics);
+    history.push_back(fmt::format("{}: {} to {} experts, {}{}", file_name(model.path()), plan.shape.n_expert,
+                                  plan.n_keep, p.criterion, by));
     out.add(key("version"), uint32_t(1));
     out.add(key("criterion"), p.criterion);
     out.add(key("source"), file_name(model.path()));
@@ -65,10 +73,11 @@ void add_provenance(gguf::header_writer & out, const gguf::model_file & model, c
 }
 
 // Everything of the source but what pruning changes, then the provenance.
-gguf::header_writer pruned_metadata(const gguf::model_file & model, const prune_plan & plan, const prune_provenance & provenance) {
+gguf::header_writer pruned_metadata(const gguf::model_file & model, const prune_plan & plan,
+                                    const prune_provenance & provenance) {
     gguf::header_writer            out;
     const gguf::model_file::part & first     = model.parts().front();
-    const std::string        count_key = plan.shape.arch + ".expert_count";
+    const std::string              count_key = plan.shape.arch + ".expert_count";
     for (const gguf::metadata_entry & entry : first.header.metadata) {
         if (entry.key == count_key) {
             out.copy_with_value(first.file, entry, plan.n_keep);
@@ -97,8 +106,8 @@ tensor_slice slice_of(const gguf::model_file & model, const prune_plan & plan, c
     }
     const std::vector<int32_t> & kept = plan.layers.at(tp.layer).kept;
     if (tp.layout.part == gguf::expert_part::hash_table) {
-        const auto & t     = model.tensors()[tp.tensor];
-        auto         remap = std::make_shared<hash_table_remap>(kept, plan.shape.n_expert, static_cast<uint32_t>(t.ne[0]));
+        const auto & t = model.tensors()[tp.tensor];
+        auto remap     = std::make_shared<hash_table_remap>(kept, plan.shape.n_expert, static_cast<uint32_t>(t.ne[0]));
         remaps.push_back(remap);
         slice.row_size = static_cast<uint64_t>(t.ne[0]) * sizeof(int32_t);
         slice.edit     = [remap](char * rows, uint64_t n_rows, uint64_t) {
@@ -108,7 +117,8 @@ tensor_slice slice_of(const gguf::model_file & model, const prune_plan & plan, c
     }
     slice.whole = false;
     slice.axis  = tp.layout.axis;
-    slice.kept  = tp.layout.part == gguf::expert_part::chunk_matrix ? kept_chunks(kept, plan.shape.experts_per_chunk) : kept;
+    slice.kept =
+        tp.layout.part == gguf::expert_part::chunk_matrix ? kept_chunks(kept, plan.shape.experts_per_chunk) : kept;
     return slice;
 }
 
@@ -144,14 +154,16 @@ uint64_t write_pruned_imatrix(const gguf::model_file & imatrix, const prune_plan
     for (size_t i = 0; i < imatrix.tensors().size(); ++i) {
         const auto & t = imatrix.tensors()[i];
         tensor_slice slice;
-        slice.tensor           = i;
-        const gguf::tensor_name name = gguf::parse_tensor_name(t.name.substr(0, t.name.rfind('.')));   // without .in_sum2, .counts
-        const bool is_chunk    = name.base.find("_chexps") != std::string::npos;
-        const auto layer       = plan.layers.find(name.layer);
+        slice.tensor = i;
+        const gguf::tensor_name name =
+            gguf::parse_tensor_name(t.name.substr(0, t.name.rfind('.')));  // without .in_sum2, .counts
+        const bool is_chunk = name.base.find("_chexps") != std::string::npos;
+        const auto layer    = plan.layers.find(name.layer);
         if (layer != plan.layers.end() && (is_chunk || name.base.find("_exps") != std::string::npos) && t.ne[1] > 1) {
             const uint32_t size = is_chunk ? plan.shape.experts_per_chunk : 1;
             if (size == 0 || t.ne[1] * size != plan.shape.n_expert) {
-                throw error(fmt::format("'{}' is for {} experts, the model has {}", t.name, t.ne[1], plan.shape.n_expert))
+                throw error(
+                    fmt::format("'{}' is for {} experts, the model has {}", t.name, t.ne[1], plan.shape.n_expert))
                     .in(imatrix.path());
             }
             slice.whole = false;

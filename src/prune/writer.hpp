@@ -10,14 +10,14 @@ namespace moescope::prune {
 
 // What the pruned file says about where it comes from (keys moescope.prune.*, docs/prune.md). File names without folders.
 struct prune_provenance {
-    std::string criterion;    // "reap", …
-    std::string statistics;   // file the scores or ids come from, may be empty
-    uint64_t    seed = 0;     // written for criterion random
+    std::string criterion;   // "reap", …
+    std::string statistics;  // file the scores or ids come from, may be empty
+    uint64_t    seed = 0;    // written for criterion random
 };
 
 struct prune_result {
-    uint64_t file_size           = 0;   // bytes
-    uint64_t hash_ids_replaced   = 0;   // places in hash tables that named a removed expert
+    uint64_t file_size         = 0;  // bytes
+    uint64_t hash_ids_replaced = 0;  // places in hash tables that named a removed expert
 };
 
 // Writes the planned model to `path` (under a temporary name until it is complete, replacing what is there).

@@ -23,8 +23,8 @@ std::vector<T> narrowed(span<const uint64_t> v) {
 std::string packed(const std::string & body) {
     uLongf      size = compressBound(static_cast<uLong>(body.size()));
     std::string out(size, '\0');
-    const int   rc = compress2(reinterpret_cast<Bytef *>(out.data()), &size, reinterpret_cast<const Bytef *>(body.data()),
-                               static_cast<uLong>(body.size()), 6);
+    const int rc = compress2(reinterpret_cast<Bytef *>(out.data()), &size, reinterpret_cast<const Bytef *>(body.data()),
+                             static_cast<uLong>(body.size()), 6);
     if (rc != Z_OK) {
         throw error("the page's data cannot be compressed (zlib error " + std::to_string(rc) + ")");
     }

@@ -43,13 +43,14 @@ page_cache too_many_accesses(uint64_t accesses) {
     return c;
 }
 
-page_cache simulate_caches(trace::trace_source & source, const expert_sizes & sizes, const std::function<bool()> & going_on) {
+page_cache simulate_caches(trace::trace_source & source, const expert_sizes & sizes,
+                           const std::function<bool()> & going_on) {
     uint64_t    of_tokens = 0;
     cache_study study(source, {}, true, [&](uint64_t tokens) {
         of_tokens = tokens;
         return going_on();
     });
-    page_cache c;
+    page_cache  c;
     if (!going_on()) {
         return c;
     }
@@ -58,9 +59,10 @@ page_cache simulate_caches(trace::trace_source & source, const expert_sizes & si
     if (study.empty()) {
         return c;
     }
-    cache_plan each{slots_to_try(study.most_experts()), false, cache::optimum_bytes(study.counts().accesses()) <= cache_study::optimum_memory, sizes};
-    cache_plan pool = each;
-    pool.global     = true;
+    cache_plan each{slots_to_try(study.most_experts()), false,
+                    cache::optimum_bytes(study.counts().accesses()) <= cache_study::optimum_memory, sizes};
+    cache_plan pool                         = each;
+    pool.global                             = true;
     const std::vector<cache_result> results = study.simulate({each, pool});
     if (results.empty()) {
         return {};
@@ -84,7 +86,7 @@ expert_sizes expert_sizes_of(const std::string & model_path) {
     try {
         return read_expert_sizes(model_path);
     } catch (const error &) {
-        return {};   // the page says what of the model it cannot use
+        return {};  // the page says what of the model it cannot use
     }
 }
 

@@ -16,7 +16,8 @@ constexpr uint64_t max_cache_accesses = 6'000'000;
 // Every policy of analysis/cache.hpp at up to nine numbers of slots, for each layer and for one pool. The slots that
 // 'moescope analyze cache' tries by itself are among them, and its figures are the same.
 // sizes: of the experts, or empty. going_on: false stops, and gives an empty result.
-page_cache simulate_caches(trace::trace_source & source, const analysis::expert_sizes & sizes, const std::function<bool()> & going_on);
+page_cache simulate_caches(trace::trace_source & source, const analysis::expert_sizes & sizes,
+                           const std::function<bool()> & going_on);
 
 // What stands for them where the trace has more accesses than a page simulates.
 page_cache too_many_accesses(uint64_t accesses);

@@ -13,10 +13,10 @@ namespace moescope::report {
 
 namespace {
 
-constexpr double page_width  = 504;   // 7 inches: two columns
-constexpr double small       = 7, normal = 8, title_size = 10;
+constexpr double page_width = 504;  // 7 inches: two columns
+constexpr double small = 7, normal = 8, title_size = 10;
 constexpr size_t max_columns = 1500;  // of tokens; more are drawn as the strongest of several
-constexpr rgb    grey = {0.45, 0.45, 0.5}, pale = {0.82, 0.82, 0.85}, bar = {0.36, 0.27, 0.68}, mark = {0.83, 0.32, 0.2};
+constexpr rgb grey = {0.45, 0.45, 0.5}, pale = {0.82, 0.82, 0.85}, bar = {0.36, 0.27, 0.68}, mark = {0.83, 0.32, 0.2};
 
 struct box {
     double x, y, width, height;
@@ -27,16 +27,17 @@ uint64_t count_at(const page_run & run, const page_block & b, uint32_t e) {
 }
 
 double share(const page_run & run, const page_block & b, uint32_t e) {
-    const auto   begin = run.cells.count.begin() + b.first_cell;
-    const auto   all   = std::accumulate(begin, begin + b.layout.n_expert, uint64_t(0));
+    const auto begin = run.cells.count.begin() + b.first_cell;
+    const auto all   = std::accumulate(begin, begin + b.layout.n_expert, uint64_t(0));
     return all > 0 ? static_cast<double>(count_at(run, b, e)) / static_cast<double>(all) : 0;
 }
 
 std::string block_name(const page_block & b) {
-    return fmt::format("layer {}{}", b.layout.layer, b.layout.block > 0 ? fmt::format(", block {}", b.layout.block) : "");
+    return fmt::format("layer {}{}", b.layout.layer,
+                       b.layout.block > 0 ? fmt::format(", block {}", b.layout.block) : "");
 }
 
-std::string printable(const std::string & text) {   // names come from files: no control characters in a picture
+std::string printable(const std::string & text) {  // names come from files: no control characters in a picture
     std::string out;
     for (const char c : text) {
         out += static_cast<unsigned char>(c) < 0x20 || c == 0x7f ? '?' : c;
@@ -49,7 +50,9 @@ std::string heading(const page_run & run, const std::string & what) {
     return fmt::format("{}: {}", model, what);
 }
 
-std::string percent(double v) { return fmt::format("{:.3g} %", v * 100); }
+std::string percent(double v) {
+    return fmt::format("{:.3g} %", v * 100);
+}
 
 // A round step that gives at most n ticks over `range`.
 uint32_t tick_step(uint32_t range, uint32_t n) {
@@ -62,7 +65,8 @@ uint32_t tick_step(uint32_t range, uint32_t n) {
     }
 }
 
-void color_bar(drawing & d, const box & b, const std::string & low, const std::string & high, const std::string & name) {
+void color_bar(drawing & d, const box & b, const std::string & low, const std::string & high,
+               const std::string & name) {
     constexpr int steps = 128;
     for (int i = 0; i < steps; ++i) {
         d.rect(b.x + b.width * i / steps, b.y, b.width / steps + 0.3, b.height, heat_color(double(i) / (steps - 1)));
@@ -101,12 +105,16 @@ paint frequency_chart(const page_run & run, size_t n_columns, double panel_heigh
                 most = std::max(most, share(run, b, e));
             }
         }
-        most = most > 0 ? most : 1;
-        const double left = 36, gap = 12, width = (page_width - left - 8 - gap * double(n_columns - 1)) / double(n_columns);
+        most              = most > 0 ? most : 1;
+        const double left = 36, gap = 12,
+                     width = (page_width - left - 8 - gap * double(n_columns - 1)) / double(n_columns);
         d.text(left, 16, heading(run, "how often each expert is selected"), title_size, align::left, true);
-        d.text(left, 28, fmt::format("share of a layer's selections by expert id; dashed: balance; {} tokens", run.tokens), small);
+        d.text(left, 28,
+               fmt::format("share of a layer's selections by expert id; dashed: balance; {} tokens", run.tokens),
+               small);
         for (size_t i = 0; i < run.blocks.size(); ++i) {
-            const box at = {left + double(i % n_columns) * (width + gap), top + double(i / n_columns) * (panel_height + 21), width, panel_height};
+            const box at = {left + double(i % n_columns) * (width + gap),
+                            top + double(i / n_columns) * (panel_height + 21), width, panel_height};
             frequency_panel(d, run, run.blocks[i], at, most);
             if (i % n_columns == 0) {
                 d.text(at.x - 4, at.y + 5, percent(most), small, align::right);
@@ -141,12 +149,14 @@ paint layers_chart(const page_run & run, const box & at, uint32_t n_columns) {
         for (size_t r = 0; r < run.blocks.size(); ++r) {
             const page_block & b = run.blocks[r];
             for (uint32_t e = 0; e < b.layout.n_expert; ++e) {
-                d.rect(at.x + w * e, at.y + h * double(r), w, h, count_at(run, b, e) == 0 ? never_color : heat_color(share(run, b, e) / most));
+                d.rect(at.x + w * e, at.y + h * double(r), w, h,
+                       count_at(run, b, e) == 0 ? never_color : heat_color(share(run, b, e) / most));
             }
         }
         const uint32_t step = tick_step(static_cast<uint32_t>(run.blocks.size()), static_cast<uint32_t>(at.height / 9));
         for (size_t r = 0; r < run.blocks.size(); r += step) {
-            d.text(at.x - 4, at.y + h * (double(r) + 0.5) + 2.5, fmt::format("{}", run.blocks[r].layout.layer), small, align::right);
+            d.text(at.x - 4, at.y + h * (double(r) + 0.5) + 2.5, fmt::format("{}", run.blocks[r].layout.layer), small,
+                   align::right);
         }
         d.text_upwards(at.x - 22, at.y + at.height / 2, "layer", normal);
         column_ticks(d, at, n_columns, 0, w, "expert");
@@ -156,7 +166,8 @@ paint layers_chart(const page_run & run, const box & at, uint32_t n_columns) {
 }
 
 // Gate weights of one block along the tile's tokens; columns hold the strongest of `per_column` tokens. [expert][column]
-std::vector<float> token_cells(const token_tile & tile, const page_block & b, size_t index, size_t per_column, size_t n_columns) {
+std::vector<float> token_cells(const token_tile & tile, const page_block & b, size_t index, size_t per_column,
+                               size_t n_columns) {
     const auto &       rows = tile.blocks[index];
     const size_t       k    = b.layout.n_expert_used;
     std::vector<float> cells(b.layout.n_expert * n_columns);
@@ -178,7 +189,8 @@ paint tokens_chart(const page_run & run, size_t index, const box & at) {
         const std::vector<float> cells      = token_cells(tile, b, index, per_column, n_columns);
         const double             most       = std::max(1e-9, double(*std::max_element(cells.begin(), cells.end())));
         const double             w = at.width / double(n_columns), h = at.height / b.layout.n_expert;
-        d.text(at.x, 16, heading(run, fmt::format("experts of {} along the text", block_name(b))), title_size, align::left, true);
+        d.text(at.x, 16, heading(run, fmt::format("experts of {} along the text", block_name(b))), title_size,
+               align::left, true);
         d.rect(at.x, at.y, at.width, at.height, never_color);
         for (uint32_t e = 0; e < b.layout.n_expert; ++e) {
             for (size_t c = 0; c < n_columns; ++c) {
@@ -187,7 +199,7 @@ paint tokens_chart(const page_run & run, size_t index, const box & at) {
                 }
             }
         }
-        for (size_t t = 1; t < tile.size(); ++t) {   // where generation begins
+        for (size_t t = 1; t < tile.size(); ++t) {  // where generation begins
             if (tile.phase[t] == 1 && tile.phase[t - 1] == 0) {
                 const double x = at.x + at.width * double(t) / double(tile.size());
                 d.line(x, at.y - 4, x, at.y + at.height, {0.1, 0.1, 0.14}, 0.6, true);
@@ -200,8 +212,10 @@ paint tokens_chart(const page_run & run, size_t index, const box & at) {
         }
         d.text_upwards(at.x - 22, at.y + at.height / 2, "expert", normal);
         column_ticks(d, at, static_cast<uint32_t>(tile.size()), tile.first, at.width / double(tile.size()), "token");
-        color_bar(d, {page_width - 150, at.y + at.height + 16, 110, 6}, "0", fmt::format("{:.3g}", most), "gate weight");
-        never_key(d, at.x, at.y + at.height + 22, per_column > 1 ? "not selected; a column is the strongest of several tokens" : "not selected");
+        color_bar(d, {page_width - 150, at.y + at.height + 16, 110, 6}, "0", fmt::format("{:.3g}", most),
+                  "gate weight");
+        never_key(d, at.x, at.y + at.height + 22,
+                  per_column > 1 ? "not selected; a column is the strongest of several tokens" : "not selected");
     };
 }
 
@@ -236,7 +250,8 @@ std::vector<chart> draw_charts(const page_run & run, int32_t layer) {
     const size_t down     = (n_panels + across - 1) / across;
     charts.push_back(finish("expert_frequency", 50 + double(down) * 61, frequency_chart(run, across, 40, 48)));
     if (run.tile.size() > 0) {
-        const box at = {44, 34, page_width - 54, std::clamp(double(run.blocks[index].layout.n_expert) * 6, 100.0, 420.0)};
+        const box at = {44, 34, page_width - 54,
+                        std::clamp(double(run.blocks[index].layout.n_expert) * 6, 100.0, 420.0)};
         charts.push_back(finish("expert_heatmap", at.y + at.height + 40, tokens_chart(run, index, at)));
     }
     const box at = {44, 26, page_width - 54, std::clamp(double(n_panels) * 9, 80.0, 560.0)};

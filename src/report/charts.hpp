@@ -8,8 +8,8 @@
 namespace moescope::report {
 
 struct chart {
-    std::string name;        // "expert_frequency"
-    std::string svg, png;    // the finished files
+    std::string name;      // "expert_frequency"
+    std::string svg, png;  // the finished files
 };
 
 // The standard charts of a run, fit for a paper (two columns wide, 300 dpi, perceptual colours):

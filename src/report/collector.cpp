@@ -80,7 +80,7 @@ void run_collector::add(const routed_ubatch & u) {
 
 void run_collector::notes(const std::vector<std::string> & all) {
     const std::vector<std::string> labels = analysis::prompt_labels(all);
-    labelled_ = !labels.empty();
+    labelled_                             = !labels.empty();
     domains_.more_labels(labels);
 }
 
@@ -109,7 +109,7 @@ void run_collector::add_rows(block_sums & b, const block_rows & rows, const rout
             const uint32_t e  = rows.id(at);
             row_ids_[j]       = e;
             if (e >= n) {
-                continue;   // the reader guarantees ids < n_expert of the block's own layout
+                continue;  // the reader guarantees ids < n_expert of the block's own layout
             }
             b.count[e] += 1;
             b.count_decoded[e] += decoded;
@@ -160,7 +160,8 @@ void run_collector::set_counts(const expert_counts & counts) {
 }
 
 std::vector<size_t> run_collector::order() const {
-    return analysis::by_layer_and_block(blocks_.size(), [&](size_t b) -> auto & { return blocks_[b].layout; });
+    return analysis::by_layer_and_block(
+        blocks_.size(), [&](size_t b) -> auto & { return blocks_[b].layout; });
 }
 
 page_run run_collector::result() const {
@@ -212,7 +213,7 @@ void run_collector::add_domains(page_run & run) const {
                 return s.layout.layer == b.layout.layer && s.layout.block == b.layout.block;
             });
             if (at == found.blocks.end()) {
-                return;   // its first rows had no domain yet
+                return;  // its first rows had no domain yet
             }
             domain.rows.push_back(at->domains[d].rows);
             append(domain.count, at->domains[d].count);

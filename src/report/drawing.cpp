@@ -39,7 +39,8 @@ void set_color(cairo_t * c, rgb color) {
 }
 
 void set_font(cairo_t * c, double size, bool bold) {
-    cairo_select_font_face(c, "sans-serif", CAIRO_FONT_SLANT_NORMAL, bold ? CAIRO_FONT_WEIGHT_BOLD : CAIRO_FONT_WEIGHT_NORMAL);
+    cairo_select_font_face(c, "sans-serif", CAIRO_FONT_SLANT_NORMAL,
+                           bold ? CAIRO_FONT_WEIGHT_BOLD : CAIRO_FONT_WEIGHT_NORMAL);
     cairo_set_font_size(c, size);
     set_color(c, {0.1, 0.1, 0.14});
 }
@@ -57,7 +58,7 @@ void paint_on(cairo_surface_t * surface, double scale, const paint & p) {
 }  // namespace
 
 void drawing::rect(double x, double y, double width, double height, rgb color) {
-    cairo_set_antialias(cairo_, CAIRO_ANTIALIAS_NONE);   // neighbours leave no hairline between them
+    cairo_set_antialias(cairo_, CAIRO_ANTIALIAS_NONE);  // neighbours leave no hairline between them
     set_color(cairo_, color);
     cairo_rectangle(cairo_, x, y, width, height);
     cairo_fill(cairo_);

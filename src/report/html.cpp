@@ -24,8 +24,10 @@ std::string base64(const std::string & bytes) {
     out.reserve((bytes.size() + 2) / 3 * 4);
     for (size_t i = 0; i < bytes.size(); i += 3) {
         const size_t n    = bytes.size() - i;
-        const auto   byte = [&](size_t j) { return j < n ? static_cast<uint32_t>(static_cast<uint8_t>(bytes[i + j])) : 0u; };
-        const uint32_t v  = byte(0) << 16 | byte(1) << 8 | byte(2);
+        const auto   byte = [&](size_t j) {
+            return j < n ? static_cast<uint32_t>(static_cast<uint8_t>(bytes[i + j])) : 0u;
+        };
+        const uint32_t v = byte(0) << 16 | byte(1) << 8 | byte(2);
         out += digits[v >> 18];
         out += digits[v >> 12 & 63];
         out += n > 1 ? digits[v >> 6 & 63] : '=';

@@ -54,8 +54,8 @@ public:
 
 private:
     const page_run &                          run_;
-    std::map<uint32_t, uint32_t>              n_slices_;      // tensor -> number of its slices
-    std::unordered_map<std::string, uint64_t> whole_reads_;   // tensor -> ubatches
+    std::map<uint32_t, uint32_t>              n_slices_;     // tensor -> number of its slices
+    std::unordered_map<std::string, uint64_t> whole_reads_;  // tensor -> ubatches
     bool                                      recorded_ = false;
 };
 
@@ -64,7 +64,7 @@ private:
 page_memory read_memory(const std::string & model_path) {
     const gguf::model_file model(model_path);
     const gguf::memory_map map = gguf::build_memory_map(model);
-    page_memory      m;
+    page_memory            m;
     for (const auto & p : model.parts()) {
         m.files.emplace_back(base_name(p.file.path()), p.file.size());
     }
@@ -102,9 +102,10 @@ void add_accesses(page_memory & memory, const page_run & run, const std::vector<
         }
         const page_block * b = blocks.find(e);
         any                  = any || b != nullptr;
-        reads.push_back(b == nullptr || run.cells.accesses.empty()
-                            ? -1
-                            : static_cast<int64_t>(run.cells.accesses[b->first_cell + static_cast<uint32_t>(e.expert)]));
+        reads.push_back(
+            b == nullptr || run.cells.accesses.empty()
+                ? -1
+                : static_cast<int64_t>(run.cells.accesses[b->first_cell + static_cast<uint32_t>(e.expert)]));
     }
     if (!any && !run.blocks.empty()) {
         throw error("no expert tensor of the model has the layers and experts of " + run.label)

@@ -44,7 +44,9 @@ public:
         name_ = name;
         out_ += fmt::format("# HELP {0} {2}\n# TYPE {0} {1}\n", name, type, help);
     }
-    void sample(const std::string & labels, const std::string & value) { out_ += fmt::format("{}{{{}}} {}\n", name_, labels, value); }
+    void sample(const std::string & labels, const std::string & value) {
+        out_ += fmt::format("{}{{{}}} {}\n", name_, labels, value);
+    }
     std::string take() { return std::move(out_); }
 
 private:
@@ -56,7 +58,9 @@ using block_value = std::function<std::string(const page_run &, const page_block
 void per_layer(text & out, const std::vector<page_run> & runs, const block_value & value) {
     for (const page_run & r : runs) {
         for (const page_block & b : r.blocks) {
-            out.sample(fmt::format("run=\"{}\",layer=\"{}\",block=\"{}\"", escaped(r.label), b.layout.layer, b.layout.block), value(r, b));
+            out.sample(
+                fmt::format("run=\"{}\",layer=\"{}\",block=\"{}\"", escaped(r.label), b.layout.layer, b.layout.block),
+                value(r, b));
         }
     }
 }
@@ -67,7 +71,8 @@ std::string prometheus_text(const std::vector<page_run> & runs) {
     text out;
     out.family("moescope_tokens_total", "counter", "Tokens that the model computed.");
     for (const page_run & r : runs) {
-        out.sample(fmt::format("run=\"{}\",phase=\"prefill\"", escaped(r.label)), fmt::format("{}", r.tokens - r.decoded));
+        out.sample(fmt::format("run=\"{}\",phase=\"prefill\"", escaped(r.label)),
+                   fmt::format("{}", r.tokens - r.decoded));
         out.sample(fmt::format("run=\"{}\",phase=\"decode\"", escaped(r.label)), fmt::format("{}", r.decoded));
     }
     out.family("moescope_ubatches_total", "counter", "Ubatches that the model computed.");

@@ -31,11 +31,20 @@ json number(double v) {
 json block_json(const page_block & b) {
     const block_layout & l = b.layout;
     return {
-        {"layer", l.layer}, {"block", l.block}, {"n_expert", l.n_expert}, {"n_expert_used", l.n_expert_used},
-        {"mtp", l.has(block_layout::mtp)}, {"given_ids", l.has(block_layout::given_ids)},
-        {"norms_gated", l.has(block_layout::norms_gated)}, {"captured", to_string(l.columns)},
-        {"first_cell", b.first_cell}, {"rows", b.rows}, {"rows_decoded", b.rows_decoded},
-        {"entropy", number(b.balance.entropy)}, {"gini", number(b.balance.gini)}, {"max_vio", number(b.balance.max_vio)},
+        {"layer", l.layer},
+        {"block", l.block},
+        {"n_expert", l.n_expert},
+        {"n_expert_used", l.n_expert_used},
+        {"mtp", l.has(block_layout::mtp)},
+        {"given_ids", l.has(block_layout::given_ids)},
+        {"norms_gated", l.has(block_layout::norms_gated)},
+        {"captured", to_string(l.columns)},
+        {"first_cell", b.first_cell},
+        {"rows", b.rows},
+        {"rows_decoded", b.rows_decoded},
+        {"entropy", number(b.balance.entropy)},
+        {"gini", number(b.balance.gini)},
+        {"max_vio", number(b.balance.max_vio)},
         {"dead", b.balance.dead},
         {"coverage", {b.balance.coverage[0], b.balance.coverage[1], b.balance.coverage[2], b.balance.coverage[3]}},
     };
@@ -63,7 +72,7 @@ json weights_json(bundle & b, const std::vector<float> & weights) {
     for (size_t i = 0; i < q.size(); ++i) {
         q[i] = std::isfinite(weights[i]) ? static_cast<uint16_t>(std::lround((weights[i] - least) / step)) : 0xffff;
     }
-    return {{"least", least}, {"step", step}, {"value", b.add(q)}};   // 65535: not a finite number
+    return {{"least", least}, {"step", step}, {"value", b.add(q)}};  // 65535: not a finite number
 }
 
 json ids_json(bundle & b, const std::vector<uint32_t> & ids, uint32_t n_expert) {
@@ -96,17 +105,19 @@ json tile_json(bundle & b, const token_tile & tile, const std::vector<page_block
         });
     }
     return {
-        {"first", tile.first}, {"n", tile.size()},
-        {"token", b.add(tile.token)}, {"pos", b.add(tile.pos)}, {"seq", b.add(tile.seq)}, {"phase", b.add(tile.phase)},
+        {"first", tile.first},          {"n", tile.size()},
+        {"token", b.add(tile.token)},   {"pos", b.add(tile.pos)},
+        {"seq", b.add(tile.seq)},       {"phase", b.add(tile.phase)},
         {"ubatch", b.add(tile.ubatch)}, {"time_s", b.add(tile.time_s)},
-        {"rows", std::move(rows)}, {"pieces", pieces_json(b, tile)},
+        {"rows", std::move(rows)},      {"pieces", pieces_json(b, tile)},
     };
 }
 
 json cells_json(bundle & b, const page_cells & c) {
     return {
-        {"count", b.add_counts(c.count)}, {"count_decoded", counts(b, c.count_decoded)}, {"accesses", counts(b, c.accesses)},
-        {"weight_mean", column(b, c.weight_mean)}, {"ean", column(b, c.ean)}, {"reap", column(b, c.reap)},
+        {"count", b.add_counts(c.count)},    {"count_decoded", counts(b, c.count_decoded)},
+        {"accesses", counts(b, c.accesses)}, {"weight_mean", column(b, c.weight_mean)},
+        {"ean", column(b, c.ean)},           {"reap", column(b, c.reap)},
     };
 }
 
@@ -121,20 +132,35 @@ json pairs_json(bundle & b, const page_pairs & p) {
 json source_json(const trace::trace_info & s) {
     const size_t slash = s.path.find_last_of('/');
     return {
-        {"file", slash == std::string::npos ? s.path : s.path.substr(slash + 1)}, {"format", s.format},
-        {"program", s.program}, {"writer_version", s.writer_version}, {"stream", s.stream},
-        {"started_unix_ms", s.started_unix_ns / 1'000'000}, {"captured", s.captured}, {"counts_only", s.counts_only},
-        {"parts", s.n_parts}, {"bytes", s.bytes}, {"ended", s.ended}, {"end_reason", s.end_reason},
-        {"run_s", static_cast<double>(s.run_ns) * 1e-9}, {"lost_bytes", s.lost_bytes}, {"notes", s.notes},
+        {"file", slash == std::string::npos ? s.path : s.path.substr(slash + 1)},
+        {"format", s.format},
+        {"program", s.program},
+        {"writer_version", s.writer_version},
+        {"stream", s.stream},
+        {"started_unix_ms", s.started_unix_ns / 1'000'000},
+        {"captured", s.captured},
+        {"counts_only", s.counts_only},
+        {"parts", s.n_parts},
+        {"bytes", s.bytes},
+        {"ended", s.ended},
+        {"end_reason", s.end_reason},
+        {"run_s", static_cast<double>(s.run_ns) * 1e-9},
+        {"lost_bytes", s.lost_bytes},
+        {"notes", s.notes},
     };
 }
 
 json model_json(const model_info & m) {
     const size_t slash = m.file.find_last_of('/');
     return {
-        {"architecture", m.architecture}, {"name", m.name},
-        {"file", slash == std::string::npos ? m.file : m.file.substr(slash + 1)}, {"file_size", m.file_size},
-        {"n_layer", m.n_layer}, {"n_expert", m.n_expert}, {"n_expert_used", m.n_expert_used}, {"n_embd", m.n_embd},
+        {"architecture", m.architecture},
+        {"name", m.name},
+        {"file", slash == std::string::npos ? m.file : m.file.substr(slash + 1)},
+        {"file_size", m.file_size},
+        {"n_layer", m.n_layer},
+        {"n_expert", m.n_expert},
+        {"n_expert_used", m.n_expert_used},
+        {"n_embd", m.n_embd},
         {"n_vocab", m.n_vocab},
     };
 }
@@ -142,7 +168,8 @@ json model_json(const model_info & m) {
 json domains_json(bundle & b, const std::vector<page_domain> & domains) {
     json list = json::array();
     for (const page_domain & d : domains) {
-        list.push_back({{"label", d.label}, {"sequences", d.sequences}, {"rows", d.rows}, {"count", b.add_counts(d.count)}});
+        list.push_back(
+            {{"label", d.label}, {"sequences", d.sequences}, {"rows", d.rows}, {"count", b.add_counts(d.count)}});
     }
     return list;
 }
@@ -152,20 +179,40 @@ json cache_json(bundle & b, const page_cache & c) {
         return nullptr;
     }
     return {
-        {"asked", c.asked}, {"of_tokens", c.of_tokens}, {"tokens", c.tokens}, {"ubatches", c.ubatches},
-        {"accesses", c.accesses}, {"cold", c.cold}, {"units", c.units}, {"units_are_sequences", c.units_are_sequences},
-        {"n_expert", c.n_expert}, {"slots", c.slots}, {"policies", c.policies}, {"too_many", c.too_many},
-        {"hit_rate", b.add(c.hit_rate)}, {"hit_rate_low", b.add(c.hit_rate_low)}, {"hit_rate_high", b.add(c.hit_rate_high)},
+        {"asked", c.asked},
+        {"of_tokens", c.of_tokens},
+        {"tokens", c.tokens},
+        {"ubatches", c.ubatches},
+        {"accesses", c.accesses},
+        {"cold", c.cold},
+        {"units", c.units},
+        {"units_are_sequences", c.units_are_sequences},
+        {"n_expert", c.n_expert},
+        {"slots", c.slots},
+        {"policies", c.policies},
+        {"too_many", c.too_many},
+        {"hit_rate", b.add(c.hit_rate)},
+        {"hit_rate_low", b.add(c.hit_rate_low)},
+        {"hit_rate_high", b.add(c.hit_rate_high)},
         {"bytes_per_token", b.add(c.bytes_per_token)},
     };
 }
 
 json run_json(bundle & b, const page_run & r) {
     return {
-        {"label", r.label}, {"number", r.number}, {"source", source_json(r.source)}, {"model", model_json(r.model)}, {"text", r.text},
-        {"tokens", r.tokens}, {"decoded", r.decoded}, {"ubatches", r.ubatches},
-        {"blocks", blocks_json(r.blocks)}, {"cells", cells_json(b, r.cells)}, {"pairs", pairs_json(b, r.pairs)},
-        {"domains", domains_json(b, r.domains)}, {"cache", cache_json(b, r.cache)},
+        {"label", r.label},
+        {"number", r.number},
+        {"source", source_json(r.source)},
+        {"model", model_json(r.model)},
+        {"text", r.text},
+        {"tokens", r.tokens},
+        {"decoded", r.decoded},
+        {"ubatches", r.ubatches},
+        {"blocks", blocks_json(r.blocks)},
+        {"cells", cells_json(b, r.cells)},
+        {"pairs", pairs_json(b, r.pairs)},
+        {"domains", domains_json(b, r.domains)},
+        {"cache", cache_json(b, r.cache)},
         {"tile", tile_json(b, r.tile, r.blocks)},
     };
 }
@@ -185,7 +232,7 @@ json memory_json(bundle & b, const page_memory & m) {
         return nullptr;
     }
     using entry = page_memory::entry;
-    json files = json::array();
+    json files  = json::array();
     for (const auto & [name, size] : m.files) {
         files.push_back({{"name", name}, {"size", size}});
     }
@@ -194,7 +241,10 @@ json memory_json(bundle & b, const page_memory & m) {
         accesses.push_back(b.add(std::vector<double>(run.begin(), run.end())));
     }
     return {
-        {"files", std::move(files)}, {"tensors", m.tensors}, {"types", m.types}, {"components", m.components},
+        {"files", std::move(files)},
+        {"tensors", m.tensors},
+        {"types", m.types},
+        {"components", m.components},
         {"tensor", b.add(entry_column(m, [](const entry & e) { return e.tensor; }))},
         {"expert", b.add(entry_column(m, [](const entry & e) { return e.expert; }))},
         {"part", b.add(entry_column(m, [](const entry & e) { return e.file; }))},
@@ -202,7 +252,8 @@ json memory_json(bundle & b, const page_memory & m) {
         {"size", b.add(entry_column(m, [](const entry & e) { return static_cast<double>(e.size); }))},
         {"layer", b.add(entry_column(m, [](const entry & e) { return e.layer; }))},
         {"component", b.add(entry_column(m, [](const entry & e) { return e.component; }))},
-        {"accesses", std::move(accesses)}, {"bytes_per_token", m.bytes_per_token},
+        {"accesses", std::move(accesses)},
+        {"bytes_per_token", m.bytes_per_token},
     };
 }
 
@@ -215,8 +266,14 @@ std::string to_bytes(const page & p, bool compress) {
         runs.push_back(run_json(b, r));
     }
     json document = {
-        {"version", 1}, {"generator", p.generator}, {"served", p.served}, {"live", p.live}, {"progress", p.progress}, {"notes", p.notes},
-        {"runs", std::move(runs)}, {"memory", memory_json(b, p.memory)},
+        {"version", 1},
+        {"generator", p.generator},
+        {"served", p.served},
+        {"live", p.live},
+        {"progress", p.progress},
+        {"notes", p.notes},
+        {"runs", std::move(runs)},
+        {"memory", memory_json(b, p.memory)},
     };
     return b.finish(std::move(document), compress);
 }

@@ -18,11 +18,11 @@ namespace moescope::report {
 
 // How evenly a block uses its experts (DESIGN §5). Values of blocks without rows are NaN or 0.
 struct block_balance {
-    double   entropy = 0;      // normalised: 1 is balanced
-    double   gini    = 0;
-    double   max_vio = 0;      // (max - mean) / mean
-    uint32_t dead    = 0;      // experts that were never selected
-    uint32_t coverage[4] = {}; // the fewest experts that hold 50, 80, 90, 95 % of the selections
+    double   entropy     = 0;  // normalised: 1 is balanced
+    double   gini        = 0;
+    double   max_vio     = 0;   // (max - mean) / mean
+    uint32_t dead        = 0;   // experts that were never selected
+    uint32_t coverage[4] = {};  // the fewest experts that hold 50, 80, 90, 95 % of the selections
 };
 
 struct page_block {
@@ -35,42 +35,42 @@ struct page_block {
 
 // What is known per cell. Vectors have one entry per cell, or are empty where the run did not capture what they need.
 struct page_cells {
-    std::vector<uint64_t> count;            // selections
-    std::vector<uint64_t> count_decoded;    // of them, by decoded tokens
-    std::vector<uint64_t> accesses;         // ubatches in which at least one row selected the expert
-    std::vector<double>   weight_mean;      // mean gate weight over its selections; NaN: never selected
-    std::vector<double>   ean;              // mean norm of its output; NaN: never selected
-    std::vector<double>   reap;             // mean of weight times norm (arXiv:2510.13999, Eq. 9); NaN: never selected
+    std::vector<uint64_t> count;          // selections
+    std::vector<uint64_t> count_decoded;  // of them, by decoded tokens
+    std::vector<uint64_t> accesses;       // ubatches in which at least one row selected the expert
+    std::vector<double>   weight_mean;    // mean gate weight over its selections; NaN: never selected
+    std::vector<double>   ean;            // mean norm of its output; NaN: never selected
+    std::vector<double>   reap;           // mean of weight times norm (arXiv:2510.13999, Eq. 9); NaN: never selected
 };
 
 // Selections of pairs in one row: the upper triangle without diagonal, (0,1), (0,2), …, (1,2), …, of each block.
 struct page_pairs {
-    std::vector<std::vector<uint64_t>> count;   // parallel to the blocks; empty: not kept
-    bool complete = true;                       // false: too large for this page
+    std::vector<std::vector<uint64_t>> count;            // parallel to the blocks; empty: not kept
+    bool                               complete = true;  // false: too large for this page
 };
 
 // The rows of one label of `moescope run --label-key`.
 struct page_domain {
     std::string           label;
     uint64_t              sequences = 0;
-    std::vector<uint64_t> rows;     // parallel to the blocks
-    std::vector<uint64_t> count;    // [cell] selections
+    std::vector<uint64_t> rows;   // parallel to the blocks
+    std::vector<uint64_t> count;  // [cell] selections
 };
 
 // What caches of expert slices would hold, as analysis/cache.hpp simulates them.
 struct page_cache {
-    std::string              asked;            // "decode", "prefill" or "all": the rows that were asked about; empty: not simulated
-    uint64_t                 of_tokens = 0;    // tokens of the trace when it was simulated
-    uint64_t                 tokens = 0, ubatches = 0;   // that were simulated
-    uint64_t                 accesses = 0, cold = 0;
-    uint64_t                 units = 0;        // that the intervals are over
-    bool                     units_are_sequences = false;
-    uint32_t                 n_expert = 0;     // of the widest block
-    std::vector<uint32_t>    slots;            // per layer
+    std::string           asked;  // "decode", "prefill" or "all": the rows that were asked about; empty: not simulated
+    uint64_t              of_tokens = 0;             // tokens of the trace when it was simulated
+    uint64_t              tokens = 0, ubatches = 0;  // that were simulated
+    uint64_t              accesses = 0, cold = 0;
+    uint64_t              units               = 0;  // that the intervals are over
+    bool                  units_are_sequences = false;
+    uint32_t              n_expert            = 0;  // of the widest block
+    std::vector<uint32_t> slots;                    // per layer
     std::vector<std::string> policies;
     // [2: slots in each layer, one pool of them all][slots][policy]; bytes are NaN without a model, rates without warm reads
-    std::vector<double>      hit_rate, hit_rate_low, hit_rate_high, bytes_per_token;
-    uint64_t                 too_many = 0;     // accesses, where these are more than a page simulates; nothing else is set
+    std::vector<double> hit_rate, hit_rate_low, hit_rate_high, bytes_per_token;
+    uint64_t            too_many = 0;  // accesses, where these are more than a page simulates; nothing else is set
 
     bool empty() const { return asked.empty() && too_many == 0; }
 };
@@ -84,11 +84,11 @@ struct token_tile {
     std::vector<double>   time_s;           // [ubatches in the tile] since the trace began
 
     struct rows {
-        std::vector<uint8_t>  present;      // [n] 1 where the block has a row for the token; empty: everywhere
-        std::vector<uint32_t> ids;          // [n][k]
-        std::vector<float>    weights;      // [n][k], empty: not captured
+        std::vector<uint8_t>  present;  // [n] 1 where the block has a row for the token; empty: everywhere
+        std::vector<uint32_t> ids;      // [n][k]
+        std::vector<float>    weights;  // [n][k], empty: not captured
     };
-    std::vector<rows> blocks;               // parallel to the run's blocks
+    std::vector<rows> blocks;  // parallel to the run's blocks
 
     // Texts of the token ids that occur, in order of id; absent ones are not known. Bytes as the tokenizer gives them.
     std::vector<std::pair<int32_t, std::string>> pieces;
@@ -97,51 +97,51 @@ struct token_tile {
 };
 
 struct page_run {
-    std::string              label;                 // how the page names this run
-    uint32_t                 number = 0;            // by which a served page asks for more of it
+    std::string              label;       // how the page names this run
+    uint32_t                 number = 0;  // by which a served page asks for more of it
     trace::trace_info        source;
     model_info               model;
     std::vector<page_block>  blocks;
     page_cells               cells;
     page_pairs               pairs;
-    std::vector<page_domain> domains;               // empty: the trace has no labels
-    page_cache               cache;                 // empty: not simulated
+    std::vector<page_domain> domains;  // empty: the trace has no labels
+    page_cache               cache;    // empty: not simulated
     uint64_t                 tokens = 0, decoded = 0, ubatches = 0;
-    std::vector<uint64_t>    access_uses;           // ubatches by routed_ubatch::access; not part of what the page reads
-    token_tile               tile;                  // the tokens that the page holds; a served page asks for more
-    bool                     text = true;           // false: pieces were left out on request
+    std::vector<uint64_t>    access_uses;  // ubatches by routed_ubatch::access; not part of what the page reads
+    token_tile               tile;         // the tokens that the page holds; a served page asks for more
+    bool                     text = true;  // false: pieces were left out on request
 };
 
 // The model file from its first byte to its last.
 struct page_memory {
     struct entry {
-        uint32_t tensor = 0;      // index into tensors
-        int32_t  expert = -1;     // -1: a whole tensor
-        uint32_t file   = 0;
-        uint64_t offset = 0;      // from the start of its file
-        uint64_t size   = 0;
-        int32_t  layer  = -1;
-        uint32_t component = 0;   // index into components
+        uint32_t tensor    = 0;   // index into tensors
+        int32_t  expert    = -1;  // -1: a whole tensor
+        uint32_t file      = 0;
+        uint64_t offset    = 0;  // from the start of its file
+        uint64_t size      = 0;
+        int32_t  layer     = -1;
+        uint32_t component = 0;  // index into components
     };
-    std::vector<std::pair<std::string, uint64_t>> files;   // base name, bytes
-    std::vector<std::string> tensors, types;               // types: ggml's name of each tensor's type
-    std::vector<std::string> components;
-    std::vector<entry>       entries;                      // in file order
+    std::vector<std::pair<std::string, uint64_t>> files;           // base name, bytes
+    std::vector<std::string>                      tensors, types;  // types: ggml's name of each tensor's type
+    std::vector<std::string>                      components;
+    std::vector<entry>                            entries;  // in file order
     // [run][entry] ubatches that read it, -1: not recorded
     std::vector<std::vector<int64_t>> accesses;
-    uint64_t                 bytes_per_token = 0;          // at most, of one decoded token
+    uint64_t                          bytes_per_token = 0;  // at most, of one decoded token
 
     bool empty() const { return entries.empty(); }
 };
 
 struct page {
-    std::string                  generator;         // "moescope 0.1.0"
-    bool                         served = false;    // more can be asked for
-    bool                         live   = false;    // the traces may still grow
-    uint64_t                     progress = 0;      // of a served page: grows with what is behind it
-    std::vector<page_run>        runs;
-    page_memory                  memory;
-    std::vector<std::string>     notes;             // what the reader must know, e.g. what was left out
+    std::string              generator;         // "moescope 0.1.0"
+    bool                     served   = false;  // more can be asked for
+    bool                     live     = false;  // the traces may still grow
+    uint64_t                 progress = 0;      // of a served page: grows with what is behind it
+    std::vector<page_run>    runs;
+    page_memory              memory;
+    std::vector<std::string> notes;  // what the reader must know, e.g. what was left out
 };
 
 }  // namespace moescope::report

@@ -8,17 +8,17 @@
 #include "analysis/tools/prompt_labels.hpp"
 #include "core/error.hpp"
 #include "core/version.hpp"
+#include "logs/open.hpp"
 #include "report/caches.hpp"
 #include "report/collector.hpp"
 #include "report/memory.hpp"
 #include "report/tiles.hpp"
-#include "logs/open.hpp"
 
 namespace moescope::report {
 
 namespace {
 
-constexpr uint64_t progress_every = 1u << 14;   // tokens
+constexpr uint64_t progress_every = 1u << 14;  // tokens
 
 }  // namespace
 
@@ -80,8 +80,9 @@ page_run read_run(trace::trace_source & source, const report_options & o, const 
 void note_what_is_missing(page & p, const page_run & run) {
     const auto say = [&](const std::string & text) { p.notes.push_back(run.label + ": " + text); };
     if (run.tile.size() < run.tokens && !run.source.counts_only) {
-        say(fmt::format("the token view holds the first {} of {} tokens; 'moescope serve' shows all. Counts are of the whole trace.",
-                        run.tile.size(), run.tokens));
+        say(fmt::format(
+            "the token view holds the first {} of {} tokens; 'moescope serve' shows all. Counts are of the whole trace.",
+            run.tile.size(), run.tokens));
     }
     if (run.source.counts_only) {
         say("the trace holds counts only: no tokens, pairs or weights.");
@@ -111,7 +112,8 @@ page build_page(const report_options & o, const report_progress & progress) {
     }
     for (size_t i = 0; i < o.traces.size(); ++i) {
         const auto source = logs::open_source(o.traces[i]);
-        p.runs.push_back(read_run(*source, o, i < o.labels.size() ? o.labels[i] : label_of(o.traces[i]), sizes, progress));
+        p.runs.push_back(
+            read_run(*source, o, i < o.labels.size() ? o.labels[i] : label_of(o.traces[i]), sizes, progress));
         if (!p.memory.empty()) {
             add_accesses(p.memory, p.runs.back(), source->access_lists());
         }

@@ -12,10 +12,10 @@ namespace moescope::report {
 
 namespace {
 
-constexpr uint64_t tile_tokens   = 4096;      // in the page's data
-constexpr uint64_t live_tokens   = 512;       // the same while the trace grows
-constexpr uint64_t pairs_in_data = 200'000;   // cells; more are asked for block by block
-constexpr int      slice_ms      = 50;        // of reading, before requests get their turn
+constexpr uint64_t tile_tokens   = 4096;     // in the page's data
+constexpr uint64_t live_tokens   = 512;      // the same while the trace grows
+constexpr uint64_t pairs_in_data = 200'000;  // cells; more are asked for block by block
+constexpr int      slice_ms      = 50;       // of reading, before requests get their turn
 constexpr auto     look_again    = std::chrono::milliseconds(250);
 
 uint64_t pair_cells(const page_run & run) {
@@ -86,7 +86,7 @@ bool served_page::reading() const {
 }
 
 uint64_t served_page::progress() const {
-    uint64_t n = reading() ? 0 : 1;   // the end of reading is news too
+    uint64_t n = reading() ? 0 : 1;  // the end of reading is news too
     for (const auto & r : all_runs()) {
         n += 2 * (r->ubatches() + 1);
     }
@@ -116,14 +116,14 @@ page served_page::now() const {
         page_run run = r->summary(true);
         run.number   = n++;
         if (run.blocks.empty()) {
-            continue;   // nothing routed yet
+            continue;  // nothing routed yet
         }
         const uint64_t keep  = o_.live ? live_tokens : tile_tokens;
         const uint64_t first = o_.live && run.tokens > keep ? run.tokens - keep : 0;
-        run.tile = r->tile(first, keep, o_.text);
-        run.text = o_.text;
+        run.tile             = r->tile(first, keep, o_.text);
+        run.text             = o_.text;
         if (run.tile.blocks.size() != run.blocks.size()) {
-            run.tile = {};   // a new kind of graph appeared in between; the next answer has it
+            run.tile = {};  // a new kind of graph appeared in between; the next answer has it
         }
         if (pair_cells(run) > pairs_in_data) {
             run.pairs.count.assign(run.blocks.size(), {});
@@ -144,7 +144,7 @@ void served_page::add_memory(page & p, const page_run & run, const served_run & 
     }
     try {
         add_accesses(p.memory, run, r.access_lists());
-    } catch (const error & e) {   // another model than this run's
+    } catch (const error & e) {  // another model than this run's
         p.memory.accesses.emplace_back(p.memory.entries.size(), -1);
         p.notes.push_back(e.what());
     }
@@ -182,9 +182,9 @@ void served_page::look_for_model() {
     const auto first = run(0);
     const auto path  = first ? first->summary(false).model.file : std::string();
     if (path.empty()) {
-        return;   // the trace does not say yet
+        return;  // the trace does not say yet
     }
-    o_.model_from_trace = false;   // one try
+    o_.model_from_trace = false;  // one try
     try {
         page_memory            found = read_memory(path);
         analysis::expert_sizes sizes = expert_sizes_of(path);

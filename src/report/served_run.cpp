@@ -13,12 +13,15 @@ namespace moescope::report {
 namespace {
 
 constexpr uint64_t tokens_per_bookmark = 4096;
-constexpr int      ubatches_per_look   = 64;   // between two looks at the clock
+constexpr int      ubatches_per_look   = 64;  // between two looks at the clock
 
 }  // namespace
 
 served_run::served_run(std::string path, std::string label, uint64_t max_pair_cells)
-    : path_(std::move(path)), label_(std::move(label)), source_(logs::open_source(path_)), sums_(max_pair_cells) {
+    : path_(std::move(path)),
+      label_(std::move(label)),
+      source_(logs::open_source(path_)),
+      sums_(max_pair_cells) {
     growing_ = dynamic_cast<trace::trace_reader *>(source_.get());
 }
 
@@ -49,7 +52,8 @@ bool served_run::read_on(bool live, int budget_ms) {
     }
     bool any = false;
     for (int n = 1;; ++n, at_end_ = false) {
-        if (growing_ != nullptr && (bookmarks_.empty() || sums_.tokens() >= bookmarks_.back().tokens + tokens_per_bookmark)) {
+        if (growing_ != nullptr &&
+            (bookmarks_.empty() || sums_.tokens() >= bookmarks_.back().tokens + tokens_per_bookmark)) {
             bookmarks_.push_back({sums_.tokens(), growing_->tell()});
         }
         routed_ubatch u;
@@ -78,9 +82,9 @@ uint64_t served_run::ubatches() const {
 page_run served_run::summary(bool with_pairs) const {
     const std::lock_guard lock(mutex_);
     page_run              run = sums_.result();
-    run.label  = label_;
-    run.source = source_->info();
-    run.model  = source_->model();
+    run.label                 = label_;
+    run.source                = source_->info();
+    run.model                 = source_->model();
     if (!with_pairs) {
         for (auto & p : run.pairs.count) {
             p = {};
@@ -145,7 +149,7 @@ page_cache served_run::caches(uint64_t tokens, const analysis::expert_sizes & si
         return simulating_ ? page_cache{} : cache_;
     }
     if (simulation_.joinable()) {
-        simulation_.join();   // it has said that it is done
+        simulation_.join();  // it has said that it is done
     }
     simulating_ = true;
     simulation_ = std::thread([this, tokens, sizes] {
@@ -159,8 +163,8 @@ page_cache served_run::caches(uint64_t tokens, const analysis::expert_sizes & si
         }
         const std::lock_guard finished(cache_mutex_);
         cache_           = std::move(found);
-        cache_.of_tokens = std::max(cache_.of_tokens, tokens);   // also where there was nothing to simulate
-        simulating_ = false;
+        cache_.of_tokens = std::max(cache_.of_tokens, tokens);  // also where there was nothing to simulate
+        simulating_      = false;
     });
     return {};
 }
@@ -168,7 +172,8 @@ page_cache served_run::caches(uint64_t tokens, const analysis::expert_sizes & si
 std::vector<uint64_t> served_run::pairs(uint32_t block) const {
     const std::lock_guard lock(mutex_);
     const auto            blocks = sums_.result().blocks;
-    return block < blocks.size() ? sums_.pairs_of(blocks[block].layout.layer, blocks[block].layout.block) : std::vector<uint64_t>{};
+    return block < blocks.size() ? sums_.pairs_of(blocks[block].layout.layer, blocks[block].layout.block)
+                                 : std::vector<uint64_t>{};
 }
 
 }  // namespace moescope::report

@@ -28,43 +28,43 @@ public:
     // was anything to read. Throws error where the trace is damaged; what was read stays.
     bool read_on(bool live, int budget_ms);
 
-    bool     at_end() const { return at_end_; }   // of what was there when it was last looked at
+    bool     at_end() const { return at_end_; }  // of what was there when it was last looked at
     uint64_t tokens() const;
     uint64_t ubatches() const;
     // Without a tile.
-    page_run           summary(bool with_pairs) const;
+    page_run                 summary(bool with_pairs) const;
     std::vector<access_list> access_lists() const;
     // Tokens [first, first + count) as far as they exist.
-    token_tile         tile(uint64_t first, uint64_t count, bool text);
+    token_tile              tile(uint64_t first, uint64_t count, bool text);
     std::vector<page_block> blocks() const;
-    std::vector<uint64_t> pairs(uint32_t block) const;   // empty: not kept, or no such block
+    std::vector<uint64_t>   pairs(uint32_t block) const;  // empty: not kept, or no such block
     // Simulated caches of at least the first `tokens` tokens. Empty: asked for, and not there yet.
     page_cache caches(uint64_t tokens, const analysis::expert_sizes & sizes);
 
 private:
     struct bookmark {
-        uint64_t                       tokens;   // before it
-        trace::trace_reader::position  at;
+        uint64_t                      tokens;  // before it
+        trace::trace_reader::position at;
     };
 
     std::string                          path_, label_;
-    mutable std::mutex                   mutex_;        // guards what reading changes
+    mutable std::mutex                   mutex_;  // guards what reading changes
     std::unique_ptr<trace::trace_source> source_;
-    trace::trace_reader *                growing_ = nullptr;   // source_, where it can grow
+    trace::trace_reader *                growing_ = nullptr;  // source_, where it can grow
     run_collector                        sums_;
     std::vector<bookmark>                bookmarks_;
     bool                                 counts_taken_ = false;
     size_t                               notes_taken_  = 0;
     std::atomic<bool>                    at_end_{false};
 
-    std::mutex                           tile_mutex_;   // guards the second reader
+    std::mutex                           tile_mutex_;  // guards the second reader
     std::unique_ptr<trace::trace_source> tile_source_;
 
-    std::mutex                           cache_mutex_;
-    page_cache                           cache_;           // the last one simulated, under cache_mutex_
-    bool                                 simulating_ = false;
-    std::atomic<bool>                    closing_{false};
-    std::thread                          simulation_;
+    std::mutex        cache_mutex_;
+    page_cache        cache_;  // the last one simulated, under cache_mutex_
+    bool              simulating_ = false;
+    std::atomic<bool> closing_{false};
+    std::thread       simulation_;
 };
 
 }  // namespace moescope::report

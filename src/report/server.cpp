@@ -19,9 +19,9 @@ namespace moescope::report {
 
 namespace {
 
-constexpr int      n_answering     = 8;        // threads
-constexpr int      seconds_to_wait = 5;        // for a client that reads or writes slowly
-constexpr uint64_t max_tile_tokens = 16384;    // in one answer
+constexpr int      n_answering     = 8;      // threads
+constexpr int      seconds_to_wait = 5;      // for a client that reads or writes slowly
+constexpr uint64_t max_tile_tokens = 16384;  // in one answer
 
 std::string random_token() {
     unsigned char bytes[16];
@@ -35,7 +35,7 @@ std::string random_token() {
     return out;
 }
 
-bool same_secret(const std::string & a, const std::string & b) {   // in a time that does not depend on where they differ
+bool same_secret(const std::string & a, const std::string & b) {  // in a time that does not depend on where they differ
     unsigned char different = a.size() != b.size();
     for (size_t i = 0; i < a.size() && i < b.size(); ++i) {
         different |= static_cast<unsigned char>(a[i] ^ b[i]);
@@ -100,7 +100,8 @@ struct page_server::impl {
             const auto r     = served.run(number(request, "run"));
             const auto block = number(request, "block");
             if (r && block) {
-                send(response, pairs_to_bytes(r->pairs(static_cast<uint32_t>(std::min<uint64_t>(*block, UINT32_MAX)))), "application/octet-stream");
+                send(response, pairs_to_bytes(r->pairs(static_cast<uint32_t>(std::min<uint64_t>(*block, UINT32_MAX)))),
+                     "application/octet-stream");
             }
         } else if (what == "caches") {
             answer_caches(request, response);
@@ -113,7 +114,7 @@ struct page_server::impl {
             return;
         }
         const page_cache caches = r->caches(std::min(*tokens, r->tokens()), served.sizes());
-        response.status         = 204;   // being simulated
+        response.status         = 204;  // being simulated
         if (!caches.empty()) {
             send(response, cache_to_bytes(caches), "application/octet-stream");
         }
@@ -143,7 +144,7 @@ struct page_server::impl {
         http.set_payload_max_length(1024);
         http.set_pre_routing_handler([this](const httplib::Request & request, httplib::Response & response) {
             response.set_header("X-Content-Type-Options", "nosniff");
-            response.set_header("Referrer-Policy", "no-referrer");   // the address holds the token
+            response.set_header("Referrer-Policy", "no-referrer");  // the address holds the token
             response.set_header("Cache-Control", "no-store");
             response.set_header("Cross-Origin-Resource-Policy", "same-origin");
             if (!host_is_ours(request)) {
@@ -156,11 +157,14 @@ struct page_server::impl {
             }
             return httplib::Server::HandlerResponse::Unhandled;
         });
-        http.Get(".*", [this](const httplib::Request & request, httplib::Response & response) { answer(request, response); });
-        http.set_exception_handler([](const httplib::Request &, httplib::Response & response, std::exception_ptr) { response.status = 500; });
+        http.Get(".*",
+                 [this](const httplib::Request & request, httplib::Response & response) { answer(request, response); });
+        http.set_exception_handler(
+            [](const httplib::Request &, httplib::Response & response, std::exception_ptr) { response.status = 500; });
         port = o.port == 0 ? http.bind_to_any_port("127.0.0.1") : http.bind_to_port("127.0.0.1", o.port) ? o.port : -1;
         if (port <= 0) {
-            throw error(fmt::format("port {} of 127.0.0.1 cannot be used", o.port)).fix("choose another one with --port, or 0 for any");
+            throw error(fmt::format("port {} of 127.0.0.1 cannot be used", o.port))
+                .fix("choose another one with --port, or 0 for any");
         }
         listening = std::thread([this] { http.listen_after_bind(); });
         served.start();

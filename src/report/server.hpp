@@ -8,12 +8,12 @@
 namespace moescope::report {
 
 struct server_options {
-    int                      port = 0;          // of 127.0.0.1; 0: any free one
-    bool                     live = false;      // the traces may still grow
-    bool                     text = true;       // with the texts of the tokens
-    std::string              model;             // path of the GGUF for the memory view; empty: none
-    bool                     model_from_trace = false;   // without a model: the file that the first trace names, where it can be read
-    uint64_t                 max_pair_cells = 50'000'000;   // per run, in memory
+    int         port = 0;                  // of 127.0.0.1; 0: any free one
+    bool        live = false;              // the traces may still grow
+    bool        text = true;               // with the texts of the tokens
+    std::string model;                     // path of the GGUF for the memory view; empty: none
+    bool        model_from_trace = false;  // without a model: the file that the first trace names, where it can be read
+    uint64_t    max_pair_cells   = 50'000'000;  // per run, in memory
 };
 
 // The page from a local server. It reads the traces' files in a thread of its own and answers in others, so whoever
@@ -30,14 +30,14 @@ class page_server {
 public:
     // Opens the model, if any, and listens. Throws error where the port is taken or the model cannot be read.
     explicit page_server(server_options o);
-    ~page_server();   // stops
+    ~page_server();  // stops
 
     // May be called at any time, from any thread. Throws error where the file is no trace. label: empty for the file's name.
     void add_trace(const std::string & path, const std::string & label = {});
 
     int         port() const;
-    std::string url() const;         // "http://127.0.0.1:PORT/TOKEN/"
-    std::string problem() const;     // what went wrong while reading, e.g. a damaged trace; empty: nothing
+    std::string url() const;      // "http://127.0.0.1:PORT/TOKEN/"
+    std::string problem() const;  // what went wrong while reading, e.g. a damaged trace; empty: nothing
     void        stop();
 
 private:

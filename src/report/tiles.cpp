@@ -5,7 +5,9 @@
 namespace moescope::report {
 
 tile_builder::tile_builder(uint64_t first, uint64_t max_tokens, const std::vector<page_block> & blocks)
-    : max_tokens_(max_tokens), blocks_(blocks), missing_(blocks.size()) {
+    : max_tokens_(max_tokens),
+      blocks_(blocks),
+      missing_(blocks.size()) {
     tile_.first = first;
     tile_.blocks.resize(blocks.size());
 }
@@ -18,7 +20,9 @@ void tile_builder::add(const routed_ubatch & u, uint64_t n_before) {
     const auto   skip = static_cast<uint32_t>(n_before < tile_.first ? tile_.first - n_before : 0);
     const auto   n    = static_cast<uint32_t>(std::min<uint64_t>(u.n_tokens() - skip, max_tokens_ - tile_.size()));
     const size_t base = tile_.size();
-    const auto   take = [&](auto & to, const auto & from) { to.insert(to.end(), from.begin() + skip, from.begin() + skip + n); };
+    const auto   take = [&](auto & to, const auto & from) {
+        to.insert(to.end(), from.begin() + skip, from.begin() + skip + n);
+    };
     take(tile_.token, u.token);
     take(tile_.pos, u.pos);
     take(tile_.seq, u.seq);
@@ -92,7 +96,8 @@ token_tile tile_builder::finish(const trace::trace_source * source) {
 uint64_t tokens_that_fit(const std::vector<page_block> & blocks, uint64_t bytes) {
     uint64_t per_token = 17;
     for (const page_block & b : blocks) {
-        per_token += b.layout.n_expert_used * (uint64_t(b.layout.id_bytes()) + (b.layout.columns.has(column::weights) ? 2 : 0));
+        per_token +=
+            b.layout.n_expert_used * (uint64_t(b.layout.id_bytes()) + (b.layout.columns.has(column::weights) ? 2 : 0));
     }
     return std::max<uint64_t>(bytes / per_token, 1);
 }

@@ -26,7 +26,7 @@ private:
 
     uint64_t                max_tokens_;
     std::vector<page_block> blocks_;
-    std::vector<uint8_t>    missing_;   // [block] some token has no row
+    std::vector<uint8_t>    missing_;  // [block] some token has no row
     token_tile              tile_;
 };
 

@@ -40,7 +40,8 @@ std::string labels_differ(const std::vector<std::string> & a, const std::vector<
 }
 
 // Rewrites label-indexed sums from one list of labels to another that contains it.
-void relabel(std::vector<saliency_block> & blocks, const std::vector<std::string> & from, const std::vector<std::string> & to) {
+void relabel(std::vector<saliency_block> & blocks, const std::vector<std::string> & from,
+             const std::vector<std::string> & to) {
     for (saliency_block & b : blocks) {
         std::vector<uint64_t> rows(to.size()), count(to.size() * b.n_expert);
         for (size_t i = 0; i < from.size(); ++i) {
@@ -57,12 +58,13 @@ void relabel(std::vector<saliency_block> & blocks, const std::vector<std::string
 // What profile writes into corpus_part::selection, e.g. "prompt_key=a response_key=b label_key= limit=0 shard=0/2".
 struct parsed_selection {
     explicit parsed_selection(const std::string & s)
-        : text(s.substr(0, std::min(s.find(" label_key="), s.find(" limit=")))), run(s.substr(0, s.rfind(" shard="))),
+        : text(s.substr(0, std::min(s.find(" label_key="), s.find(" limit=")))),
+          run(s.substr(0, s.rfind(" shard="))),
           n_shards(s.substr(std::min(s.size(), s.rfind('/')))) {}
 
-    std::string text;       // which fields of the corpus are read
-    std::string run;        // what the shards of one run have in common
-    std::string n_shards;   // how many there are
+    std::string text;      // which fields of the corpus are read
+    std::string run;       // what the shards of one run have in common
+    std::string n_shards;  // how many there are
 };
 
 // Whether samples may be in both. A limit, a shuffle and another number of shards take other samples of a file, but not
@@ -76,15 +78,19 @@ bool may_overlap(const corpus_part & a, const corpus_part & b) {
     return x.text == y.text && !other_shard;
 }
 
-void check_parts(const moestats & to, const std::string & to_name, const moestats & from, const std::string & from_name) {
+void check_parts(const moestats & to, const std::string & to_name, const moestats & from,
+                 const std::string & from_name) {
     if (!from.complete() || !to.complete()) {
-        throw error("the profile is not finished").in(to.complete() ? from_name : to_name)
+        throw error("the profile is not finished")
+            .in(to.complete() ? from_name : to_name)
             .fix("finish it with moescope profile --resume");
     }
     for (const corpus_part & a : to.corpora) {
         for (const corpus_part & b : from.corpora) {
             if (may_overlap(a, b)) {
-                throw error("it holds samples of " + a.name + " that are in " + to_name + " too: they would count twice").in(from_name);
+                throw error("it holds samples of " + a.name + " that are in " + to_name +
+                            " too: they would count twice")
+                    .in(from_name);
             }
         }
     }
@@ -151,7 +157,7 @@ void add_shard(moestats & to, const moestats & from) {
     const corpus_part & b = from.corpora.front();
     a.samples += b.samples;
     a.tokens += b.tokens;
-    a.truncated += b.truncated;   // empty and malformed lines are the whole file's in every shard
+    a.truncated += b.truncated;  // empty and malformed lines are the whole file's in every shard
     a.failed.insert(a.failed.end(), b.failed.begin(), b.failed.end());
     std::sort(a.failed.begin(), a.failed.end());
     a.complete  = a.complete && b.complete;

@@ -5,10 +5,10 @@
 #include <nlohmann/json.hpp>
 
 #include "core/error.hpp"
+#include "io/hash.hpp"
+#include "io/mapped_file.hpp"
 #include "trace/encode.hpp"
 #include "trace/format.hpp"
-#include "io/mapped_file.hpp"
-#include "io/hash.hpp"
 
 namespace moescope::stats {
 
@@ -23,7 +23,7 @@ constexpr uint32_t version  = 1;
 struct file_head {
     char     magic[8];
     uint32_t version;
-    uint32_t text_size;   // of the JSON that follows, padding included
+    uint32_t text_size;  // of the JSON that follows, padding included
 };
 static_assert(sizeof(file_head) == 16);
 
@@ -45,9 +45,16 @@ pairs pairs_from_json(const json & j) {
 
 json model_to_json(const moestats & s) {
     const model_info & m = s.model;
-    return {{"architecture", m.architecture}, {"name", m.name}, {"file", m.file}, {"file_size", m.file_size},
-            {"fingerprint", s.model_fingerprint}, {"n_layer", m.n_layer}, {"n_expert", m.n_expert},
-            {"n_expert_used", m.n_expert_used}, {"n_embd", m.n_embd}, {"n_vocab", m.n_vocab}};
+    return {{"architecture", m.architecture},
+            {"name", m.name},
+            {"file", m.file},
+            {"file_size", m.file_size},
+            {"fingerprint", s.model_fingerprint},
+            {"n_layer", m.n_layer},
+            {"n_expert", m.n_expert},
+            {"n_expert_used", m.n_expert_used},
+            {"n_embd", m.n_embd},
+            {"n_vocab", m.n_vocab}};
 }
 
 void model_from_json(const json & j, moestats & s) {
@@ -65,9 +72,10 @@ void model_from_json(const json & j, moestats & s) {
 }
 
 json corpus_to_json(const corpus_part & c) {
-    return {{"name", c.name}, {"bytes", c.bytes}, {"hash", c.hash}, {"selection", c.selection}, {"samples", c.samples},
-            {"tokens", c.tokens}, {"truncated", c.truncated}, {"empty", c.empty}, {"malformed", c.malformed},
-            {"failed", c.failed}, {"next_unit", c.next_unit}, {"next_group", c.next_group}, {"complete", c.complete}};
+    return {{"name", c.name},           {"bytes", c.bytes},   {"hash", c.hash},           {"selection", c.selection},
+            {"samples", c.samples},     {"tokens", c.tokens}, {"truncated", c.truncated}, {"empty", c.empty},
+            {"malformed", c.malformed}, {"failed", c.failed}, {"next_unit", c.next_unit}, {"next_group", c.next_group},
+            {"complete", c.complete}};
 }
 
 corpus_part corpus_from_json(const json & j) {
@@ -94,18 +102,30 @@ json head_to_json(const moestats & s) {
         corpora.push_back(corpus_to_json(c));
     }
     for (const saliency_block & b : s.blocks) {
-        blocks.push_back({{"layer", b.layer}, {"block", b.block}, {"n_expert", b.n_expert},
-                          {"n_expert_used", b.n_expert_used}, {"flags", b.flags}, {"rows", b.rows}});
+        blocks.push_back({{"layer", b.layer},
+                          {"block", b.block},
+                          {"n_expert", b.n_expert},
+                          {"n_expert_used", b.n_expert_used},
+                          {"flags", b.flags},
+                          {"rows", b.rows}});
     }
-    return {{"model", model_to_json(s)}, {"gate", to_string(s.gate)}, {"options", pairs_to_json(s.options)},
-            {"numerics", pairs_to_json(s.numerics)}, {"labels", s.labels}, {"corpora", corpora}, {"blocks", blocks}};
+    return {{"model", model_to_json(s)},
+            {"gate", to_string(s.gate)},
+            {"options", pairs_to_json(s.options)},
+            {"numerics", pairs_to_json(s.numerics)},
+            {"labels", s.labels},
+            {"corpora", corpora},
+            {"blocks", blocks}};
 }
 
 // Reads arrays out of the mapped file; what would lie beyond its end is damage.
 class array_reader {
 public:
     array_reader(const std::string & path, const uint8_t * data, size_t size, size_t at)
-        : path_(path), data_(data), size_(size), at_(at) {}
+        : path_(path),
+          data_(data),
+          size_(size),
+          at_(at) {}
 
     template <class T>
     void read(std::vector<T> & out, size_t n) {
@@ -113,7 +133,7 @@ public:
             throw error("the sums are cut").in(path_, static_cast<int64_t>(at_));
         }
         out.resize(n);
-        if (n > 0) {   // memcpy from or to null is undefined even for nothing
+        if (n > 0) {  // memcpy from or to null is undefined even for nothing
             std::memcpy(out.data(), data_ + at_, n * sizeof(T));
         }
         at_ += trace::padded(n * sizeof(T), 8);
@@ -177,7 +197,9 @@ moestats decode(const std::string & name, const uint8_t * data, size_t size) {
     }
     if (head.version != version) {
         throw error("this is version " + std::to_string(head.version) + " of the format, this moescope reads " +
-                    std::to_string(version)).in(name).fix("use a newer moescope");
+                    std::to_string(version))
+            .in(name)
+            .fix("use a newer moescope");
     }
     const size_t body = size - sizeof(uint64_t);
     uint64_t     hash = 0;

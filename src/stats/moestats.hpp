@@ -15,30 +15,31 @@ namespace moescope::stats {
 
 // Which corpus was read, and how much of it. A merged profile has one entry per part.
 struct corpus_part {
-    std::string name;                 // file name without folder
+    std::string name;  // file name without folder
     uint64_t    bytes = 0;
-    uint64_t    hash  = 0;            // XXH3-64 of the file
-    std::string selection;            // what was taken of it and how, e.g. "prompt_key=question shard=0/2": other text, other rows
-    uint64_t    samples = 0;          // that are in the sums
-    uint64_t    tokens  = 0;
-    uint64_t    truncated = 0;        // samples cut to the context
-    uint64_t    empty = 0, malformed = 0;   // samples and lines skipped
-    std::vector<uint64_t> failed;     // line numbers of samples that failed to decode
-    uint64_t    next_unit = 0, next_group = 0;   // where a resume goes on
-    bool        complete = false;     // nothing is left to do
+    uint64_t    hash  = 0;  // XXH3-64 of the file
+    std::string
+             selection;  // what was taken of it and how, e.g. "prompt_key=question shard=0/2": other text, other rows
+    uint64_t samples   = 0;  // that are in the sums
+    uint64_t tokens    = 0;
+    uint64_t truncated = 0;                               // samples cut to the context
+    uint64_t empty = 0, malformed = 0;                    // samples and lines skipped
+    std::vector<uint64_t> failed;                         // line numbers of samples that failed to decode
+    uint64_t              next_unit = 0, next_group = 0;  // where a resume goes on
+    bool                  complete = false;               // nothing is left to do
 };
 
 struct moestats {
-    model_info  model;
-    uint64_t    model_fingerprint = 0;   // of the weights file, see docs/profile.md
-    gate_kind   gate = gate_kind::final;
+    model_info model;
+    uint64_t   model_fingerprint = 0;  // of the weights file, see docs/profile.md
+    gate_kind  gate              = gate_kind::final;
     // What else changes the sums, as name and value ("context", "last_layer", "layers", "lora"): merge compares them.
     std::vector<std::pair<std::string, std::string>> options;
     // What changes rounding alone ("ubatch", "sequences"): kept, not compared by merge.
     std::vector<std::pair<std::string, std::string>> numerics;
-    std::vector<std::string>    labels;
-    std::vector<corpus_part>    corpora;
-    std::vector<saliency_block> blocks;
+    std::vector<std::string>                         labels;
+    std::vector<corpus_part>                         corpora;
+    std::vector<saliency_block>                      blocks;
 
     uint64_t samples() const;
     uint64_t tokens() const;

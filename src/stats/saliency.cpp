@@ -36,18 +36,20 @@ saliency_block make_block(int32_t layer, int32_t block, uint32_t n_expert, uint3
 
 // The block's place in a list ordered by (layer, block); inserts one like `like` where there is none.
 saliency_block & find_or_insert(std::vector<saliency_block> & blocks, const saliency_block & like) {
-    auto it = std::lower_bound(blocks.begin(), blocks.end(), like, [](const saliency_block & a, const saliency_block & b) {
-        return is_before(a, b.layer, b.block);
-    });
+    auto it =
+        std::lower_bound(blocks.begin(), blocks.end(), like, [](const saliency_block & a, const saliency_block & b) {
+            return is_before(a, b.layer, b.block);
+        });
     if (it == blocks.end() || it->layer != like.layer || it->block != like.block) {
         const auto n_labels = static_cast<uint32_t>(like.label_rows.size());
-        it = blocks.insert(it, make_block(like.layer, like.block, like.n_expert, like.n_expert_used, like.flags, n_labels));
+        it                  = blocks.insert(it,
+                                            make_block(like.layer, like.block, like.n_expert, like.n_expert_used, like.flags, n_labels));
     }
     if (it->n_expert != like.n_expert || it->n_expert_used != like.n_expert_used || it->flags != like.flags ||
         it->label_rows.size() != like.label_rows.size()) {
         throw error(name_of(like.layer, like.block) + " has " + std::to_string(like.n_expert) + " experts, top-" +
-                    std::to_string(like.n_expert_used) + " in one profile and " + std::to_string(it->n_expert) + ", top-" +
-                    std::to_string(it->n_expert_used) + " in the other, or other labels");
+                    std::to_string(like.n_expert_used) + " in one profile and " + std::to_string(it->n_expert) +
+                    ", top-" + std::to_string(it->n_expert_used) + " in the other, or other labels");
     }
     return *it;
 }
@@ -67,7 +69,8 @@ std::string to_string(gate_kind g) {
 
 saliency_block & saliency::block_of(const block_layout & l) {
     for (saliency_block & b : blocks_) {
-        if (b.layer == l.layer && b.block == l.block && b.n_expert == l.n_expert && b.n_expert_used == l.n_expert_used) {
+        if (b.layer == l.layer && b.block == l.block && b.n_expert == l.n_expert &&
+            b.n_expert_used == l.n_expert_used) {
             return b;
         }
     }
@@ -86,7 +89,8 @@ void saliency::add_rows(saliency_block & b, const block_rows & rows, const route
     const float * gate = rows.values_of(gate_ == gate_kind::final ? column::weights : column::weights_raw);
     const float * norm = rows.values_of(column::norms);
     if (rows.n_rows > 0 && b.block == 0 && (gate == nullptr || norm == nullptr)) {
-        throw error(name_of(b.layer, b.block) + ": the capture has no " + (norm == nullptr ? "norms" : to_string(gate_) + " gate weights"));
+        throw error(name_of(b.layer, b.block) + ": the capture has no " +
+                    (norm == nullptr ? "norms" : to_string(gate_) + " gate weights"));
     }
     const bool   gated = b.norms_gated();
     const size_t n     = size_t(rows.n_rows) * b.n_expert_used;
@@ -112,7 +116,7 @@ void saliency::add_labels(saliency_block & b, const block_rows & rows, const rou
         const int32_t token = rows.token_of(r);
         const int32_t seq   = token < 0 ? -1 : u.seq[static_cast<size_t>(token)];
         if (seq < 0 || static_cast<size_t>(seq) >= label_of_sequence_.size()) {
-            continue;   // whose row this is, is not known: it counts for no label
+            continue;  // whose row this is, is not known: it counts for no label
         }
         const uint32_t label = label_of_sequence_[static_cast<size_t>(seq)];
         b.label_rows[label] += 1;

@@ -19,19 +19,19 @@ namespace moescope::stats {
 // Which gate weight counts: what multiplies the expert output, or the one before normalisation (trap 4).
 enum class gate_kind { final, raw };
 
-std::string to_string(gate_kind g);   // "final", "raw"
+std::string to_string(gate_kind g);  // "final", "raw"
 
 // One block's sums. Arrays are indexed by expert id.
 struct saliency_block {
     int32_t  layer = 0, block = 0;
-    uint32_t n_expert = 0, n_expert_used = 0, flags = 0;   // flags: of block_layout
-    uint64_t rows = 0;                                     // tokens that the block routed
+    uint32_t n_expert = 0, n_expert_used = 0, flags = 0;  // flags: of block_layout
+    uint64_t rows = 0;                                    // tokens that the block routed
 
-    std::vector<uint64_t> count;        // rows routed to the expert; sums to n_expert_used * rows
-    std::vector<double>   gate;         // Σ g
-    std::vector<double>   gated_norm;   // Σ g·‖f‖
-    std::vector<double>   norm;         // Σ ‖f‖
-    std::vector<float>    max_norm;     // max ‖f‖
+    std::vector<uint64_t> count;       // rows routed to the expert; sums to n_expert_used * rows
+    std::vector<double>   gate;        // Σ g
+    std::vector<double>   gated_norm;  // Σ g·‖f‖
+    std::vector<double>   norm;        // Σ ‖f‖
+    std::vector<float>    max_norm;    // max ‖f‖
 
     // The same rows by label: [n_labels] and [n_labels][n_expert]. Empty where the profile has no labels.
     std::vector<uint64_t> label_rows, label_count;
@@ -56,14 +56,16 @@ public:
     void ubatch(const routed_ubatch & u) override;
 
     // The label (index below n_labels) of each sequence in the ubatches that follow.
-    void set_sequence_labels(std::vector<uint32_t> label_of_sequence) { label_of_sequence_ = std::move(label_of_sequence); }
+    void set_sequence_labels(std::vector<uint32_t> label_of_sequence) {
+        label_of_sequence_ = std::move(label_of_sequence);
+    }
 
     // Adds blocks of the same model, matched by (layer, block). Throws error when the shapes differ.
     void add(const std::vector<saliency_block> & blocks);
-    void clear();   // zeroes the sums, keeps the blocks
+    void clear();  // zeroes the sums, keeps the blocks
 
-    const std::vector<saliency_block> & blocks() const { return blocks_; }   // by layer, then block
-    uint64_t tokens() const { return tokens_; }                              // of all ubatches since the last clear
+    const std::vector<saliency_block> & blocks() const { return blocks_; }  // by layer, then block
+    uint64_t                            tokens() const { return tokens_; }  // of all ubatches since the last clear
 
 private:
     saliency_block & block_of(const block_layout & l);

@@ -15,8 +15,8 @@ chunk_list::chunk_list(const std::string & path) : file_(path) {
             .fix("traces are written by moescope record and moescope run");
     }
     if (h.version != format_version) {
-        throw error("trace format version " + std::to_string(h.version) + " is not known to this moescope, which reads version " +
-                    std::to_string(format_version))
+        throw error("trace format version " + std::to_string(h.version) +
+                    " is not known to this moescope, which reads version " + std::to_string(format_version))
             .in(path)
             .fix("use a newer moescope");
     }
@@ -37,7 +37,7 @@ bool chunk_list::refresh() {
 chunk_place chunk_list::chunk_at(uint64_t header) const {
     chunk_header h;
     std::memcpy(&h, file_.data() + header, sizeof(h));
-    if (h.size > file_.size() - header - sizeof(h)) {   // it was whole when it was walked over
+    if (h.size > file_.size() - header - sizeof(h)) {  // it was whole when it was walked over
         throw error("the trace changed while it was read").in(file_.path(), static_cast<int64_t>(header));
     }
     return {static_cast<chunk_kind>(h.kind), header + sizeof(h), h.size, h.hash};
@@ -45,7 +45,7 @@ chunk_place chunk_list::chunk_at(uint64_t header) const {
 
 void chunk_list::walk() {
     state_            = {};
-    uint64_t released = next_;   // the headers lie far apart, and the kernel maps many pages around each
+    uint64_t released = next_;  // the headers lie far apart, and the kernel maps many pages around each
     while (next_ < file_.size()) {
         const uint64_t left = file_.size() - next_;
         chunk_header   h;

@@ -4,17 +4,17 @@
 #include <string>
 #include <vector>
 
-#include "trace/format.hpp"
-#include "io/mapped_file.hpp"
 #include "io/hash.hpp"
+#include "io/mapped_file.hpp"
+#include "trace/format.hpp"
 
 namespace moescope::trace {
 
 // Where a whole chunk lies in a file. Its payload's hash has not been checked yet.
 struct chunk_place {
     chunk_kind kind;
-    uint64_t   offset;   // of the payload
-    uint64_t   size;     // of the payload
+    uint64_t   offset;  // of the payload
+    uint64_t   size;    // of the payload
     uint64_t   hash;
 };
 
@@ -22,15 +22,15 @@ struct chunk_place {
 // chunk for each, and a reader must not need memory for each.
 struct chunk_run {
     chunk_kind kind;
-    uint64_t   begin;   // of the first chunk's header
-    uint64_t   end;     // behind the last chunk
+    uint64_t   begin;  // of the first chunk's header
+    uint64_t   end;    // behind the last chunk
 };
 
 // What is wrong with a file's end or middle.
 struct damage {
-    enum class kind { none, cut, broken } what = kind::none;   // cut: the file simply ends inside a chunk
-    uint64_t    offset = 0;        // of the first byte that cannot be used
-    uint64_t    lost   = 0;        // bytes from there on
+    enum class kind { none, cut, broken } what = kind::none;  // cut: the file simply ends inside a chunk
+    uint64_t    offset                         = 0;           // of the first byte that cannot be used
+    uint64_t    lost                           = 0;           // bytes from there on
     std::string reason;
 };
 
@@ -45,7 +45,7 @@ public:
 
     const std::vector<chunk_run> & runs() const { return runs_; }
     const damage &                 state() const { return state_; }
-    const io::mapped_file &            file() const { return file_; }
+    const io::mapped_file &        file() const { return file_; }
 
     // The chunk whose header is at this offset: a run's begin, or next_of() an earlier chunk of it.
     chunk_place     chunk_at(uint64_t header) const;
@@ -58,9 +58,9 @@ public:
 private:
     void walk();
 
-    io::mapped_file            file_;
+    io::mapped_file        file_;
     std::vector<chunk_run> runs_;
-    uint64_t               next_ = 0;   // where the next chunk begins
+    uint64_t               next_ = 0;  // where the next chunk begins
     damage                 state_;
 };
 

@@ -14,7 +14,10 @@ namespace moescope::trace {
 
 class decoder {
 public:
-    decoder(const uint8_t * data, uint64_t size, uint64_t file_offset) : data_(data), size_(size), origin_(file_offset) {}
+    decoder(const uint8_t * data, uint64_t size, uint64_t file_offset)
+        : data_(data),
+          size_(size),
+          origin_(file_offset) {}
 
     bool     done() const { return at_ == size_; }
     uint64_t left() const { return size_ - at_; }

@@ -25,7 +25,9 @@ public:
         }
     }
     template <class T>
-    void value(T v) { raw(&v, sizeof(v)); }
+    void value(T v) {
+        raw(&v, sizeof(v));
+    }
     void pad(size_t alignment) { bytes_.resize(padded(bytes_.size(), alignment)); }
     void text(const std::string & s) {
         value(static_cast<uint32_t>(s.size()));
@@ -40,7 +42,9 @@ public:
     }
 
     template <class T>
-    T * at(size_t offset) { return reinterpret_cast<T *>(bytes_.data() + offset); }
+    T * at(size_t offset) {
+        return reinterpret_cast<T *>(bytes_.data() + offset);
+    }
     const uint8_t * data() const { return bytes_.data(); }
     size_t          size() const { return bytes_.size(); }
     void            clear() { bytes_.clear(); }

@@ -27,12 +27,12 @@ uint16_t to_f16(float value) {
     const uint16_t sign      = static_cast<uint16_t>((x >> 16) & 0x8000);
     const uint32_t magnitude = x & 0x7fffffff;
     if (magnitude > 0x7f800000) {
-        return sign | 0x7e00;   // NaN
+        return sign | 0x7e00;  // NaN
     }
     if (magnitude >= 0x477ff000) {
-        return sign | 0x7c00;   // rounds to infinity
+        return sign | 0x7c00;  // rounds to infinity
     }
-    if (magnitude < 0x38800000) {   // subnormal half: let the FPU round to a multiple of 2^-24
+    if (magnitude < 0x38800000) {  // subnormal half: let the FPU round to a multiple of 2^-24
         return sign | static_cast<uint16_t>(std::lrint(std::ldexp(std::fabs(value), 24)));
     }
     const uint32_t rounded = magnitude + 0xfff + ((magnitude >> 13) & 1);

@@ -11,14 +11,23 @@
 namespace moescope::trace {
 
 // Values lie in memory as they lie in the file.
-static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "traces are little-endian: this machine would have to swap bytes");
+static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__,
+              "traces are little-endian: this machine would have to swap bytes");
 
 inline constexpr char     file_magic[8]  = {'M', 'O', 'E', 'T', 'R', 'A', 'C', 'E'};
 inline constexpr uint32_t format_version = 1;
 inline constexpr char     chunk_magic[4] = {'C', 'H', 'N', 'K'};
 
 enum class chunk_kind : uint32_t {
-    head = 1, model = 2, layout = 3, pieces = 4, access = 5, rows = 6, counts = 7, note = 8, end = 9,
+    head   = 1,
+    model  = 2,
+    layout = 3,
+    pieces = 4,
+    access = 5,
+    rows   = 6,
+    counts = 7,
+    note   = 8,
+    end    = 9,
 };
 
 struct file_header {
@@ -31,9 +40,9 @@ static_assert(sizeof(file_header) == 16);
 struct chunk_header {
     char     magic[4];
     uint32_t kind;
-    uint64_t size;        // of the payload, without padding
-    uint64_t hash;        // XXH3-64 of the payload
-    uint64_t head_hash;   // XXH3-64 of the fields above
+    uint64_t size;       // of the payload, without padding
+    uint64_t hash;       // XXH3-64 of the payload
+    uint64_t head_hash;  // XXH3-64 of the fields above
 };
 static_assert(sizeof(chunk_header) == 32);
 
@@ -41,13 +50,13 @@ struct block_record {
     int32_t  layer, block;
     uint32_t n_expert, n_expert_used, n_embd, flags, columns;
     float    weight_sum;
-    uint32_t value_bytes;   // 4: f32, 2: f16
+    uint32_t value_bytes;  // 4: f32, 2: f16
     uint32_t zero;
 };
 static_assert(sizeof(block_record) == 40);
 
 struct frame_header {
-    uint32_t size;          // of the whole frame, this header included
+    uint32_t size;  // of the whole frame, this header included
     uint32_t layout;
     uint64_t time_ns;
     uint32_t batch;
@@ -70,9 +79,11 @@ inline constexpr uint32_t rows_have_tokens = 1u << 30;
 using text_pairs = std::vector<std::pair<std::string, std::string>>;
 
 chunk_header make_chunk_header(chunk_kind kind, const void * payload, size_t size);
-bool         header_is_whole(const chunk_header & h);   // magic and head_hash fit
+bool         header_is_whole(const chunk_header & h);  // magic and head_hash fit
 
-constexpr size_t padded(size_t size, size_t alignment) { return (size + alignment - 1) / alignment * alignment; }
+constexpr size_t padded(size_t size, size_t alignment) {
+    return (size + alignment - 1) / alignment * alignment;
+}
 
 // IEEE half precision, round to nearest even.
 uint16_t to_f16(float value);

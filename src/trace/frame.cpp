@@ -32,7 +32,7 @@ void check_ids(const decoder & d, const block_rows & b) {
         for (; i < n; ++i) {
             bits |= ids[i];
         }
-        for (size_t half = 32; half >= 8 * sizeof(id); half /= 2) {   // all ids of the words into the lowest
+        for (size_t half = 32; half >= 8 * sizeof(id); half /= 2) {  // all ids of the words into the lowest
             words |= words >> half;
         }
         bits |= static_cast<id>(words);
@@ -81,18 +81,19 @@ void read_block(decoder & d, uint32_t rows, uint32_t value_bytes, uint32_t n_tok
         for (uint64_t j = 0; j < n; ++j) {
             floats.push_back(from_f16(half[j]));
         }
-        b.values[i] = floats.data() + start;   // reserved by read_frame_body: does not move
+        b.values[i] = floats.data() + start;  // reserved by read_frame_body: does not move
     }
 }
 
-static_assert(column_set(column::weights).bits() == 1u << 1 && column_set(column::gate_input).bits() == 1u << n_float_columns);
+static_assert(column_set(column::weights).bits() == 1u << 1 &&
+              column_set(column::gate_input).bits() == 1u << n_float_columns);
 
-void read_blocks(decoder & d, const frame_header & h, const graph_layout & layout, const std::vector<uint32_t> & value_bytes,
-                 span<const int32_t> rows, frame_views & views) {
+void read_blocks(decoder & d, const frame_header & h, const graph_layout & layout,
+                 const std::vector<uint32_t> & value_bytes, span<const int32_t> rows, frame_views & views) {
     views.floats.clear();
     uint64_t widened = 0;
     for (const uint32_t bytes : value_bytes) {
-        widened = bytes == 2 ? d.left() / 2 : widened;   // at most this many values lie in the frame
+        widened = bytes == 2 ? d.left() / 2 : widened;  // at most this many values lie in the frame
     }
     views.floats.reserve(widened);
 
@@ -114,8 +115,11 @@ bool same_shape(const frame_views & v, const frame_header & h, const graph_layou
 void remember_shape(frame_views & v, const frame_header & h, const graph_layout & layout,
                     const std::vector<uint32_t> & value_bytes, span<const int32_t> rows, const uint8_t * body) {
     const auto in_place = [](uint32_t bytes) { return bytes == 4; };
-    const auto in_order = [](int32_t n) { return (static_cast<uint32_t>(n) & rows_have_tokens) == 0; };   // no list to check
-    if (std::all_of(value_bytes.begin(), value_bytes.end(), in_place) && std::all_of(rows.begin(), rows.end(), in_order)) {
+    const auto in_order = [](int32_t n) {
+        return (static_cast<uint32_t>(n) & rows_have_tokens) == 0;
+    };  // no list to check
+    if (std::all_of(value_bytes.begin(), value_bytes.end(), in_place) &&
+        std::all_of(rows.begin(), rows.end(), in_order)) {
         v.body     = body;
         v.layout   = layout.data();
         v.size     = h.size;
@@ -152,7 +156,7 @@ graph_layout read_layout(decoder & d, std::vector<uint32_t> & value_bytes) {
             d.fail("a layout that cannot be");
         }
         if ((r.columns & ~column_set::all().bits()) != 0 || (r.columns & column_set(column::ids).bits()) == 0) {
-            d.fail("a layout with columns that this moescope does not know");   // their width, too, is unknown
+            d.fail("a layout with columns that this moescope does not know");  // their width, too, is unknown
         }
         block_layout b;
         b.layer         = r.layer;
@@ -174,10 +178,10 @@ access_list read_access(decoder & d) {
     const uint32_t n = d.value<uint32_t>();
     for (uint32_t i = 0; i < n; ++i) {
         access_entry e;
-        e.op    = d.text();
-        e.dst   = d.text();
-        e.layer = d.value<int32_t>();
-        e.block = d.value<int32_t>();
+        e.op                     = d.text();
+        e.dst                    = d.text();
+        e.layer                  = d.value<int32_t>();
+        e.block                  = d.value<int32_t>();
         const uint32_t n_sources = d.value<uint32_t>();
         for (uint32_t s = 0; s < n_sources; ++s) {
             e.sources.push_back(d.text());
@@ -195,8 +199,8 @@ expert_counts read_counts(decoder & d, const counts_header & h, const graph_layo
     c.ubatches = h.ubatches;
     for (const block_layout & l : layout) {
         expert_counts::block b;
-        b.rows         = d.value<uint64_t>();
-        b.rows_decoded = d.value<uint64_t>();
+        b.rows             = d.value<uint64_t>();
+        b.rows_decoded     = d.value<uint64_t>();
         const uint8_t * at = d.take(uint64_t(l.n_expert) * sizeof(uint64_t));
         b.count.resize(l.n_expert);
         std::memcpy(b.count.data(), at, b.count.size() * sizeof(uint64_t));
@@ -209,7 +213,8 @@ void read_frame_body(decoder & d, const frame_header & h, const graph_layout & l
                      const std::vector<uint32_t> & value_bytes, routed_ubatch & u, frame_views & views) {
     const uint8_t * const body = d.take(0);
     if (h.n_blocks != layout.size()) {
-        d.fail("a frame of " + std::to_string(h.n_blocks) + " blocks where the layout has " + std::to_string(layout.size()));
+        d.fail("a frame of " + std::to_string(h.n_blocks) + " blocks where the layout has " +
+               std::to_string(layout.size()));
     }
     u.token  = take_i32(d, h.n_tokens);
     u.pos    = take_i32(d, h.n_tokens);
@@ -221,7 +226,7 @@ void read_frame_body(decoder & d, const frame_header & h, const graph_layout & l
     if (same_shape(views, h, layout, rows)) {
         move_views(d, views, body);
     } else {
-        views.body = nullptr;   // until all is known to be right
+        views.body = nullptr;  // until all is known to be right
         read_blocks(d, h, layout, value_bytes, rows, views);
         remember_shape(views, h, layout, value_bytes, rows, body);
     }

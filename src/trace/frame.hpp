@@ -5,8 +5,8 @@
 #include <cstdint>
 #include <vector>
 
-#include "core/routing.hpp"
 #include "core/expert_counts.hpp"
+#include "core/routing.hpp"
 #include "trace/decode.hpp"
 #include "trace/format.hpp"
 
@@ -22,15 +22,15 @@ expert_counts read_counts(decoder & d, const counts_header & h, const graph_layo
 // What the views of a frame need besides the file's bytes; reused from frame to frame.
 struct frame_views {
     std::vector<block_rows> blocks;
-    std::vector<float>      floats;   // half-precision columns, widened
+    std::vector<float>      floats;  // half-precision columns, widened
 
     // The frame that the blocks point into. In another of the same layout, size and rows everything lies where it lies
     // here: tokens decoded one by one are such frames.
-    const uint8_t *          body     = nullptr;   // null: nothing can be said of another
-    const block_layout *     layout   = nullptr;
-    uint32_t                 size     = 0;
-    uint32_t                 n_tokens = 0;
-    std::vector<int32_t>     rows;                 // [n_blocks] as stored
+    const uint8_t *      body     = nullptr;  // null: nothing can be said of another
+    const block_layout * layout   = nullptr;
+    uint32_t             size     = 0;
+    uint32_t             n_tokens = 0;
+    std::vector<int32_t> rows;  // [n_blocks] as stored
 };
 
 // Points the views of `u` into the decoder's bytes; half-precision columns are widened.

@@ -21,7 +21,7 @@ namespace {
 
 trace_reader::trace_reader(const std::string & path) {
     parts_.push_back(std::make_unique<part>(path));
-    info_.path = path;
+    info_.path               = path;
     const chunk_list & first = parts_.front()->list;
     if (first.runs().empty() && first.state().what != damage::kind::broken) {
         throw error("the trace ends before its head: there is nothing to read").in(path);
@@ -44,7 +44,7 @@ void trace_reader::parse_new_chunks(part & p) {
         const chunk_run & run = p.list.runs()[p.parsed];
         p.layouts_known.push_back(static_cast<uint32_t>(p.layout_number.size()));
         if (run.kind == chunk_kind::rows) {
-            continue;   // checked and read when its turn comes
+            continue;  // checked and read when its turn comes
         }
         const chunk_place c = p.list.chunk_at(run.begin);
         if (!p.list.intact(c)) {
@@ -103,12 +103,12 @@ void trace_reader::parse_small(part & p, const chunk_place & c) {
             stored_counts_ = read_counts(d, h, layouts_[p.layout_number[h.layout]]);
             break;
         }
-        default: break;   // written by a newer moescope; what it adds is not needed to read the rest
+        default: break;  // written by a newer moescope; what it adds is not needed to read the rest
     }
 }
 
 void trace_reader::parse_head(const text_pairs & pairs) {
-    const uint64_t id = number<uint64_t>(find(pairs, "trace_id"));
+    const uint64_t id     = number<uint64_t>(find(pairs, "trace_id"));
     trace_id_             = id;
     info_.writer_version  = find(pairs, "moescope");
     info_.program         = find(pairs, "program");
@@ -120,7 +120,8 @@ void trace_reader::parse_head(const text_pairs & pairs) {
     info_.counts_only     = find(pairs, "mode") == "counts";
     if (parts_.size() == 1 && part_number_ > 1) {
         info_.first_part = part_number_;
-        info_.notes.push_back("this is part " + std::to_string(part_number_) + " of a trace; what came before is not read");
+        info_.notes.push_back("this is part " + std::to_string(part_number_) +
+                              " of a trace; what came before is not read");
     }
 }
 
@@ -144,7 +145,7 @@ void trace_reader::parse_model(const text_pairs & pairs) {
 
 void trace_reader::parse_end(part & p, const text_pairs & pairs) {
     if (!find(pairs, "next").empty()) {
-        p.next = find(pairs, "next");   // only this part ends here
+        p.next = find(pairs, "next");  // only this part ends here
         return;
     }
     info_.ended      = true;
@@ -202,7 +203,7 @@ void trace_reader::seek(const position & to) {
     at_          = to;
     at_.checked  = false;
     at_.released = to.chunk;
-    for (const auto & p : parts_) {   // what was read elsewhere need not stay
+    for (const auto & p : parts_) {  // what was read elsewhere need not stay
         p->list.file().release(0, p->list.file().size());
     }
 }
@@ -215,11 +216,11 @@ bool trace_reader::next_at(position & at, routed_ubatch & u, frame_views & views
                 return true;
             }
             if (at.run + 1 == p.parsed && p.list.runs()[at.run].kind == chunk_kind::rows) {
-                break;   // keep the position: the run may grow
+                break;  // keep the position: the run may grow
             }
         }
         if (at.part + 1 == parts_.size()) {
-            return false;   // keep the position: the trace may grow
+            return false;  // keep the position: the trace may grow
         }
         p.list.file().release(0, p.list.file().size());
     }
@@ -270,11 +271,11 @@ void trace_reader::read_frame(const part & p, const chunk_place & c, position & 
         d.fail("a frame that cannot be");
     }
     const uint32_t layout = p.layout_number[h.layout];
-    u         = {};
-    u.time_ns = h.time_ns;
-    u.batch   = h.batch;
-    u.access  = h.access == 0 ? 0 : p.access_number[h.access - 1];
-    u.layout  = &layouts_[layout];
+    u                     = {};
+    u.time_ns             = h.time_ns;
+    u.batch               = h.batch;
+    u.access              = h.access == 0 ? 0 : p.access_number[h.access - 1];
+    u.layout              = &layouts_[layout];
     decoder body(p.list.payload(c) + at.byte + sizeof(h), h.size - sizeof(h), c.offset + at.byte + sizeof(h));
     read_frame_body(body, h, layouts_[layout], value_bytes_[layout], u, views);
     at.byte += h.size;

@@ -8,9 +8,9 @@
 #include <unordered_map>
 #include <vector>
 
+#include "core/expert_counts.hpp"
 #include "core/routing.hpp"
 #include "trace/chunks.hpp"
-#include "core/expert_counts.hpp"
 #include "trace/frame.hpp"
 #include "trace/source.hpp"
 
@@ -32,22 +32,22 @@ public:
     const model_info & model() const override { return model_; }
     // All layouts of the trace. Most traces have one or two (the last layer may differ between prefill and decode).
     const std::vector<graph_layout> & layouts() const { return layouts_; }
-    graph_layout                     blocks() const override;
-    const std::vector<access_list> & access_lists() const override { return access_lists_; }
-    const std::string *              piece(int32_t token) const override;
-    const expert_counts *            stored_counts() const override;
+    graph_layout                      blocks() const override;
+    const std::vector<access_list> &  access_lists() const override { return access_lists_; }
+    const std::string *               piece(int32_t token) const override;
+    const expert_counts *             stored_counts() const override;
 
     bool next(routed_ubatch & u) override;
     void rewind() override;
 
     // Where next() goes on, for a later seek(): also of another reader of the same trace, also when it has grown since.
     struct position {
-        size_t   part  = 0;
-        size_t   run   = 0;        // of the part's chunks
-        uint64_t chunk = 0;        // where the chunk's header is; 0: the run's first
-        uint64_t byte  = 0;        // inside the chunk's payload
-        bool     checked  = false; // the chunk's hash fits
-        uint64_t released = 0;     // bytes of the part that need not stay in memory
+        size_t   part     = 0;
+        size_t   run      = 0;      // of the part's chunks
+        uint64_t chunk    = 0;      // where the chunk's header is; 0: the run's first
+        uint64_t byte     = 0;      // inside the chunk's payload
+        bool     checked  = false;  // the chunk's hash fits
+        uint64_t released = 0;      // bytes of the part that need not stay in memory
     };
     position tell() const { return at_; }
     // `to` must come from tell(), and the reader must have refreshed as far as the one that gave it.
@@ -67,38 +67,38 @@ private:
     struct part {
         explicit part(const std::string & path) : list(path) {}
         chunk_list            list;
-        size_t                parsed = 0;        // runs whose small contents are known
-        std::vector<uint32_t> layout_number;     // of this part -> index into layouts_
-        std::vector<uint32_t> access_number;     // of this part -> 1 + index into access_lists_
-        std::vector<uint32_t> layouts_known;     // run -> how many layouts came before (rows chunks)
-        std::string           next;              // the name of the part in which the trace goes on
+        size_t                parsed = 0;     // runs whose small contents are known
+        std::vector<uint32_t> layout_number;  // of this part -> index into layouts_
+        std::vector<uint32_t> access_number;  // of this part -> 1 + index into access_lists_
+        std::vector<uint32_t> layouts_known;  // run -> how many layouts came before (rows chunks)
+        std::string           next;           // the name of the part in which the trace goes on
     };
 
-    void open_parts();
+    void                  open_parts();
     std::unique_ptr<part> open_following_part();
-    void parse_new_chunks(part & p);
-    void parse_small(part & p, const chunk_place & c);
-    void parse_head(const text_pairs & pairs);
-    void parse_model(const text_pairs & pairs);
-    void parse_end(part & p, const text_pairs & pairs);
-    void check_chunk(const part & p, const chunk_place & c, position & at) const;
-    bool next_at(position & at, routed_ubatch & u, frame_views & views) const;
-    bool next_in_run(const part & p, position & at, routed_ubatch & u, frame_views & views) const;
+    void                  parse_new_chunks(part & p);
+    void                  parse_small(part & p, const chunk_place & c);
+    void                  parse_head(const text_pairs & pairs);
+    void                  parse_model(const text_pairs & pairs);
+    void                  parse_end(part & p, const text_pairs & pairs);
+    void                  check_chunk(const part & p, const chunk_place & c, position & at) const;
+    bool                  next_at(position & at, routed_ubatch & u, frame_views & views) const;
+    bool                  next_in_run(const part & p, position & at, routed_ubatch & u, frame_views & views) const;
     void read_frame(const part & p, const chunk_place & c, position & at, routed_ubatch & u, frame_views & views) const;
 
     std::vector<std::unique_ptr<part>>       parts_;
     trace_info                               info_;
-    uint64_t                                 trace_id_ = 0;
-    uint32_t                                 part_number_ = 1;   // of the latest part
+    uint64_t                                 trace_id_    = 0;
+    uint32_t                                 part_number_ = 1;  // of the latest part
     model_info                               model_;
     std::vector<graph_layout>                layouts_;
-    std::vector<std::vector<uint32_t>>       value_bytes_;   // parallel to layouts_: 4 or 2 per block
+    std::vector<std::vector<uint32_t>>       value_bytes_;  // parallel to layouts_: 4 or 2 per block
     std::vector<access_list>                 access_lists_;
     std::unordered_map<int32_t, std::string> pieces_;
-    expert_counts                            stored_counts_; // of a counts-only trace
+    expert_counts                            stored_counts_;  // of a counts-only trace
 
-    position                                 at_;
-    frame_views                              views_;         // what next() hands out
+    position    at_;
+    frame_views views_;  // what next() hands out
 };
 
 }  // namespace moescope::trace

@@ -6,7 +6,7 @@
 #include "trace/decode.hpp"
 #include "trace/pairs.hpp"
 #include "trace/reader.hpp"
-#include "trace/writer.hpp"   // part_path
+#include "trace/writer.hpp"  // part_path
 
 namespace moescope::trace {
 
@@ -29,7 +29,7 @@ void trace_reader::open_parts() {
 std::unique_ptr<trace_reader::part> trace_reader::open_following_part() {
     const std::string &      named  = parts_.back()->next;
     const std::string        folder = info_.path.substr(0, info_.path.find_last_of('/') + 1);
-    std::vector<std::string> candidates;   // the files may have been renamed together
+    std::vector<std::string> candidates;  // the files may have been renamed together
     if (!named.empty()) {
         candidates.push_back(folder + named.substr(named.find_last_of('/') + 1));
     }
@@ -41,7 +41,7 @@ std::unique_ptr<trace_reader::part> trace_reader::open_following_part() {
         try {
             p = std::make_unique<part>(path);
         } catch (const error &) {
-            continue;   // no such file, or no trace
+            continue;  // no such file, or no trace
         }
         const auto & runs = p->list.runs();
         if (runs.empty() || runs.front().kind != chunk_kind::head) {
@@ -59,13 +59,13 @@ std::unique_ptr<trace_reader::part> trace_reader::open_following_part() {
         }
         if (number<uint64_t>(find(pairs, "trace_id")) != trace_id_ ||
             number<uint32_t>(find(pairs, "part")) != part_number_ + 1) {
-            continue;   // a file of that name which belongs to another trace
+            continue;  // a file of that name which belongs to another trace
         }
         if (named.empty()) {
-            const bool used = std::any_of(runs.begin(), runs.end(), [](const chunk_run & r) {
+            const bool used   = std::any_of(runs.begin(), runs.end(), [](const chunk_run & r) {
                 return r.kind == chunk_kind::rows || r.kind == chunk_kind::counts;
             });
-            info_.unread_part = used ? path : "";   // unused: it was created a moment ago
+            info_.unread_part = used ? path : "";  // unused: it was created a moment ago
             return nullptr;
         }
         info_.unread_part.clear();

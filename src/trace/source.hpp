@@ -5,35 +5,35 @@
 #include <string>
 #include <vector>
 
-#include "core/routing.hpp"
 #include "core/expert_counts.hpp"
+#include "core/routing.hpp"
 
 namespace moescope::trace {
 
 // What a trace says about itself. A foreign log leaves empty or 0 what it does not know.
 struct trace_info {
-    std::string path;              // as opened, of the first part
-    std::string format = "moetrace";   // or the foreign format's name
-    std::string program;           // that ran
-    std::string writer_version;    // of moescope
+    std::string path;                 // as opened, of the first part
+    std::string format = "moetrace";  // or the foreign format's name
+    std::string program;              // that ran
+    std::string writer_version;       // of moescope
     int64_t     pid             = 0;
     uint32_t    stream          = 1;
     uint64_t    started_unix_ns = 0;
-    std::string captured;          // the capture list that was asked for
-    bool        counts_only     = false;   // no rows: next() gives nothing, stored_counts() everything
+    std::string captured;             // the capture list that was asked for
+    bool        counts_only = false;  // no rows: next() gives nothing, stored_counts() everything
 
-    uint32_t    first_part      = 1;   // larger when the file that was opened is a later part of a trace
-    uint32_t    n_parts         = 1;
-    uint64_t    bytes           = 0;   // of all parts
-    bool        ended           = false;   // the program came to its end; false: killed, or still running
-    std::string end_reason;
-    uint64_t    run_ns          = 0;   // 0 when not ended
-    uint64_t    capture_ns      = 0;
+    uint32_t                 first_part = 1;  // larger when the file that was opened is a later part of a trace
+    uint32_t                 n_parts    = 1;
+    uint64_t                 bytes      = 0;      // of all parts
+    bool                     ended      = false;  // the program came to its end; false: killed, or still running
+    std::string              end_reason;
+    uint64_t                 run_ns     = 0;  // 0 when not ended
+    uint64_t                 capture_ns = 0;
     std::vector<std::string> notes;
 
-    uint64_t    lost_bytes      = 0;   // at the end of a file that was cut; not part of anything read
-    uint64_t    lost_offset     = 0;
-    std::string unread_part;           // the trace goes on in this file, which is missing or cannot be joined: not read
+    uint64_t    lost_bytes  = 0;  // at the end of a file that was cut; not part of anything read
+    uint64_t    lost_offset = 0;
+    std::string unread_part;  // the trace goes on in this file, which is missing or cannot be joined: not read
 };
 
 // Routed ubatches in the order in which they ran, whatever file they come from: a trace or a foreign log.

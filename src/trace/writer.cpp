@@ -36,7 +36,7 @@ text_pairs model_pairs(const model_info & m) {
 uint64_t new_trace_id() {
     uint64_t id = 0;
     while (id == 0) {
-        if (::getrandom(&id, sizeof(id), GRND_NONBLOCK) != sizeof(id)) {   // at boot only
+        if (::getrandom(&id, sizeof(id), GRND_NONBLOCK) != sizeof(id)) {  // at boot only
             timespec now = {};
             ::clock_gettime(CLOCK_REALTIME, &now);
             id = io::hash_bytes(&now, sizeof(now));
@@ -50,13 +50,16 @@ std::string part_path(const std::string & path, uint32_t part) {
         return path;
     }
     const std::string suffix = ".moetrace";
-    const bool        named  = path.size() > suffix.size() && path.compare(path.size() - suffix.size(), suffix.size(), suffix) == 0;
-    const std::string stem   = named ? path.substr(0, path.size() - suffix.size()) : path;
+    const bool        named =
+        path.size() > suffix.size() && path.compare(path.size() - suffix.size(), suffix.size(), suffix) == 0;
+    const std::string stem = named ? path.substr(0, path.size() - suffix.size()) : path;
     return stem + ".part" + std::to_string(part) + (named ? suffix : "");
 }
 
 trace_writer::trace_writer(std::string path, trace_head head, writer_options options)
-    : path_(std::move(path)), head_(std::move(head)), options_(options) {
+    : path_(std::move(path)),
+      head_(std::move(head)),
+      options_(options) {
     sink_ = open_part();
 }
 
@@ -102,10 +105,10 @@ std::unique_ptr<io::byte_sink> trace_writer::open_part() const {
 void trace_writer::roll_over() {
     // The next part is there before this one names it: no trace ever goes on in a file that does not exist.
     part_ += 1;
-    failed_ = true;   // unless it can be created
+    failed_                             = true;  // unless it can be created
     std::unique_ptr<io::byte_sink> sink = open_part();
-    failed_ = false;
-    const std::string next = part_path(path_, part_);
+    failed_                             = false;
+    const std::string next              = part_path(path_, part_);
     encoder           end;
     end.pairs({{"reason", "goes on in the next part"}, {"next", next.substr(next.find_last_of('/') + 1)}});
     put(chunk_kind::end, end);
@@ -127,7 +130,7 @@ void trace_writer::put(chunk_kind kind, const encoder & payload) {
     whole.value(make_chunk_header(kind, payload.data(), payload.size()));
     whole.raw(payload.data(), payload.size());
     whole.pad(8);
-    failed_ = true;   // unless the write returns
+    failed_ = true;  // unless the write returns
     sink_->write(whole.data(), whole.size());
     failed_ = false;
 }
@@ -189,8 +192,8 @@ void trace_writer::put_layout(const graph_layout & layout) {
     encoder payload;
     payload.value(static_cast<uint32_t>(layout.size()));
     for (const block_layout & l : layout) {
-        const block_record r = {l.layer, l.block, l.n_expert, l.n_expert_used, l.n_embd, l.flags, l.columns.bits(),
-                                l.weight_sum, options_.f16 ? 2u : 4u, 0};
+        const block_record r = {l.layer, l.block,          l.n_expert,   l.n_expert_used,        l.n_embd,
+                                l.flags, l.columns.bits(), l.weight_sum, options_.f16 ? 2u : 4u, 0};
         payload.value(r);
     }
     put(chunk_kind::layout, payload);
@@ -224,12 +227,12 @@ uint64_t trace_writer::flush_interval_ns(uint64_t now_ns) const {
 void trace_writer::encode_frame(const routed_ubatch & u, uint32_t layout) {
     const size_t start = frames_.size();
     frame_header h     = {};
-    h.layout   = layout;
-    h.time_ns  = u.time_ns;
-    h.batch    = u.batch;
-    h.access   = u.access;
-    h.n_tokens = u.n_tokens();
-    h.n_blocks = static_cast<uint32_t>(u.blocks.size());
+    h.layout           = layout;
+    h.time_ns          = u.time_ns;
+    h.batch            = u.batch;
+    h.access           = u.access;
+    h.n_tokens         = u.n_tokens();
+    h.n_blocks         = static_cast<uint32_t>(u.blocks.size());
     frames_.value(h);
     frames_.raw(u.token.data(), u.token.size() * sizeof(int32_t));
     frames_.raw(u.pos.data(), u.pos.size() * sizeof(int32_t));
@@ -242,7 +245,7 @@ void trace_writer::encode_frame(const routed_ubatch & u, uint32_t layout) {
     for (const block_rows & b : u.blocks) {
         encode_block(b);
     }
-    frames_.pad(frame_alignment);   // so that the next frame's 64-bit time is aligned
+    frames_.pad(frame_alignment);  // so that the next frame's 64-bit time is aligned
     if (frames_.size() - start > UINT32_MAX) {
         frames_.shrink(start);
         failed_ = true;

@@ -5,37 +5,37 @@
 #include <string>
 #include <vector>
 
+#include "core/expert_counts.hpp"
 #include "core/routing.hpp"
 #include "io/byte_sink.hpp"
-#include "core/expert_counts.hpp"
 #include "trace/encode.hpp"
 
 namespace moescope::trace {
 
 // Who made the trace; goes into its head.
 struct trace_head {
-    std::string program;              // base name of the program that ran
+    std::string program;  // base name of the program that ran
     int64_t     pid             = 0;
     uint32_t    stream          = 1;  // number of the stream within its process
     uint64_t    started_unix_ns = 0;  // wall clock
     uint64_t    trace_id        = 0;  // random; the same in every part
-    column_set captured;
+    column_set  captured;
 };
 
 struct writer_options {
-    bool        counts_only = false;             // keep cumulative counts instead of rows
-    bool        f16         = false;             // store columns as half precision
-    uint64_t    max_size    = 0;                 // bytes per part; 0: no limit
-    size_t      flush_bytes = 256u << 10;        // a chunk is written when it holds this much …
-    uint64_t    flush_ns    = 5'000'000;         // … or when this long has passed since the last, and a 200th of the run, but
-                                                 // half a second at most: what a killed program loses
-    io::existing_file existing  = io::existing_file::refuse;
+    bool     counts_only = false;       // keep cumulative counts instead of rows
+    bool     f16         = false;       // store columns as half precision
+    uint64_t max_size    = 0;           // bytes per part; 0: no limit
+    size_t   flush_bytes = 256u << 10;  // a chunk is written when it holds this much …
+    uint64_t flush_ns    = 5'000'000;   // … or when this long has passed since the last, and a 200th of the run, but
+                                        // half a second at most: what a killed program loses
+    io::existing_file existing = io::existing_file::refuse;
 };
 
 struct trace_end {
-    std::string reason;                          // "finished", "exit", "stopped: …"
-    uint64_t    run_ns     = 0;                  // time the trace covers
-    uint64_t    capture_ns = 0;                  // of it, spent in marking, reading and writing
+    std::string reason;          // "finished", "exit", "stopped: …"
+    uint64_t    run_ns     = 0;  // time the trace covers
+    uint64_t    capture_ns = 0;  // of it, spent in marking, reading and writing
 };
 
 // Writes one stream's trace; see docs/trace-format.md. Not thread-safe: one stream calls from one thread at a time.
@@ -44,7 +44,7 @@ struct trace_end {
 class trace_writer final : public routing_sink {
 public:
     trace_writer(std::string path, trace_head head, writer_options options);
-    ~trace_writer() override;   // flushes what it can; errors are swallowed
+    ~trace_writer() override;  // flushes what it can; errors are swallowed
 
     void     model(const model_info & m) override;
     void     piece(int32_t token, const std::string & text) override;
@@ -55,41 +55,41 @@ public:
     void flush();                        // writes the pending chunk
     void finish(const trace_end & end);  // the last call; does nothing after an error
 
-    const std::string & path() const { return path_; }        // of the first part
+    const std::string & path() const { return path_; }  // of the first part
     uint64_t            bytes() const { return bytes_before_ + sink_->size(); }
 
 private:
     std::unique_ptr<io::byte_sink> open_part() const;
-    void     roll_over();
-    void     put(chunk_kind kind, const encoder & payload);
-    uint32_t layout_number(const graph_layout & layout);
-    void     put_layout(const graph_layout & layout);
-    void     put_model();
-    void     put_access(const access_list & list);
-    void     put_counts();
-    uint64_t flush_interval_ns(uint64_t now_ns) const;
-    void     encode_frame(const routed_ubatch & u, uint32_t layout);
-    void     encode_block(const block_rows & rows);
-    void     encode_column(const float * values, size_t n);
+    void                           roll_over();
+    void                           put(chunk_kind kind, const encoder & payload);
+    uint32_t                       layout_number(const graph_layout & layout);
+    void                           put_layout(const graph_layout & layout);
+    void                           put_model();
+    void                           put_access(const access_list & list);
+    void                           put_counts();
+    uint64_t                       flush_interval_ns(uint64_t now_ns) const;
+    void                           encode_frame(const routed_ubatch & u, uint32_t layout);
+    void                           encode_block(const block_rows & rows);
+    void                           encode_column(const float * values, size_t n);
 
-    std::string                path_;
-    trace_head                 head_;
-    writer_options             options_;
+    std::string                    path_;
+    trace_head                     head_;
+    writer_options                 options_;
     std::unique_ptr<io::byte_sink> sink_;
-    uint32_t                   part_         = 1;
-    uint64_t                   bytes_before_ = 0;   // in earlier parts
-    bool                       finished_     = false;
-    bool                       failed_       = false;
+    uint32_t                       part_         = 1;
+    uint64_t                       bytes_before_ = 0;  // in earlier parts
+    bool                           finished_     = false;
+    bool                           failed_       = false;
 
-    model_info                 model_;
-    bool                       has_model_ = false;
-    std::vector<graph_layout>  layouts_;
-    std::vector<access_list>   access_lists_;
-    uint64_t                   n_ubatches_ = 0, n_tokens_ = 0;
-    expert_counts              counts_;             // with counts_only
+    model_info                model_;
+    bool                      has_model_ = false;
+    std::vector<graph_layout> layouts_;
+    std::vector<access_list>  access_lists_;
+    uint64_t                  n_ubatches_ = 0, n_tokens_ = 0;
+    expert_counts             counts_;  // with counts_only
 
-    encoder                    pieces_, frames_, scratch_;
-    uint64_t                   flushed_ns_ = 0;     // when the last chunk went out
+    encoder  pieces_, frames_, scratch_;
+    uint64_t flushed_ns_ = 0;  // when the last chunk went out
 };
 
 // A new trace's id: random, never 0.

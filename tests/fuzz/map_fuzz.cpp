@@ -49,12 +49,13 @@ void map_and_plan(const std::string & path) {
 }  // namespace
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t * data, size_t size) {
-    static memory_file file;
+    static memory_file  file;
     const std::string & path = file.fill(data, size);
-    for (void (*use)(const std::string &) : {map_and_plan, +[](const std::string & p) { moescope::gguf::check_model_layout(p); }}) {
+    for (void (*use)(const std::string &) :
+         {map_and_plan, +[](const std::string & p) { moescope::gguf::check_model_layout(p); }}) {
         try {
             use(path);
-        } catch (const moescope::error &) {   // anything else ends the run
+        } catch (const moescope::error &) {  // anything else ends the run
         }
     }
     return 0;

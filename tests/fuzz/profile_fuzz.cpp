@@ -29,8 +29,9 @@ void read_profile(std::string bytes) {
         std::memcpy(&bytes[n], &hash, sizeof(hash));
     }
     const stats::moestats s = stats::decode_moestats(bytes, "fuzz");
-    if (stats::encode_moestats(stats::decode_moestats(stats::encode_moestats(s), "again")) != stats::encode_moestats(s)) {
-        std::abort();   // what was read must be written and read back as it is
+    if (stats::encode_moestats(stats::decode_moestats(stats::encode_moestats(s), "again")) !=
+        stats::encode_moestats(s)) {
+        std::abort();  // what was read must be written and read back as it is
     }
 }
 
@@ -40,7 +41,8 @@ void read_scores(const std::string & bytes) {
         std::abort();
     }
     const std::string path = "/proc/self/fd/" + std::to_string(fd);
-    for (const prune::prune_criterion c : {prune::prune_criterion::frequency, prune::prune_criterion::weighted_frequency, prune::prune_criterion::reap}) {
+    for (const prune::prune_criterion c : {prune::prune_criterion::frequency,
+                                           prune::prune_criterion::weighted_frequency, prune::prune_criterion::reap}) {
         try {
             prune::read_expert_scores(path, c);
         } catch (const error &) {
@@ -56,7 +58,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t * data, size_t size) {
     read_scores(bytes);
     try {
         read_profile(bytes);
-    } catch (const error &) {   // anything else ends the run
+    } catch (const error &) {  // anything else ends the run
     }
     return 0;
 }

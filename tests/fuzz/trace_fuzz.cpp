@@ -11,11 +11,11 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-#include "core/error.hpp"
 #include "check/check.hpp"
+#include "core/error.hpp"
+#include "logs/open.hpp"
 #include "trace/format.hpp"
 #include "trace/reader.hpp"
-#include "logs/open.hpp"
 
 namespace {
 
@@ -62,8 +62,8 @@ void read_through(const std::string & path) {
             }
         }
     }
-    volatile uint64_t read = sum;   // every value was touched
-    (void) read;
+    volatile uint64_t read = sum;  // every value was touched
+    (void)read;
 }
 
 }  // namespace

@@ -9,9 +9,9 @@
 namespace moescope::golden {
 
 inline planted::plan plan() {
-    planted::plan p;              // 16 experts, top-4, layers 1 to 3, every column
-    p.second_block = true;        // layer 1 has a second block, as in GroveMoE
-    return p;                     // 5 prompt tokens in ubatches of 3, then 3 generated ones; the last layer computes last rows
+    planted::plan p;        // 16 experts, top-4, layers 1 to 3, every column
+    p.second_block = true;  // layer 1 has a second block, as in GroveMoE
+    return p;  // 5 prompt tokens in ubatches of 3, then 3 generated ones; the last layer computes last rows
 }
 
 inline trace::trace_head head() {
@@ -32,8 +32,12 @@ inline access_list accesses() {
     };
 }
 
-inline const char * note() { return "made by formula"; }
+inline const char * note() {
+    return "made by formula";
+}
 
-inline trace::trace_end end() { return {"finished", 8'000'000, 1'000}; }
+inline trace::trace_end end() {
+    return {"finished", 8'000'000, 1'000};
+}
 
 }  // namespace moescope::golden

@@ -72,7 +72,7 @@ int main(int argc, char ** argv) {
         std::signal(SIGTERM, [](int) { std::exit(9); });
     }
     llama_model * model = load(argv[2]);
-    if (mode == "twice") {   // two models' lives, two contexts each
+    if (mode == "twice") {  // two models' lives, two contexts each
         for (int i = 0; i < 2; ++i) {
             use_once(model);
             use_once(model);
@@ -88,11 +88,11 @@ int main(int argc, char ** argv) {
     llama_context * ctx = open_context(model);
     decode(ctx, 100);
     decode(ctx, 1);
-    if (mode == "bad-sequence") {   // llama_decode refuses the batch; the program goes on
-        llama_token    token = 40;
-        int32_t        n_seq = 1;
-        llama_seq_id   seq = 1000000000, * seqs[] = {&seq, nullptr};
-        const int32_t  status = llama_decode(ctx, {1, &token, nullptr, nullptr, &n_seq, seqs, nullptr});
+    if (mode == "bad-sequence") {  // llama_decode refuses the batch; the program goes on
+        llama_token   token = 40;
+        int32_t       n_seq = 1;
+        llama_seq_id  seq = 1000000000, *seqs[] = {&seq, nullptr};
+        const int32_t status = llama_decode(ctx, {1, &token, nullptr, nullptr, &n_seq, seqs, nullptr});
         std::printf("refused with %d\n", status);
         decode(ctx, 1);
     } else if (mode == "loud") {
@@ -117,7 +117,7 @@ int main(int argc, char ** argv) {
     } else if (mode == "fork") {
         const pid_t child = fork();
         if (child == 0) {
-            decode(ctx, 1);   // in the child: not recorded, and the parent's file is left alone
+            decode(ctx, 1);  // in the child: not recorded, and the parent's file is left alone
             std::exit(0);
         }
         waitpid(child, nullptr, 0);
@@ -135,5 +135,5 @@ int main(int argc, char ** argv) {
             decode(ctx, 100);
         }
     }
-    return 0;   // neither context nor model freed: at exit everything must still be written
+    return 0;  // neither context nor model freed: at exit everything must still be written
 }

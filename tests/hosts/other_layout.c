@@ -2,5 +2,5 @@
    field, not this function, so the host computes as ever. */
 struct ggml_tensor;
 void * ggml_get_data(const struct ggml_tensor * tensor) {
-    return (char *) tensor + 8;
+    return (char *)tensor + 8;
 }

@@ -45,7 +45,7 @@ public:
     bool     has(const std::string & tensor) const { return sizes_.count(tensor) || sizes_.count(tensor + "[0]"); }
     uint64_t whole(const std::string & tensor) const { return sizes_.at(tensor); }
     uint64_t row(const std::string & tensor) const { return sizes_.at(tensor) / rows_.at(tensor); }
-    uint64_t slice(const std::string & tensor, int id) const {   // biases are one entry for all experts
+    uint64_t slice(const std::string & tensor, int id) const {  // biases are one entry for all experts
         const auto it = sizes_.find(tensor + "[" + std::to_string(id) + "]");
         return it != sizes_.end() ? it->second : sizes_.at(tensor) / n_expert_;
     }
@@ -60,7 +60,7 @@ private:
 
 // Bytes of everything that a step touches, each tensor and slice once. Every step here is one ubatch.
 struct touched {
-    std::map<std::string, uint64_t> bytes;   // by tensor, or tensor[expert]
+    std::map<std::string, uint64_t> bytes;  // by tensor, or tensor[expert]
 
     touched(const json & step, const json_map & map) {
         for (const json & e : step["entries"]) {
@@ -118,9 +118,9 @@ std::vector<operation> operations_of(const json & step) {
 
 // Sees every node of a graph in order. Weights are known by their names in the map; ids are read by their strides.
 struct witness {
-    const json_map &                                    map;
-    std::vector<operation>                              reads = {};
-    std::vector<std::pair<int, std::vector<std::vector<int>>>> ids = {};   // layer, rows; in graph order
+    const json_map &                                           map;
+    std::vector<operation>                                     reads = {};
+    std::vector<std::pair<int, std::vector<std::vector<int>>>> ids   = {};  // layer, rows; in graph order
 
     static bool eval(ggml_tensor * t, bool ask, void * self) {
         auto & w = *static_cast<witness *>(self);
@@ -133,7 +133,8 @@ struct witness {
     }
 
     void look(const ggml_tensor * t) {
-        const std::set<ggml_op> views = {GGML_OP_NONE, GGML_OP_VIEW, GGML_OP_RESHAPE, GGML_OP_PERMUTE, GGML_OP_TRANSPOSE};
+        const std::set<ggml_op> views = {GGML_OP_NONE, GGML_OP_VIEW, GGML_OP_RESHAPE, GGML_OP_PERMUTE,
+                                         GGML_OP_TRANSPOSE};
         operation               o{ggml_op_name(t->op), t->name, {}};
         for (const ggml_tensor * s : t->src) {
             const ggml_tensor * w = s != nullptr && s->view_src != nullptr ? s->view_src : s;
@@ -152,18 +153,20 @@ struct witness {
         for (int64_t r = 0; r < x->ne[1]; ++r) {
             for (int64_t i = 0; i < x->ne[0]; ++i) {
                 int32_t id;
-                std::memcpy(&id, static_cast<const char *>(x->data) + size_t(r) * x->nb[1] + size_t(i) * x->nb[0], sizeof(id));
+                std::memcpy(&id, static_cast<const char *>(x->data) + size_t(r) * x->nb[1] + size_t(i) * x->nb[0],
+                            sizeof(id));
                 rows[static_cast<size_t>(r)].push_back(id);
             }
         }
-        ids.emplace_back(std::atoi(t->src[0]->name + 4), std::move(rows));   // blk.<il>.…
+        ids.emplace_back(std::atoi(t->src[0]->name + 4), std::move(rows));  // blk.<il>.…
     }
 };
 
 class AccessTrace : public testing::Test {
 protected:
     void command(const std::vector<std::string> & words) {
-        ASSERT_EQ(run(words, folder_ / "out", folder_ / "err", {"OMP_WAIT_POLICY=passive"}), 0) << read_file(folder_ / "err");
+        ASSERT_EQ(run(words, folder_ / "out", folder_ / "err", {"OMP_WAIT_POLICY=passive"}), 0)
+            << read_file(folder_ / "err");
     }
 
     json_map map_of(const std::string & model) {
@@ -173,8 +176,27 @@ protected:
 
     // Runs the model on 40 tokens in three ubatches and four more, one by one; returns the exported steps.
     std::vector<json> steps_of_run(const std::string & model, const std::vector<std::string> & more = {}) {
-        std::vector<std::string> words = {moescope_bin(), "run", "-q", "-m", model, "-p", prompt_, "-n", "4", "--temp", "0", "-t", "1",
-                                          "--ignore-eos", "-ub", std::to_string(n_ubatch), "--capture", "access", "--force", "-o", trace_};
+        std::vector<std::string> words = {moescope_bin(),
+                                          "run",
+                                          "-q",
+                                          "-m",
+                                          model,
+                                          "-p",
+                                          prompt_,
+                                          "-n",
+                                          "4",
+                                          "--temp",
+                                          "0",
+                                          "-t",
+                                          "1",
+                                          "--ignore-eos",
+                                          "-ub",
+                                          std::to_string(n_ubatch),
+                                          "--capture",
+                                          "access",
+                                          "--force",
+                                          "-o",
+                                          trace_};
         words.insert(words.end(), more.begin(), more.end());
         command(words);
         return exported();
@@ -197,9 +219,9 @@ protected:
     // What `stats --access` says equals the sums over the steps, where each of them is one ubatch.
     void expect_stats(const std::vector<json> & steps, const json_map & map) {
         command({moescope_bin(), "stats", trace_, "--access", "--json", "--force", "-o", folder_ / "stats.json"});
-        const json                                          stats = json::parse(read_file(folder_ / "stats.json"));
-        std::map<std::string, std::pair<uint64_t, uint64_t>> want, got;   // reads, bytes
-        uint64_t                                            bytes = 0;
+        const json                                           stats = json::parse(read_file(folder_ / "stats.json"));
+        std::map<std::string, std::pair<uint64_t, uint64_t>> want, got;  // reads, bytes
+        uint64_t                                             bytes = 0;
         for (const json & step : steps) {
             for (const auto & [name, n] : touched(step, map).bytes) {
                 want[name].first += 1;
@@ -208,7 +230,8 @@ protected:
             }
         }
         for (const json & row : stats["slices"]) {
-            got[row["tensor"].get<std::string>() + "[" + std::to_string(row["expert"].get<int>()) + "]"] = {row["reads"], row["bytes"]};
+            got[row["tensor"].get<std::string>() + "[" + std::to_string(row["expert"].get<int>()) + "]"] = {
+                row["reads"], row["bytes"]};
         }
         for (const json & row : stats["tensors"]) {
             got[row["tensor"]] = {row["reads"], row["bytes"]};
@@ -224,9 +247,9 @@ protected:
         auto                       params = model_runner::default_params();
         witness                    seen{map};
         params.n_batch = params.n_ubatch = n_ubatch;
-        params.n_seq_max         = 1;
-        params.cb_eval           = witness::eval;
-        params.cb_eval_user_data = &seen;
+        params.n_seq_max                 = 1;
+        params.cb_eval                   = witness::eval;
+        params.cb_eval_user_data         = &seen;
         runner.open(params);
         int32_t pos = 0;
         for (const json & step : steps) {
@@ -296,7 +319,7 @@ protected:
 
     scratch_folder folder_;
     std::string    model_ = folder_ / "model.gguf", trace_ = folder_ / "t.moetrace";
-    std::string    prompt_ = "Which slices of the file does each token";   // 40 bytes: 40 tokens of a made model
+    std::string    prompt_ = "Which slices of the file does each token";  // 40 bytes: 40 tokens of a made model
 };
 
 class PlantedAccess : public AccessTrace, public testing::WithParamInterface<const char *> {
@@ -317,7 +340,8 @@ protected:
     }
 
     // Every matrix of every layer is read once, by the known experts of those tokens.
-    void expect_known_experts(const json & entries, size_t first, size_t n, const std::set<int> & layers, const json_map & map) {
+    void expect_known_experts(const json & entries, size_t first, size_t n, const std::set<int> & layers,
+                              const json_map & map) {
         std::map<int, std::set<std::string>> read;
         for (const json & e : entries) {
             if (e["operation_type"] != "MUL_MAT_ID") {
@@ -362,14 +386,14 @@ protected:
     }
 
     std::unique_ptr<planted_truth> truth_;
-    std::vector<int32_t>           tokens_;   // prompt and generated ones that are computed
+    std::vector<int32_t>           tokens_;  // prompt and generated ones that are computed
 };
 
 TEST_P(PlantedAccess, RunNamesExactlyTheKnownSlices) {
     for (const char * way : {"probes", "callback"}) {
         const auto     steps = steps_of_run(model_, {"--way", way});
         const json_map map   = map_of(model_);
-        ASSERT_EQ(steps.size(), 7u);   // 16 + 16 + 8 tokens, then 4 times one
+        ASSERT_EQ(steps.size(), 7u);  // 16 + 16 + 8 tokens, then 4 times one
         size_t first = 0;
         for (size_t i = 0; i < steps.size(); ++i) {
             const size_t n = steps[i]["n_tokens"];
@@ -404,8 +428,18 @@ TEST_P(PlantedAccess, LayersThatWereNotAskedForAreLeftOut) {
 
 // An unmodified program: one llama_decode of the prompt, in three ubatches, is one step.
 TEST_P(PlantedAccess, RecordJoinsTheUbatchesOfABatch) {
-    command({moescope_bin(), "record", "-o", trace_, "--capture", "access", "--", llama_program("llama-completion"), "-m", model_, "-p",
-             prompt_, "-n", "5", "--temp", "0", "-t", "1", "-b", "64", "-ub", std::to_string(n_ubatch), "-no-cnv"});
+    command({moescope_bin(), "record",
+             "-o",           trace_,
+             "--capture",    "access",
+             "--",           llama_program("llama-completion"),
+             "-m",           model_,
+             "-p",           prompt_,
+             "-n",           "5",
+             "--temp",       "0",
+             "-t",           "1",
+             "-b",           "64",
+             "-ub",          std::to_string(n_ubatch),
+             "-no-cnv"});
     const auto     steps = exported();
     const json_map map   = map_of(model_);
     ASSERT_EQ(steps.size(), 5u);

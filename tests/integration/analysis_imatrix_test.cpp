@@ -16,7 +16,8 @@ using moescope::make_model::planted_options;
 using moescope::make_model::planted_truth;
 using nlohmann::json;
 
-constexpr int n_ctx = 64;   // tokens of a chunk, which llama-imatrix computes whole; what is left of the text it leaves out
+constexpr int n_ctx =
+    64;  // tokens of a chunk, which llama-imatrix computes whole; what is left of the text it leaves out
 
 class Imatrix : public testing::Test {
 protected:
@@ -35,8 +36,8 @@ protected:
     // Runs llama-imatrix over a text, whose tokens are its bytes.
     void calibrate(const std::string & text) {
         std::ofstream(scratch_ / "text.txt", std::ios::binary) << text;
-        const int code = run({llama_program("llama-imatrix"), "-m", model_, "-f", scratch_ / "text.txt", "-o", imatrix_, "-c",
-                              std::to_string(n_ctx), "-b", std::to_string(n_ctx), "-t", "1"},
+        const int code = run({llama_program("llama-imatrix"), "-m", model_, "-f", scratch_ / "text.txt", "-o", imatrix_,
+                              "-c", std::to_string(n_ctx), "-b", std::to_string(n_ctx), "-t", "1"},
                              scratch_ / "out", scratch_ / "err");
         ASSERT_EQ(code, 0) << read_file(scratch_ / "err");
     }
@@ -81,7 +82,7 @@ TEST_F(Imatrix, CountsAreTheClosedForm) {
     calibrate(text);
     const json answer = frequency();
     expect_counts(answer, text);
-    for (const json & layer : answer["layers"]) {   // k from the rows of the router
+    for (const json & layer : answer["layers"]) {  // k from the rows of the router
         EXPECT_EQ(layer["n_expert_used"], shape().n_expert_used);
         EXPECT_EQ(layer["rows"], 1000 / n_ctx * n_ctx);
     }
@@ -94,8 +95,8 @@ TEST_F(Imatrix, NamesTheExpertsThatCalibrationHardlySaw) {
         text += i % 100 == 0 ? 'x' : "ab"[i % 2];
     }
     calibrate(text);
-    const json answer = frequency({"--layers", "1"});
-    const auto counts = expected(text)[1];
+    const json         answer = frequency({"--layers", "1"});
+    const auto         counts = expected(text)[1];
     std::set<uint64_t> hardly, named;
     for (uint64_t e = 0; e < counts.size(); ++e) {
         if (double(counts[e]) < 0.1 * 512 * shape().n_expert_used / shape().n_expert) {
@@ -106,7 +107,7 @@ TEST_F(Imatrix, NamesTheExpertsThatCalibrationHardlySaw) {
         named.insert(row["expert"].get<uint64_t>());
     }
     EXPECT_EQ(named, hardly);
-    EXPECT_GE(hardly.size(), shape().n_expert - 6);   // two characters select four experts; the rare third two more
+    EXPECT_GE(hardly.size(), shape().n_expert - 6);  // two characters select four experts; the rare third two more
     std::string notes;
     for (const json & n : answer["notes"]) {
         notes += n.get<std::string>() + "\n";

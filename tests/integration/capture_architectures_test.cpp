@@ -34,8 +34,8 @@ namespace {
 struct witness {
     struct block {
         int                  il = -1;
-        std::vector<int32_t> strided, contiguous;   // [n][k]
-        std::vector<double>  gated_norms;           // [n][k]; of outputs, where the input is gated (Llama 4)
+        std::vector<int32_t> strided, contiguous;  // [n][k]
+        std::vector<double>  gated_norms;          // [n][k]; of outputs, where the input is gated (Llama 4)
         bool                 done = false;
     };
     std::vector<block> blocks;
@@ -56,7 +56,8 @@ struct witness {
                 double sum = 0;
                 for (int64_t i0 = 0; i0 < t->ne[0]; i0++) {
                     float v;
-                    std::memcpy(&v, static_cast<const char *>(t->data) + i2 * t->nb[2] + i1 * t->nb[1] + i0 * t->nb[0], sizeof v);
+                    std::memcpy(&v, static_cast<const char *>(t->data) + i2 * t->nb[2] + i1 * t->nb[1] + i0 * t->nb[0],
+                                sizeof v);
                     sum += static_cast<double>(v) * v;
                 }
                 norms.push_back(std::sqrt(sum));
@@ -103,7 +104,8 @@ void check_ids(const row & r) {
             fail(r, "expert " + std::to_string(id) + " does not exist");
         }
     }
-    if (!r.layout.has(block_layout::ids_repeat) && std::set<uint32_t>(r.ids.begin(), r.ids.end()).size() != r.ids.size()) {
+    if (!r.layout.has(block_layout::ids_repeat) &&
+        std::set<uint32_t>(r.ids.begin(), r.ids.end()).size() != r.ids.size()) {
         fail(r, "an expert is selected twice");
     }
 }
@@ -170,14 +172,20 @@ std::map<std::string, scores> possible_gates(const row & r) {
     const scores soft    = pick(softmax(all));
     const scores sigmoid = pick(each(all, [](double x) { return 1 / (1 + std::exp(-x)); }));
     const scores root    = pick(each(all, [](double x) { return std::sqrt(std::log1p(std::exp(x))); }));
-    return {{"softmax", soft},       {"softmax, normalised", normalised(soft)},     {"sigmoid", sigmoid},
-            {"sigmoid, normalised", normalised(sigmoid)}, {"sqrt-softplus, normalised", normalised(root)}, {"sqrt-softplus", root},
-            {"softmax of sigmoid", softmax(sigmoid)}, {"softmax of the selected", softmax(pick(all))}, {"logits", pick(all)}};
+    return {{"softmax", soft},
+            {"softmax, normalised", normalised(soft)},
+            {"sigmoid", sigmoid},
+            {"sigmoid, normalised", normalised(sigmoid)},
+            {"sqrt-softplus, normalised", normalised(root)},
+            {"sqrt-softplus", root},
+            {"softmax of sigmoid", softmax(sigmoid)},
+            {"softmax of the selected", softmax(pick(all))},
+            {"logits", pick(all)}};
 }
 
 // Final gates are one of these times a constant of the layer: the same router and the same constant for all its rows.
 void check_gates(const std::vector<row> & rows) {
-    std::map<std::pair<int, int>, std::map<std::string, double>> fitting;   // by block: router -> constant
+    std::map<std::pair<int, int>, std::map<std::string, double>> fitting;  // by block: router -> constant
     for (const row & r : rows) {
         if (r.values.count(column::logits) == 0) {
             continue;
@@ -187,7 +195,8 @@ void check_gates(const std::vector<row> & rows) {
         const bool   first   = routers.empty();
         for (const auto & [name, want] : possible_gates(r)) {
             const double constant = got[0] / want[0];
-            bool         fits     = std::isfinite(constant) && (first || (routers.count(name) && std::abs(routers[name] / constant - 1) < 1e-4));
+            bool         fits     = std::isfinite(constant) &&
+                        (first || (routers.count(name) && std::abs(routers[name] / constant - 1) < 1e-4));
             for (size_t i = 0; fits && i < want.size(); i++) {
                 fits = std::abs(got[i] - constant * want[i]) <= 1e-4 * std::abs(constant * want[i]) + 1e-7;
             }
@@ -228,19 +237,23 @@ size_t check_against(const witness & w, const recording & rec) {
                         fail(r, "another expert than the witness saw");
                     }
                 }
-                misread += !std::equal(r.ids.begin(), r.ids.end(), b.contiguous.begin() + static_cast<std::ptrdiff_t>(j * k));
+                misread +=
+                    !std::equal(r.ids.begin(), r.ids.end(), b.contiguous.begin() + static_cast<std::ptrdiff_t>(j * k));
                 for (size_t e = 0; e < k; e++) {
-                    const double gate = r.layout.has(block_layout::norms_gated) ? 1 : std::abs(r.values.at(column::weights)[e]);
+                    const double gate =
+                        r.layout.has(block_layout::norms_gated) ? 1 : std::abs(r.values.at(column::weights)[e]);
                     const double want = b.gated_norms.at(j * k + e);
                     if (std::abs(gate * r.values.at(column::norms)[e] - want) > 1e-5 * want + 1e-9) {
-                        fail(r, "norm " + std::to_string(r.values.at(column::norms)[e]) + " of expert " + std::to_string(r.ids[e]));
+                        fail(r, "norm " + std::to_string(r.values.at(column::norms)[e]) + " of expert " +
+                                    std::to_string(r.ids[e]));
                     }
                 }
             }
         }
     }
     if (at != w.blocks.size()) {
-        throw std::runtime_error("the witness saw " + std::to_string(w.blocks.size()) + " blocks, the capture " + std::to_string(at));
+        throw std::runtime_error("the witness saw " + std::to_string(w.blocks.size()) + " blocks, the capture " +
+                                 std::to_string(at));
     }
     return misread;
 }
@@ -248,21 +261,21 @@ size_t check_against(const witness & w, const recording & rec) {
 // ---- running a model ------------------------------------------------------------------------------------------------
 
 struct run_options {
-    std::string          arch, lora;
-    llama_context_type   type = LLAMA_CONTEXT_TYPE_DEFAULT;
-    llama_model *        model = nullptr;
+    std::string        arch, lora;
+    llama_context_type type  = LLAMA_CONTEXT_TYPE_DEFAULT;
+    llama_model *      model = nullptr;
 };
 
 constexpr int n_prompt = 24, n_decoded = 4;
 
 void run(const run_options & o, const std::function<void(llama_context_params &)> & prepare) {
     llama_context_params params = llama_context_default_params();
-    params.n_ctx        = 256;
-    params.n_ubatch     = traits_of(o.arch).causal ? 10 : 256;
-    params.n_threads    = params.n_threads_batch = 1;
-    params.embeddings   = !traits_of(o.arch).has_logits;
-    params.pooling_type = LLAMA_POOLING_TYPE_NONE;
-    params.ctx_type     = o.type;
+    params.n_ctx                = 256;
+    params.n_ubatch             = traits_of(o.arch).causal ? 10 : 256;
+    params.n_threads = params.n_threads_batch = 1;
+    params.embeddings                         = !traits_of(o.arch).has_logits;
+    params.pooling_type                       = LLAMA_POOLING_TYPE_NONE;
+    params.ctx_type                           = o.type;
     prepare(params);
     const context_ptr ctx(llama_init_from_model(o.model, params));
     if (!ctx) {
@@ -285,9 +298,8 @@ recording captured(const run_options & o, capture::method way) {
     capture::capture_options options;
     options.what = column_set::all().without(column::access);
     options.way  = way;
-    auto streams = capture_streams(options, [&](capture::session & s) {
-        run(o, [&](llama_context_params & p) { s.prepare(p); });
-    });
+    auto streams = capture_streams(
+        options, [&](capture::session & s) { run(o, [&](llama_context_params & p) { s.prepare(p); }); });
     if (streams.size() != 1) {
         throw std::runtime_error(std::to_string(streams.size()) + " streams");
     }
@@ -297,7 +309,8 @@ recording captured(const run_options & o, capture::method way) {
 void compare(const recording & a, const recording & b) {
     const auto x = a.rows(), y = b.rows();
     if (x.size() != y.size()) {
-        throw std::runtime_error("probes give " + std::to_string(x.size()) + " rows, the callback " + std::to_string(y.size()));
+        throw std::runtime_error("probes give " + std::to_string(x.size()) + " rows, the callback " +
+                                 std::to_string(y.size()));
     }
     for (size_t i = 0; i < x.size(); i++) {
         for (const auto & [column, values] : x[i].values) {
@@ -305,7 +318,7 @@ void compare(const recording & a, const recording & b) {
             if (other == y[i].values.end()) {
                 fail(x[i], "only the probes have " + to_string(column));
             }
-            const bool nearly = column == column::norms;   // added up in another order
+            const bool nearly = column == column::norms;  // added up in another order
             for (size_t j = 0; j < values.size(); j++) {
                 const bool same = values[j] == other->second[j] ||
                                   (nearly && std::abs(values[j] - other->second[j]) <= 1e-6f * std::abs(values[j]));
@@ -318,9 +331,9 @@ void compare(const recording & a, const recording & b) {
         left.values.erase(column::norms);
         right.values.erase(column::norms);
         if (left.layout != right.layout) {
-            fail(x[i], "probes and callback differ in their layout: columns " + to_string(left.layout.columns) + " and " +
-                           to_string(right.layout.columns) + ", flags " + std::to_string(left.layout.flags) + " and " +
-                           std::to_string(right.layout.flags));
+            fail(x[i], "probes and callback differ in their layout: columns " + to_string(left.layout.columns) +
+                           " and " + to_string(right.layout.columns) + ", flags " + std::to_string(left.layout.flags) +
+                           " and " + std::to_string(right.layout.flags));
         }
         if (!(left == right)) {
             fail(x[i], "probes and callback differ in more than norms");
@@ -334,7 +347,8 @@ void check_rows(const recording & rec, bool tokens_known) {
         blocks.insert({r.layer, r.block});
         check_ids(r);
         check_selection(r);
-        if (r.pos < 0 || r.seq != 0 || (tokens_known && r.token != r.pos * 37 % 256) || r.decode != (r.pos >= n_prompt)) {
+        if (r.pos < 0 || r.seq != 0 || (tokens_known && r.token != r.pos * 37 % 256) ||
+            r.decode != (r.pos >= n_prompt)) {
             fail(r, "wrong token " + std::to_string(r.token) + ", sequence " + std::to_string(r.seq) + " or phase");
         }
         if (r.values.count(column::gate_input) + r.layout.has(block_layout::ids_repeat) == 0) {
@@ -342,12 +356,14 @@ void check_rows(const recording & rec, bool tokens_known) {
         }
     }
     if (rec.rows().size() != blocks.size() * (n_prompt + n_decoded)) {
-        throw std::runtime_error(std::to_string(rec.rows().size()) + " rows in " + std::to_string(blocks.size()) + " blocks");
+        throw std::runtime_error(std::to_string(rec.rows().size()) + " rows in " + std::to_string(blocks.size()) +
+                                 " blocks");
     }
     check_gates(rec.rows());
 }
 
-void check_model(const std::string & path, const model_shape & shape, llama_context_type type, const std::string & lora) {
+void check_model(const std::string & path, const model_shape & shape, llama_context_type type,
+                 const std::string & lora) {
     const model_ptr model = load(path, type == LLAMA_CONTEXT_TYPE_MTP);
     run_options     o;
     o.arch = shape.arch, o.lora = lora, o.type = type, o.model = model.get();
@@ -359,7 +375,8 @@ void check_model(const std::string & path, const model_shape & shape, llama_cont
     witness w;
     run(o, [&](llama_context_params & p) { p.cb_eval = witness::callback, p.cb_eval_user_data = &w; });
     const size_t misread = check_against(w, probed);
-    const bool   strided = !probed.rows()[0].layout.has(block_layout::given_ids) && probed.rows()[0].layout.n_expert > probed.rows()[0].layout.n_expert_used;
+    const bool   strided = !probed.rows()[0].layout.has(block_layout::given_ids) &&
+                         probed.rows()[0].layout.n_expert > probed.rows()[0].layout.n_expert_used;
     if (strided && misread == 0) {
         throw std::runtime_error("a contiguous reader gets everything right: this test cannot see trap 1");
     }
@@ -414,25 +431,28 @@ TEST_P(capture_of, equals_independent_readings) {
     }
     const model_shape shape = complete(c.options.shape);
     EXPECT_EQ(run_in_child([&](const send_fn &) {
-        check_model(file.path, shape, LLAMA_CONTEXT_TYPE_DEFAULT, c.lora ? adapter.path : "");
-    }).error, "");
+                  check_model(file.path, shape, LLAMA_CONTEXT_TYPE_DEFAULT, c.lora ? adapter.path : "");
+              }).error,
+              "");
     if (shape.n_layer_nextn > 0) {
-        EXPECT_EQ(run_in_child([&](const send_fn &) { check_model(file.path, shape, LLAMA_CONTEXT_TYPE_MTP, ""); }).error, "") << "MTP block";
+        EXPECT_EQ(
+            run_in_child([&](const send_fn &) { check_model(file.path, shape, LLAMA_CONTEXT_TYPE_MTP, ""); }).error, "")
+            << "MTP block";
     }
 }
 
 TEST(capture_of_all, covers_at_least_49_architectures) {
     const auto   cases = all_cases();
-    const size_t n     = static_cast<size_t>(std::count_if(cases.begin(), cases.end(), [](const model_case & c) {
-        return c.name.rfind("variant-", 0) != 0 && !c.lora;
-    }));
+    const size_t n     = static_cast<size_t>(std::count_if(
+            cases.begin(), cases.end(), [](const model_case & c) { return c.name.rfind("variant-", 0) != 0 && !c.lora; }));
     std::printf("architectures: %zu, variants: %zu\n", n, cases.size() - n);
     EXPECT_GE(n, 49u);
 }
 
 std::string case_name(const testing::TestParamInfo<model_case> & info) {
     std::string name = info.param.name;
-    std::replace_if(name.begin(), name.end(), [](unsigned char c) { return !std::isalnum(c); }, '_');
+    std::replace_if(
+        name.begin(), name.end(), [](unsigned char c) { return !std::isalnum(c); }, '_');
     return name;
 }
 

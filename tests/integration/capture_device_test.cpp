@@ -16,7 +16,7 @@ using namespace moescope::test;
 
 void use_server(const std::string & endpoint) {
     using add_server = ggml_backend_reg_t (*)(const char *);
-    const auto add = reinterpret_cast<add_server>(
+    const auto add   = reinterpret_cast<add_server>(
         ggml_backend_reg_get_proc_address(ggml_backend_reg_by_name("RPC"), "ggml_backend_rpc_add_server"));
     ggml_backend_register(add(endpoint.c_str()));
 }
@@ -26,7 +26,8 @@ protected:
     CaptureDevice()
         : truth_(make_model::planted_options{}),
           port_(std::to_string(20000 + (::getpid() + 13) % 20000)),
-          server_({llama_program("ggml-rpc-server"), "-H", "127.0.0.1", "-p", port_, "-t", "1"}, folder_ / "rpc.out", folder_ / "rpc.err") {
+          server_({llama_program("ggml-rpc-server"), "-H", "127.0.0.1", "-p", port_, "-t", "1"}, folder_ / "rpc.out",
+                  folder_ / "rpc.err") {
         make_model::write_planted_model(folder_ / "m.gguf", truth_);
         for (int i = 0; i < 100 && read_file(folder_ / "rpc.out").find("endpoint") == std::string::npos; ++i) {
             std::this_thread::sleep_for(std::chrono::milliseconds(50));
@@ -58,7 +59,8 @@ TEST_F(CaptureDevice, ResultsThatComeLateBelongToTheirBatch) {
     const auto    streams     = capture_streams({}, [&](capture::session & session) {
         model_runner runner(folder_ / "m.gguf");
         runner.open();
-        for (int seq = 0; seq < n_sequences; ++seq) {   // the same prompt in each: nothing but the batch tells them apart
+        for (int seq = 0; seq < n_sequences;
+             ++seq) {  // the same prompt in each: nothing but the batch tells them apart
             decode(runner.context(), {{60, 0, seq}, {61, 1, seq}});
         }
         for (int seq = 0; seq < n_sequences; ++seq) {
@@ -76,7 +78,8 @@ TEST_F(CaptureDevice, ResultsThatComeLateBelongToTheirBatch) {
         for (const row & r : rows) {
             EXPECT_EQ(r.seq, i % n_sequences);
             EXPECT_EQ(r.decode, i >= n_sequences);
-            EXPECT_EQ(std::vector<int>(r.ids.begin(), r.ids.end()), truth_.ids(static_cast<uint32_t>(r.layer), r.token));
+            EXPECT_EQ(std::vector<int>(r.ids.begin(), r.ids.end()),
+                      truth_.ids(static_cast<uint32_t>(r.layer), r.token));
         }
     }
 }

@@ -18,7 +18,7 @@ using make_model::planted_options;
 using make_model::planted_truth;
 
 struct planted_case {
-    std::string       arch;
+    std::string     arch;
     capture::method way;
 };
 
@@ -37,8 +37,8 @@ protected:
         o.arch          = GetParam().arch;
         o.n_expert      = 32;
         o.n_expert_used = 4;
-        truth_ = std::make_unique<planted_truth>(o);
-        path_  = std::filesystem::temp_directory_path() / ("planted." + std::to_string(::getpid()) + ".gguf");
+        truth_          = std::make_unique<planted_truth>(o);
+        path_           = std::filesystem::temp_directory_path() / ("planted." + std::to_string(::getpid()) + ".gguf");
         make_model::write_planted_model(path_, *truth_);
         runner_ = std::make_unique<model_runner>(path_);
     }
@@ -70,7 +70,8 @@ protected:
         }
         const bool strict = c == column::weights || c == column::weights_raw || c == column::norms;
         for (size_t i = 0; i < want.size(); ++i) {
-            ASSERT_NEAR(got[i], want[i], 1e-5 * (strict ? std::abs(want[i]) : largest)) << what << "[" << i << "] of layer " << r.layer << ", token " << r.token;
+            ASSERT_NEAR(got[i], want[i], 1e-5 * (strict ? std::abs(want[i]) : largest))
+                << what << "[" << i << "] of layer " << r.layer << ", token " << r.token;
         }
     }
 
@@ -81,7 +82,8 @@ protected:
             ASSERT_GE(r.token, 0);
             const auto il   = static_cast<uint32_t>(r.layer);
             const auto want = truth_->ids(il, r.token);
-            EXPECT_EQ(std::vector<int>(r.ids.begin(), r.ids.end()), want) << "layer " << il << ", token " << r.token << " at " << r.pos;
+            EXPECT_EQ(std::vector<int>(r.ids.begin(), r.ids.end()), want)
+                << "layer " << il << ", token " << r.token << " at " << r.pos;
             expect_close(r, column::weights, truth_->weights(il, r.token));
             expect_close(r, column::weights_raw, truth_->weights_raw(il, r.token));
             expect_close(r, column::norms, truth_->norms(il, r.token));
@@ -98,7 +100,8 @@ protected:
         for (const batch_token & t : computed) {
             for (int32_t il = 0; il < n_layer; ++il) {
                 const bool there = whole || il < n_layer - 1 || t.output;
-                EXPECT_EQ((seen[{il, t.seq, t.pos}]), there ? 1 : 0) << "layer " << il << " seq " << t.seq << " pos " << t.pos;
+                EXPECT_EQ((seen[{il, t.seq, t.pos}]), there ? 1 : 0)
+                    << "layer " << il << " seq " << t.seq << " pos " << t.pos;
                 expected += there;
             }
         }
@@ -139,8 +142,8 @@ TEST_P(PlantedCapture, PromptAndDecode) {
 }
 
 TEST_P(PlantedCapture, UbatchSmallerThanThePrompt) {
-    auto params     = model_runner::default_params();
-    params.n_ubatch = 16;   // the graph of the first ubatch is reused
+    auto params            = model_runner::default_params();
+    params.n_ubatch        = 16;  // the graph of the first ubatch is reused
     const auto      tokens = prompt(70);
     const recording rec    = captured(params, [&] { runner_->decode(tokens); });
     expect_truth(rec, tokens);
@@ -159,7 +162,7 @@ TEST_P(PlantedCapture, SeveralSequencesInOneBatch) {
         params.kv_unified = unified;
         params.n_seq_max  = 4;
         std::vector<batch_token> tokens;
-        for (int i = 0; i < 12; ++i) {          // two equal prompts and a different one, interleaved
+        for (int i = 0; i < 12; ++i) {  // two equal prompts and a different one, interleaved
             tokens.push_back({40 + i, i, 0});
             tokens.push_back({40 + i, i, 1});
             tokens.push_back({90 + 3 * i, i, 2});
@@ -169,7 +172,7 @@ TEST_P(PlantedCapture, SeveralSequencesInOneBatch) {
             runner_->decode(tokens);
             runner_->decode(step);
         });
-        auto all = tokens;
+        auto                           all  = tokens;
         all.insert(all.end(), step.begin(), step.end());
         expect_truth(rec, all);
         for (const row & r : rec.rows()) {

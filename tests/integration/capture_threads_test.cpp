@@ -23,12 +23,12 @@ TEST(CaptureThreads, ContextsComeAndGo) {
     const make_model::planted_truth truth(make_model::planted_options{});
     make_model::write_planted_model(folder / "m.gguf", truth);
 
-    constexpr int n_threads = 3, n_contexts = 4, n_tokens = 12;
-    std::mutex                              mutex;   // streams are opened by whichever thread computes first
+    constexpr int                           n_threads = 3, n_contexts = 4, n_tokens = 12;
+    std::mutex                              mutex;  // streams are opened by whichever thread computes first
     std::mutex                              loader;
     std::vector<std::unique_ptr<recording>> streams;
     {
-        capture::session session({}, [&](uint32_t) {
+        capture::session         session({}, [&](uint32_t) {
             const std::lock_guard lock(mutex);
             streams.push_back(std::make_unique<recording>());
             return std::make_unique<recording_sink>(*streams.back());
@@ -36,7 +36,7 @@ TEST(CaptureThreads, ContextsComeAndGo) {
         std::vector<std::thread> threads;
         for (int t = 0; t < n_threads; ++t) {
             threads.emplace_back([&, t] {
-                std::unique_lock loading(loader);   // libllama is not instrumented: inside it, tsan sees no order
+                std::unique_lock loading(loader);  // libllama is not instrumented: inside it, tsan sees no order
                 model_runner     runner(folder / "m.gguf");
                 loading.unlock();
                 for (int c = 0; c < n_contexts; ++c) {
@@ -67,7 +67,7 @@ TEST(CaptureThreads, ContextsComeAndGo) {
 // A pool's thread decodes in a context that another thread frees, then opens the next one: nothing may be asked of the
 // context that is gone, although it was the last in which this thread decoded.
 TEST(CaptureThreads, AContextIsFreedByAnotherThread) {
-    ::mallopt(M_PERTURB, 0xa5);   // what is freed cannot be used by mistake
+    ::mallopt(M_PERTURB, 0xa5);  // what is freed cannot be used by mistake
     const scratch_folder            folder;
     const make_model::planted_truth truth(make_model::planted_options{});
     make_model::write_planted_model(folder / "m.gguf", truth);

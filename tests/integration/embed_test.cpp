@@ -14,10 +14,11 @@ using namespace moescope;
 using namespace moescope::test;
 
 TEST(Embed, TheExampleRecordsWhatTheModelRouted) {
-    const scratch_folder           folder;
+    const scratch_folder            folder;
     const make_model::planted_truth truth(make_model::planted_options{});
     make_model::write_planted_model(folder / "m.gguf", truth);
-    const std::vector<std::string> command = {env_or_die("EMBED_EXAMPLE_BIN"), folder / "m.gguf", folder / "t.moetrace"};
+    const std::vector<std::string> command = {env_or_die("EMBED_EXAMPLE_BIN"), folder / "m.gguf",
+                                              folder / "t.moetrace"};
     ASSERT_EQ(run(command, folder / "out", folder / "err"), 0) << read_file(folder / "err");
 
     trace::trace_reader  reader(folder / "t.moetrace");

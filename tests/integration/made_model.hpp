@@ -65,8 +65,8 @@ using model_ptr   = std::unique_ptr<llama_model, model_deleter>;
 
 inline model_ptr load(const std::string & path, bool mtp = false) {
     llama_model_params params = llama_model_default_params();
-    params.use_extra_bufts = false;
-    params.load_mtp        = mtp;
+    params.use_extra_bufts    = false;
+    params.load_mtp           = mtp;
     model_ptr model(llama_model_load_from_file(path.c_str(), params));
     if (!model) {
         throw std::runtime_error("does not load");
@@ -77,14 +77,14 @@ inline model_ptr load(const std::string & path, bool mtp = false) {
 inline context_ptr make_context(llama_model * model, const std::string & arch, selections & seen,
                                 llama_context_type type) {
     llama_context_params params = llama_context_default_params();
-    params.n_ctx             = 256;
-    params.n_ubatch          = traits_of(arch).causal ? 10 : 256;
-    params.n_threads         = params.n_threads_batch = 1;
-    params.embeddings        = !traits_of(arch).has_logits;
-    params.pooling_type      = LLAMA_POOLING_TYPE_NONE;
-    params.cb_eval           = selections::callback;
-    params.cb_eval_user_data = &seen;
-    params.ctx_type          = type;
+    params.n_ctx                = 256;
+    params.n_ubatch             = traits_of(arch).causal ? 10 : 256;
+    params.n_threads = params.n_threads_batch = 1;
+    params.embeddings                         = !traits_of(arch).has_logits;
+    params.pooling_type                       = LLAMA_POOLING_TYPE_NONE;
+    params.cb_eval                            = selections::callback;
+    params.cb_eval_user_data                  = &seen;
+    params.ctx_type                           = type;
     context_ptr ctx(llama_init_from_model(model, params));
     if (!ctx) {
         throw std::runtime_error("no context");
@@ -107,7 +107,7 @@ struct batch {
     std::vector<float>          hidden;
     std::vector<llama_pos>      pos;
     std::vector<int32_t>        n_seq;
-    llama_seq_id                seq = 0, * seq_of = &seq;
+    llama_seq_id                seq = 0, *seq_of = &seq;
     std::vector<llama_seq_id *> seqs;
     std::vector<int8_t>         outputs;
 
@@ -132,13 +132,13 @@ struct batch {
 };
 
 inline void decode(llama_context * ctx, bool embeds, int first, int n, int n_hidden = 0) {
-    batch b(first, n, n_hidden);
+    batch     b(first, n, n_hidden);
     const int status = llama_decode(ctx, b.view());
     if (status != 0) {
         throw std::runtime_error("llama_decode returned " + std::to_string(status));
     }
     const llama_model * model = llama_get_model(ctx);
-    const int n_value = embeds ? llama_model_n_embd(model) : llama_vocab_n_tokens(llama_model_get_vocab(model));
+    const int n_value         = embeds ? llama_model_n_embd(model) : llama_vocab_n_tokens(llama_model_get_vocab(model));
     for (int i = 0; i < n; i++) {
         check_row(embeds ? llama_get_embeddings_ith(ctx, i) : llama_get_logits_ith(ctx, i), n_value, i);
     }
@@ -162,8 +162,8 @@ inline void check_selections(const selections & seen, const model_shape & s, int
 // Loads the file, decodes a prompt in several ubatches and then token by token; then its MTP block, if it has one.
 // Throws on anything wrong.
 inline void use_model(const std::string & path, const model_shape & shape) {
-    const model_shape s = complete(shape);
-    const int n_layer = static_cast<int>(s.n_layer), n_all = n_layer + static_cast<int>(s.n_layer_nextn);
+    const model_shape s       = complete(shape);
+    const int         n_layer = static_cast<int>(s.n_layer), n_all = n_layer + static_cast<int>(s.n_layer_nextn);
     {
         const model_ptr   model = load(path);
         selections        seen;

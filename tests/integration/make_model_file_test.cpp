@@ -18,9 +18,9 @@ namespace {
 // The output row of the last of eight tokens, and the experts chosen, with or without an adapter. In this process.
 std::vector<float> last_logits(llama_model * model, const std::string & arch, const std::string & lora,
                                selections & seen) {
-    const context_ptr ctx = make_context(model, arch, seen, LLAMA_CONTEXT_TYPE_DEFAULT);
+    const context_ptr    ctx     = make_context(model, arch, seen, LLAMA_CONTEXT_TYPE_DEFAULT);
     llama_adapter_lora * adapter = lora.empty() ? nullptr : llama_adapter_lora_init(model, lora.c_str());
-    float scale = 1.0f;
+    float                scale   = 1.0f;
     if (!lora.empty() && (adapter == nullptr || llama_set_adapters_lora(ctx.get(), &adapter, 1, &scale) != 0)) {
         throw std::runtime_error("the adapter does not load");
     }
@@ -37,12 +37,13 @@ TEST(lora, loads_on_its_base_and_changes_routing_and_output) {
         write_random_model(base.path, options);
         write_lora(adapter.path, base.path);
         const std::string error = run_in_child([&](const send_fn &) {
-            const model_ptr model = load(base.path);
-            selections plain, adapted;
-            if (last_logits(model.get(), arch, "", plain) == last_logits(model.get(), arch, adapter.path, adapted)) {
-                throw std::runtime_error("the adapter changes nothing");
-            }
-        }).error;
+                                      const model_ptr model = load(base.path);
+                                      selections      plain, adapted;
+                                      if (last_logits(model.get(), arch, "", plain) ==
+                                          last_logits(model.get(), arch, adapter.path, adapted)) {
+                                          throw std::runtime_error("the adapter changes nothing");
+                                      }
+                                  }).error;
         EXPECT_EQ(error, "") << arch;
     }
 }
@@ -54,42 +55,44 @@ TEST(file, computes_what_the_model_in_memory_computes) {
     for (const char * arch : {"qwen3moe", "olmoe", "deepseek2", "nemotron_h_moe"}) {
         random_options options;
         options.shape.arch    = arch;
-        options.layout.biases = options.layout.scales = true;   // in memory, llama.cpp creates all that is optional
-        options.layout.fused_gate_up = true;
+        options.layout.biases = options.layout.scales = true;  // in memory, llama.cpp creates all that is optional
+        options.layout.fused_gate_up                  = true;
         write_random_model(file.path, options);
-        const std::string error = run_in_child([&](const send_fn &) {
-            struct source {
-                model_layout layout;
-                fill_row     fill;
-            } src = {make_layout(options.shape, options.layout), {}};
-            src.fill = random_weights(src.layout, options.seed);
-            auto set = [](ggml_tensor * tensor, void * user) {
-                const tensor_spec spec = {
-                    tensor->name, tensor->type, {tensor->ne[0], tensor->ne[1], tensor->ne[2], tensor->ne[3]}};
-                for (int64_t row = 0; row < spec.n_rows(); row++) {
-                    static_cast<source *>(user)->fill(spec, row, static_cast<float *>(tensor->data) + row * spec.ne[0]);
+        const std::string error =
+            run_in_child([&](const send_fn &) {
+                struct source {
+                    model_layout layout;
+                    fill_row     fill;
+                } src    = {make_layout(options.shape, options.layout), {}};
+                src.fill = random_weights(src.layout, options.seed);
+                auto set = [](ggml_tensor * tensor, void * user) {
+                    const tensor_spec spec = {
+                        tensor->name, tensor->type, {tensor->ne[0], tensor->ne[1], tensor->ne[2], tensor->ne[3]}};
+                    for (int64_t row = 0; row < spec.n_rows(); row++) {
+                        static_cast<source *>(user)->fill(spec, row,
+                                                          static_cast<float *>(tensor->data) + row * spec.ne[0]);
+                    }
+                };
+                const model_ptr in_memory(
+                    llama_model_init_from_user(src.layout.kv.get(), set, &src, llama_model_default_params()));
+                if (!in_memory) {
+                    throw std::runtime_error("no model in memory");
                 }
-            };
-            const model_ptr in_memory(
-                llama_model_init_from_user(src.layout.kv.get(), set, &src, llama_model_default_params()));
-            if (!in_memory) {
-                throw std::runtime_error("no model in memory");
-            }
-            selections a, b;
-            if (last_logits(in_memory.get(), arch, "", a) != last_logits(load(file.path).get(), arch, "", b)) {
-                throw std::runtime_error("logits differ");
-            }
-            if (a.by_layer != b.by_layer) {
-                throw std::runtime_error("selections differ");
-            }
-        }).error;
+                selections a, b;
+                if (last_logits(in_memory.get(), arch, "", a) != last_logits(load(file.path).get(), arch, "", b)) {
+                    throw std::runtime_error("logits differ");
+                }
+                if (a.by_layer != b.by_layer) {
+                    throw std::runtime_error("selections differ");
+                }
+            }).error;
         EXPECT_EQ(error, "") << arch;
     }
 }
 
 TEST(file, depends_on_the_seed_alone) {
     const scratch_file a("seed-a"), b("seed-b");
-    auto bytes = [](const std::string & path) {
+    auto               bytes = [](const std::string & path) {
         std::ifstream in(path, std::ios::binary);
         return std::string(std::istreambuf_iterator<char>(in), {});
     };
@@ -105,7 +108,7 @@ TEST(file, depends_on_the_seed_alone) {
 
 TEST(dense, a_model_without_experts_has_none) {
     const scratch_file file("dense");
-    random_options options;
+    random_options     options;
     options.shape.arch     = "llama";
     options.shape.n_expert = 0;
     ASSERT_NO_THROW(write_random_model(file.path, options));

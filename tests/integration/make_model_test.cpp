@@ -16,22 +16,22 @@ namespace {
 // Of these only dflash can have experts (as the draft of a DeepSeek 4); it runs beside its target model, not alone.
 const std::map<std::string, std::string> & exclusions() {
     static const std::map<std::string, std::string> quotes = {
-        {"apertus",          "key not found in model: xielu.alpha_n"},
-        {"arwkv7",           "key not found in model: arwkv7.wkv.head_size"},
-        {"bert",             "bert model needs to define token type count"},
-        {"clip",             "CLIP cannot be used as main model"},
-        {"dflash",           "DFlash model requires 'target_layers' in GGUF metadata"},
-        {"eagle3",           "EAGLE3 model requires 'extract_layers' in GGUF metadata"},
+        {"apertus", "key not found in model: xielu.alpha_n"},
+        {"arwkv7", "key not found in model: arwkv7.wkv.head_size"},
+        {"bert", "bert model needs to define token type count"},
+        {"clip", "CLIP cannot be used as main model"},
+        {"dflash", "DFlash model requires 'target_layers' in GGUF metadata"},
+        {"eagle3", "EAGLE3 model requires 'extract_layers' in GGUF metadata"},
         {"gemma4-assistant", "array key not found in model: gemma4-assistant.attention.sliding_window_pattern"},
-        {"gptj",             "unsupported model architecture: 'gptj'"},
-        {"hrm_text",         "key not found in model: hrm_text.hrm.layers_per_stack"},
-        {"jina-bert-v2",     "GGML_ASSERT(t_meta.ne[dim] >= 1) failed"},
-        {"jina-bert-v3",     "jina-bert-v3 model needs to define token type count"},
-        {"nomic-bert",       "nomic-bert model needs to define token type count"},
-        {"phi3",             "error loading model vocabulary: unordered_map::at"},
-        {"rwkv6",            "key not found in model: rwkv6.wkv.head_size"},
-        {"rwkv6qwen2",       "key not found in model: rwkv6qwen2.wkv.head_size"},
-        {"rwkv7",            "key not found in model: rwkv7.wkv.head_size"},
+        {"gptj", "unsupported model architecture: 'gptj'"},
+        {"hrm_text", "key not found in model: hrm_text.hrm.layers_per_stack"},
+        {"jina-bert-v2", "GGML_ASSERT(t_meta.ne[dim] >= 1) failed"},
+        {"jina-bert-v3", "jina-bert-v3 model needs to define token type count"},
+        {"nomic-bert", "nomic-bert model needs to define token type count"},
+        {"phi3", "error loading model vocabulary: unordered_map::at"},
+        {"rwkv6", "key not found in model: rwkv6.wkv.head_size"},
+        {"rwkv6qwen2", "key not found in model: rwkv6qwen2.wkv.head_size"},
+        {"rwkv7", "key not found in model: rwkv7.wkv.head_size"},
         {"wavtokenizer-dec", "key not found in model: wavtokenizer-dec.features_length"},
     };
     return quotes;
@@ -76,7 +76,8 @@ TEST(architectures, every_exclusion_quotes_llama) {
 
 std::string test_name(const testing::TestParamInfo<std::string> & info) {
     std::string name = info.param;
-    std::replace_if(name.begin(), name.end(), [](unsigned char c) { return !std::isalnum(c); }, '_');
+    std::replace_if(
+        name.begin(), name.end(), [](unsigned char c) { return !std::isalnum(c); }, '_');
     return name;
 }
 
@@ -90,12 +91,13 @@ TEST_P(every_variant, computes_from_its_file) {
 }
 
 INSTANTIATE_TEST_SUITE_P(make_model, every_variant, testing::ValuesIn([] {
-    std::vector<std::string> names;
-    for (const variant & v : variants()) {
-        names.push_back(v.name);
-    }
-    return names;
-}()), test_name);
+                             std::vector<std::string> names;
+                             for (const variant & v : variants()) {
+                                 names.push_back(v.name);
+                             }
+                             return names;
+                         }()),
+                         test_name);
 
 INSTANTIATE_TEST_SUITE_P(make_model, every_architecture, testing::ValuesIn(moe_architectures()), test_name);
 

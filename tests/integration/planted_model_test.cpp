@@ -50,7 +50,7 @@ public:
     ~reference() { ggml_free(ctx_); }
 
     std::vector<routed> run(int token, int n_layer, int k) const {
-        doubles x = row("token_embd.weight", token);
+        doubles             x = row("token_embd.weight", token);
         std::vector<routed> layers;
         for (int il = 0; il < n_layer; il++) {
             layers.push_back(block(il, k, x));
@@ -60,8 +60,8 @@ public:
 
     bool attention_is_silent(int n_layer) const {
         for (int il = 0; il < n_layer; il++) {
-            const ggml_tensor * out = tensor(name(il, "attn_output.weight"));
-            const float * data = static_cast<const float *>(out->data);
+            const ggml_tensor * out  = tensor(name(il, "attn_output.weight"));
+            const float *       data = static_cast<const float *>(out->data);
             if (std::any_of(data, data + ggml_nelements(out), [](float v) { return v != 0.0f; })) {
                 return false;
             }
@@ -70,7 +70,7 @@ public:
     }
 
 private:
-    static std::string name(int il, const std::string & rest) { return "blk." + std::to_string(il) + "." + rest; }
+    static std::string  name(int il, const std::string & rest) { return "blk." + std::to_string(il) + "." + rest; }
     const ggml_tensor * tensor(const std::string & n) const {
         const ggml_tensor * t = ggml_get_tensor(ctx_, n.c_str());
         if (t == nullptr) {
@@ -79,8 +79,8 @@ private:
         return t;
     }
     doubles row(const std::string & n, int64_t i) const {
-        const ggml_tensor * t = tensor(n);
-        const float * data = static_cast<const float *>(t->data) + i * t->ne[0];
+        const ggml_tensor * t    = tensor(n);
+        const float *       data = static_cast<const float *>(t->data) + i * t->ne[0];
         return doubles(data, data + t->ne[0]);
     }
     static double dot(const doubles & a, const doubles & b) {
@@ -89,7 +89,7 @@ private:
 
     doubles rms_norm(const doubles & x, const doubles & w) const {
         const double s = 1.0 / std::sqrt(dot(x, x) / x.size() + static_cast<double>(1e-5f));
-        doubles y(x.size());
+        doubles      y(x.size());
         for (size_t i = 0; i < x.size(); i++) {
             y[i] = x[i] * s * w[i];
         }
@@ -102,15 +102,15 @@ private:
 
     doubles expert(int il, int e, const doubles & x) const {
         const ggml_tensor * down = tensor(name(il, "ffn_down_exps.weight"));
-        const int64_t n_ff = down->ne[0], n_embd = down->ne[1];
-        doubles h(n_ff), y(n_embd);
+        const int64_t       n_ff = down->ne[0], n_embd = down->ne[1];
+        doubles             h(n_ff), y(n_embd);
         for (int64_t j = 0; j < n_ff; j++) {
             double g =
                 dot(row(name(il, "ffn_gate_exps.weight"), e * n_ff + j), x) + bias(il, "ffn_gate_exps.bias", e, j);
             double u = dot(row(name(il, "ffn_up_exps.weight"), e * n_ff + j), x) + bias(il, "ffn_up_exps.bias", e, j);
             if (family_.has_biases) {
-                g = std::min(g, 7.0);
-                u = std::max(-7.0, std::min(u, 7.0));
+                g    = std::min(g, 7.0);
+                u    = std::max(-7.0, std::min(u, 7.0));
                 h[j] = g / (1.0 + std::exp(-1.702 * g)) * (u + 1.0);
             } else {
                 h[j] = g / (1.0 + std::exp(-g)) * u;
@@ -123,13 +123,13 @@ private:
     }
 
     routed block(int il, int k, doubles & x) const {
-        using kind = planted_family::router_kind;
-        const doubles n = rms_norm(x, row(name(il, std::string(family_.ffn_norm) + ".weight"), 0));
+        using kind             = planted_family::router_kind;
+        const doubles n        = rms_norm(x, row(name(il, std::string(family_.ffn_norm) + ".weight"), 0));
         const int     n_expert = static_cast<int>(tensor(name(il, "ffn_gate_inp.weight"))->ne[1]);
-        doubles score(n_expert), chooser(n_expert);
+        doubles       score(n_expert), chooser(n_expert);
         for (int e = 0; e < n_expert; e++) {
             const double logit = dot(row(name(il, "ffn_gate_inp.weight"), e), n) + bias(il, "ffn_gate_inp.bias", 0, e);
-            score[e]   = family_.router == kind::sigmoid_biased ? 1.0 / (1.0 + std::exp(-logit)) : std::exp(logit);
+            score[e] = family_.router == kind::sigmoid_biased ? 1.0 / (1.0 + std::exp(-logit)) : std::exp(logit);
             chooser[e] =
                 score[e] + (family_.router == kind::sigmoid_biased ? row(name(il, "exp_probs_b.bias"), 0)[e] : 0.0);
         }
@@ -230,31 +230,31 @@ struct observer {
 
 struct llama_run {
     std::map<int, std::vector<routed>> layers;
-    std::vector<int>                   greedy;   // per row
+    std::vector<int>                   greedy;  // per row
 };
 
 llama_run decode(const std::string & path, const std::vector<llama_token> & tokens, int n_ubatch) {
-    observer watch;
+    observer  watch;
     llama_run result;
     llama_log_set([](ggml_log_level, const char *, void *) {}, nullptr);
     llama_model_params mparams = llama_model_default_params();
-    llama_model * model = llama_model_load_from_file(path.c_str(), mparams);
+    llama_model *      model   = llama_model_load_from_file(path.c_str(), mparams);
     EXPECT_NE(model, nullptr);
     llama_context_params cparams = llama_context_default_params();
-    cparams.n_ctx             = 1024;
-    cparams.n_batch           = 1024;
-    cparams.n_ubatch          = n_ubatch;
-    cparams.n_threads         = cparams.n_threads_batch = 1;
-    cparams.cb_eval           = observer::callback;
-    cparams.cb_eval_user_data = &watch;
-    llama_context * ctx = llama_init_from_model(model, cparams);
-    llama_batch batch = llama_batch_init(static_cast<int32_t>(tokens.size()), 0, 1);
+    cparams.n_ctx                = 1024;
+    cparams.n_batch              = 1024;
+    cparams.n_ubatch             = n_ubatch;
+    cparams.n_threads = cparams.n_threads_batch = 1;
+    cparams.cb_eval                             = observer::callback;
+    cparams.cb_eval_user_data                   = &watch;
+    llama_context * ctx                         = llama_init_from_model(model, cparams);
+    llama_batch     batch                       = llama_batch_init(static_cast<int32_t>(tokens.size()), 0, 1);
     for (size_t i = 0; i < tokens.size(); i++) {
-        batch.token[i] = tokens[i];
-        batch.pos[i] = static_cast<llama_pos>(i);
-        batch.n_seq_id[i] = 1;
+        batch.token[i]     = tokens[i];
+        batch.pos[i]       = static_cast<llama_pos>(i);
+        batch.n_seq_id[i]  = 1;
         batch.seq_id[i][0] = 0;
-        batch.logits[i] = true;
+        batch.logits[i]    = true;
     }
     batch.n_tokens = static_cast<int32_t>(tokens.size());
     EXPECT_EQ(llama_decode(ctx, batch), 0);
@@ -305,7 +305,7 @@ TEST_P(planted, closed_form_is_what_the_file_says_and_what_llama_computes) {
         }
     }
 
-    std::vector<llama_token> tokens(o.n_vocab);   // every token once, in an order that is not that of their ids
+    std::vector<llama_token> tokens(o.n_vocab);  // every token once, in an order that is not that of their ids
     for (uint32_t i = 0; i < o.n_vocab; i++) {
         tokens[i] = static_cast<llama_token>((i * 67 + 5) % o.n_vocab);
     }
@@ -328,16 +328,18 @@ TEST_P(planted, closed_form_is_what_the_file_says_and_what_llama_computes) {
 
 planted_options options(const std::string & arch, uint32_t n_expert, uint32_t k) {
     planted_options o;
-    o.arch = arch;
-    o.n_expert = n_expert;
+    o.arch          = arch;
+    o.n_expert      = n_expert;
     o.n_expert_used = k;
     return o;
 }
 
-INSTANTIATE_TEST_SUITE_P(families, planted, testing::Values(
-    options("qwen3moe", 8, 3), options("qwen3moe", 32, 4), options("qwen3moe", 128, 4), options("llama", 8, 2),
-    options("olmoe", 16, 4), options("gpt-oss", 16, 4), options("minimax-m2", 32, 4), options("qwen3moe", 4, 4),
-    options("minimax-m2", 8, 1)), test_name);
+INSTANTIATE_TEST_SUITE_P(families, planted,
+                         testing::Values(options("qwen3moe", 8, 3), options("qwen3moe", 32, 4),
+                                         options("qwen3moe", 128, 4), options("llama", 8, 2), options("olmoe", 16, 4),
+                                         options("gpt-oss", 16, 4), options("minimax-m2", 32, 4),
+                                         options("qwen3moe", 4, 4), options("minimax-m2", 8, 1)),
+                         test_name);
 
 // Pruning a file must give the closed form of the kept experts. Here the file is written from that form, and held
 // against llama.cpp.
@@ -349,8 +351,8 @@ TEST(planted_truth, of_kept_experts_is_what_llama_computes) {
         write_planted_model(file.path, kept);
         std::vector<llama_token> tokens(260);
         std::iota(tokens.begin(), tokens.end(), 0);
-        const llama_run run = decode(file.path, tokens, 64);
-        int n_same = 0;
+        const llama_run run    = decode(file.path, tokens, 64);
+        int             n_same = 0;
         for (int il = 0; il < 3; il++) {
             for (size_t i = 0; i < tokens.size(); i++) {
                 const std::string where =
@@ -362,7 +364,7 @@ TEST(planted_truth, of_kept_experts_is_what_llama_computes) {
                 n_same += kept.ids(il, tokens[i]) == full.ids(il, tokens[i]);
             }
         }
-        EXPECT_LT(n_same, 100);   // of 780: the numbers, and most selections, are others
+        EXPECT_LT(n_same, 100);  // of 780: the numbers, and most selections, are others
     }
 }
 
@@ -376,7 +378,7 @@ TEST(planted_truth, keeps_nothing_that_cannot_route) {
 }
 
 TEST(planted_truth, tokens_differ_in_selection_and_weight) {
-    const planted_truth truth(options("qwen3moe", 32, 4));
+    const planted_truth             truth(options("qwen3moe", 32, 4));
     std::map<std::vector<int>, int> seen;
     for (int token = 0; token < 256; token++) {
         for (uint32_t il = 0; il < 3; il++) {
@@ -386,7 +388,7 @@ TEST(planted_truth, tokens_differ_in_selection_and_weight) {
             EXPECT_GT(w[0], 1.05 * w[1]);
         }
     }
-    EXPECT_GT(seen.size(), 700u);   // of 768 ordered selections; 863,040 are possible
+    EXPECT_GT(seen.size(), 700u);  // of 768 ordered selections; 863,040 are possible
 }
 
 }  // namespace

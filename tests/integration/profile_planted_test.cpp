@@ -72,9 +72,9 @@ protected:
 
     // The tokens of all samples as the model's vocabulary has them, cut to the context.
     std::map<int32_t, uint64_t> token_counts(uint64_t & total) const {
-        llama_model_params params = llama_model_default_params();
-        params.vocab_only         = true;
-        llama_model * model       = llama_model_load_from_file(at("model.gguf").c_str(), params);
+        llama_model_params params         = llama_model_default_params();
+        params.vocab_only                 = true;
+        llama_model *               model = llama_model_load_from_file(at("model.gguf").c_str(), params);
         std::map<int32_t, uint64_t> counts;
         total = 0;
         for (const std::string & t : texts()) {
@@ -91,8 +91,9 @@ protected:
     }
 
     std::string command(const std::string & output, const std::string & more) const {
-        return std::string(std::getenv("MOESCOPE_BIN")) + " profile -q -t 1 -c " + std::to_string(n_ctx) + " -ub 64 -m " +
-               at("model.gguf").string() + " --jsonl " + at("corpus.jsonl").string() + " -o " + at(output).string() + " " + more;
+        return std::string(std::getenv("MOESCOPE_BIN")) + " profile -q -t 1 -c " + std::to_string(n_ctx) +
+               " -ub 64 -m " + at("model.gguf").string() + " --jsonl " + at("corpus.jsonl").string() + " -o " +
+               at(output).string() + " " + more;
     }
     int run(const std::string & line) const {
         const int status = std::system(line.c_str());
@@ -110,14 +111,14 @@ void expect_close(double got, double want) {
     EXPECT_NEAR(got, want, 1e-6 * std::abs(want) + 1e-300);
 }
 
-void expect_closed_form(const stats::moestats & s, const planted_truth & truth, const std::map<int32_t, uint64_t> & tokens,
-                        uint64_t total, bool raw) {
+void expect_closed_form(const stats::moestats & s, const planted_truth & truth,
+                        const std::map<int32_t, uint64_t> & tokens, uint64_t total, bool raw) {
     ASSERT_EQ(s.blocks.size(), truth.options().n_layer);
     EXPECT_EQ(s.tokens(), total);
     for (uint32_t il = 0; il < truth.options().n_layer; ++il) {
         const stats::saliency_block & b = s.blocks[il];
-        std::vector<uint64_t> count(truth.options().n_expert);
-        std::vector<double>   gate(count.size()), norm(count.size()), gated(count.size());
+        std::vector<uint64_t>         count(truth.options().n_expert);
+        std::vector<double>           gate(count.size()), norm(count.size()), gated(count.size());
         for (const auto & [token, n] : tokens) {
             const auto ids = truth.ids(il, token);
             const auto g   = raw ? truth.weights_raw(il, token) : truth.weights(il, token);
@@ -130,7 +131,7 @@ void expect_closed_form(const stats::moestats & s, const planted_truth & truth, 
                 gated[e] += double(n) * g[i] * f[i];
             }
         }
-        EXPECT_EQ(b.rows, total);   // the last layer, too: all rows' logits are asked for (trap 6)
+        EXPECT_EQ(b.rows, total);  // the last layer, too: all rows' logits are asked for (trap 6)
         EXPECT_EQ(b.count, count);
         for (uint32_t e = 0; e < count.size(); ++e) {
             expect_close(b.gate[e], gate[e]);
@@ -161,8 +162,8 @@ void expect_same_sums(const stats::moestats & a, const stats::moestats & b) {
 TEST_F(Profile, EqualsTheClosedFormOnEveryPlantedArchitecture) {
     for (const std::string & arch : planted_architectures()) {
         SCOPED_TRACE(arch);
-        const planted_truth truth = plant(arch);
-        uint64_t            total = 0;
+        const planted_truth truth  = plant(arch);
+        uint64_t            total  = 0;
         const auto          tokens = token_counts(total);
         expect_closed_form(profile("final", "--force"), truth, tokens, total, false);
         expect_closed_form(profile("raw", "--force --gate raw"), truth, tokens, total, true);
@@ -171,7 +172,8 @@ TEST_F(Profile, EqualsTheClosedFormOnEveryPlantedArchitecture) {
 
 TEST_F(Profile, PackedEqualsOneByOne) {
     plant("qwen3moe");
-    const stats::moestats packed = profile("packed", "--label-key kind"), single = profile("single", "--label-key kind -np 1");
+    const stats::moestats packed = profile("packed", "--label-key kind"),
+                          single = profile("single", "--label-key kind -np 1");
     expect_same_sums(packed, single);
     EXPECT_EQ(packed.corpora[0].truncated, 1u);
     for (const stats::saliency_block & b : packed.blocks) {
@@ -210,7 +212,8 @@ TEST_F(Profile, ResumeEqualsAnUninterruptedRun) {
         for (int attempt = 0; attempt < 40; ++attempt) {
             const pid_t child = ::fork();
             if (child == 0) {
-                const std::string line = "exec " + command("cut.json", "--label-key kind --save-every 1 --resume") + " 2>/dev/null";
+                const std::string line =
+                    "exec " + command("cut.json", "--label-key kind --save-every 1 --resume") + " 2>/dev/null";
                 ::execl("/bin/sh", "sh", "-c", line.c_str(), nullptr);
                 ::_exit(127);
             }

@@ -25,7 +25,7 @@
 namespace {
 
 using namespace moescope;
-namespace fs = std::filesystem;
+namespace fs  = std::filesystem;
 using doubles = std::vector<double>;
 
 const char * const text = "The quick brown fox jumps over the lazy dog; 3 * 14 = 42.";
@@ -36,7 +36,7 @@ enum class activation { silu_gated, swiglu_oai, relu_squared };
 struct family {
     const char * arch;
     activation   act;
-    bool         gate_on_input;   // Llama 4
+    bool         gate_on_input;  // Llama 4
 };
 
 constexpr family families[] = {
@@ -89,7 +89,7 @@ double activate(activation a, double gate, double up) {
 }
 
 double expert_norm(const weights_file & w, const family & f, int il, uint32_t e, doubles x) {
-    if (w.find(il, "ffn_latent_down.weight") != nullptr) {   // Nemotron-H projects what the experts read
+    if (w.find(il, "ffn_latent_down.weight") != nullptr) {  // Nemotron-H projects what the experts read
         x = w.apply(il, "ffn_latent_down", 0, x);
     }
     const doubles up   = w.apply(il, "ffn_up_exps", e, x);
@@ -149,27 +149,28 @@ protected:
         folder_ = fs::temp_directory_path() / ("profile_reference." + std::to_string(::getpid()));
         fs::create_directories(folder_);
     }
-    void TearDown() override { fs::remove_all(folder_); }
+    void        TearDown() override { fs::remove_all(folder_); }
     std::string at(const std::string & name) const { return (folder_ / name).string(); }
-    void call(const std::string & verb_and_options) const {
-        const std::string line = std::string(std::getenv("MOESCOPE_BIN")) + " " + verb_and_options + " -q -t 1 -m " + at("model.gguf");
-        ASSERT_EQ(std::system(line.c_str()), 0) << line;
+    void        call(const std::string & verb_and_options) const {
+               const std::string line =
+                   std::string(std::getenv("MOESCOPE_BIN")) + " " + verb_and_options + " -q -t 1 -m " + at("model.gguf");
+               ASSERT_EQ(std::system(line.c_str()), 0) << line;
     }
     fs::path folder_;
 };
 
 TEST_P(Reference, SumsEqualRecomputedExpertOutputs) {
-    const family                & f = GetParam();
-    make_model::random_options    o;
+    const family &             f = GetParam();
+    make_model::random_options o;
     o.shape.arch = f.arch;
     make_model::write_random_model(at("model.gguf"), o);
     std::ofstream(at("corpus.jsonl")) << "{\"text\": \"" << text << "\"}\n";
     call("run -n 0 --capture ids,weights,norms,gate-input -o " + at("t.moetrace") + " -p '" + text + "'");
     call("profile --jsonl " + at("corpus.jsonl") + " -o " + at("p.json"));
 
-    const stats::moestats         s = stats::read_moestats(at("p.moestats"));
-    const stats::saliency_block & b = *s.routed().front();
-    const sums want = recompute(at("t.moetrace"), weights_file(at("model.gguf")), f, b.layer);
+    const stats::moestats         s    = stats::read_moestats(at("p.moestats"));
+    const stats::saliency_block & b    = *s.routed().front();
+    const sums                    want = recompute(at("t.moetrace"), weights_file(at("model.gguf")), f, b.layer);
     ASSERT_EQ(b.count, want.count);
     EXPECT_EQ(b.norms_gated(), f.gate_on_input);
     for (uint32_t e = 0; e < b.n_expert; ++e) {

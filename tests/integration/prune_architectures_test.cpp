@@ -27,9 +27,8 @@ make_model::random_options options_for(const std::string & arch) {
 
 std::string error_of(const prune_case & c, std::string & how) {
     const scratch_dir dir(c.name);
-    const auto        result = make_model::run_in_child([&](const make_model::send_fn & send) {
-        send(checked_case(c, dir).check());
-    });
+    const auto        result =
+        make_model::run_in_child([&](const make_model::send_fn & send) { send(checked_case(c, dir).check()); });
     how = result.output;
     return result.error;
 }

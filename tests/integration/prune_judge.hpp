@@ -3,11 +3,11 @@
 // Prunes a model in three ways and has llama.cpp judge each; see prune_architectures_test.cpp.
 
 #include "core/error.hpp"
+#include "make-model/random_model.hpp"
 #include "prune/expert_choice.hpp"
 #include "prune/plan.hpp"
-#include "prune/writer.hpp"
 #include "prune/router_kind.hpp"
-#include "make-model/random_model.hpp"
+#include "prune/writer.hpp"
 #include "routed_run.hpp"
 
 #include <set>
@@ -24,7 +24,11 @@ struct prune_case {
 class checked_case {
 public:
     checked_case(const prune_case & c, const scratch_dir & dir)
-        : case_(c), dir_(dir), arch_(c.options.shape.arch), source_(prepare()), before_(run(source_.path(), arch_, c.n_token)) {}
+        : case_(c),
+          dir_(dir),
+          arch_(c.options.shape.arch),
+          source_(prepare()),
+          before_(run(source_.path(), arch_, c.n_token)) {}
 
     std::string check() {
         keep_all();
@@ -59,9 +63,9 @@ private:
     void keep_all() {
         prune::prune_request request;
         prune::prune_plan    plan;
-        request.criterion      = prune::prune_criterion::random;
-        request.n_keep         = gguf::read_moe_shape(source_.metadata()).n_expert;
-        const run_result after = prune(request, "all.gguf", plan);
+        request.criterion            = prune::prune_criterion::random;
+        request.n_keep               = gguf::read_moe_shape(source_.metadata()).n_expert;
+        const run_result       after = prune(request, "all.gguf", plan);
         const gguf::model_file pruned(dir_ / "all.gguf");
         require(pruned.tensors().size() == source_.tensors().size(), "another number of tensors");
         for (size_t i = 0; i < pruned.tensors().size(); ++i) {
@@ -87,9 +91,9 @@ private:
             ids.insert(row.begin(), row.end());
         }
         if (shape.n_expert_groups > 1) {
-            const auto & scores = before_.seen.selection.count(il) ? before_.seen.selection : before_.seen.probs;
-            const int32_t size  = static_cast<int32_t>(shape.n_expert / shape.n_expert_groups);
-            const auto    rows  = scores.find(il);
+            const auto &  scores = before_.seen.selection.count(il) ? before_.seen.selection : before_.seen.probs;
+            const int32_t size   = static_cast<int32_t>(shape.n_expert / shape.n_expert_groups);
+            const auto    rows   = scores.find(il);
             for (const auto & row : rows == scores.end() ? rows_of_values{} : rows->second) {
                 for (int32_t g = 0; g < static_cast<int32_t>(shape.n_expert_groups); ++g) {
                     std::vector<int32_t> group(static_cast<size_t>(size));
@@ -109,7 +113,7 @@ private:
     // The smallest request that protects what is needed in each layer.
     prune::prune_request request_for_used() const {
         const gguf::moe_shape shape = gguf::read_moe_shape(source_.metadata());
-        prune::prune_request   request;
+        prune::prune_request  request;
         request.criterion = prune::prune_criterion::random;
         for (int il = 0; il < static_cast<int>(shape.n_layer); ++il) {
             for (const int32_t id : needed(il, shape)) {
@@ -121,7 +125,7 @@ private:
             try {
                 prune::plan_prune(source_, request);
                 break;
-            } catch (const error &) {   // too few for what is protected
+            } catch (const error &) {  // too few for what is protected
             }
         }
         require(request.n_keep < shape.n_expert, "the prompt uses all experts: nothing can go");
@@ -129,12 +133,13 @@ private:
     }
 
     std::string keep_what_is_used() {
-        prune::prune_plan       plan;
-        const run_result after = prune(request_for_used(), "used.gguf", plan);
-        const auto &     md    = source_.metadata();
-        const bool       grows = prune::find_router_effect(md, arch_) == prune::router_effect::scales_gates;
-        const bool       bias  = source_.find("blk." + std::to_string(plan.layers.begin()->first) + ".exp_probs_b.bias") != nullptr;
-        const std::string how  = std::to_string(plan.n_keep) + " of " + std::to_string(plan.shape.n_expert);
+        prune::prune_plan plan;
+        const run_result  after = prune(request_for_used(), "used.gguf", plan);
+        const auto &      md    = source_.metadata();
+        const bool        grows = prune::find_router_effect(md, arch_) == prune::router_effect::scales_gates;
+        const bool        bias =
+            source_.find("blk." + std::to_string(plan.layers.begin()->first) + ".exp_probs_b.bias") != nullptr;
+        const std::string how = std::to_string(plan.n_keep) + " of " + std::to_string(plan.shape.n_expert);
         if (prune::adds_bias_to_softmax(md, arch_, bias)) {
             require(!plan.warnings.empty(), "no warning of the bias");
             return how + ", " + check_biased_softmax(plan, after) + " (bias added to a softmax)";
@@ -150,7 +155,8 @@ private:
             return how + ", gates grow as expected";
         }
         for (const auto & [il, layer] : plan.layers) {
-            require(before_.seen.ids.count(il) == after.seen.ids.count(il), "routing of layer " + std::to_string(il) + " is gone");
+            require(before_.seen.ids.count(il) == after.seen.ids.count(il),
+                    "routing of layer " + std::to_string(il) + " is gone");
             check_ids(il, layer.kept, after);
         }
         return how + ", logits within " + std::to_string(check_logits(after));
@@ -211,7 +217,8 @@ private:
                 require(score(order[i]) - score(order[i + 1]) > 1e-6, "ranks too close to tell");
                 require(kept.at(static_cast<size_t>(ids[i])) == order[i], "the grown probabilities select otherwise");
                 const double expected = probs[static_cast<size_t>(order[i])] / stays;
-                require(std::abs(after.seen.weights.at(il)[row][i] - expected) <= 1e-5 * expected, "gates grow otherwise");
+                require(std::abs(after.seen.weights.at(il)[row][i] - expected) <= 1e-5 * expected,
+                        "gates grow otherwise");
             }
             order.resize(ids.size());
             n_same += order == before_.seen.ids.at(il)[row];
@@ -228,10 +235,11 @@ private:
         double most = 0;
         for (size_t row = 0; row < before_.seen.weights.at(il).size(); ++row) {
             const double stays = probability_of(kept, il, row);
-            most = std::max(most, 1 - stays);
+            most               = std::max(most, 1 - stays);
             for (size_t i = 0; i < before_.seen.weights.at(il)[row].size(); ++i) {
                 const double expected = before_.seen.weights.at(il)[row][i] / stays;
-                require(std::abs(after.seen.weights.at(il)[row][i] - expected) <= 1e-5 * expected, "gates grow otherwise");
+                require(std::abs(after.seen.weights.at(il)[row][i] - expected) <= 1e-5 * expected,
+                        "gates grow otherwise");
             }
         }
         require(most > 1e-3, "nothing went that had any probability");
@@ -240,10 +248,10 @@ private:
     // GroveMoE: in the first layer the experts are the same, and llama.cpp weighs the adjugate expert of chunk c by the
     // probability of expert number c, which is another expert now. The second block's rows follow the first's.
     void check_adjugate(const prune::prune_plan & plan, const run_result & after) const {
-        const int    il     = before_.seen.ids.begin()->first;
-        const auto & kept   = plan.layers.at(il).kept;
-        const size_t n_row  = after.seen.ids.at(il).size() / 2;
-        const auto   chunk  = static_cast<int32_t>(plan.shape.experts_per_chunk);
+        const int    il    = before_.seen.ids.begin()->first;
+        const auto & kept  = plan.layers.at(il).kept;
+        const size_t n_row = after.seen.ids.at(il).size() / 2;
+        const auto   chunk = static_cast<int32_t>(plan.shape.experts_per_chunk);
         check_ids(il, kept, after);
         for (size_t row = 0; row < n_row; ++row) {
             const double stays = probability_of(kept, il, row);
@@ -251,16 +259,17 @@ private:
             for (size_t i = 0; i < ids.size(); ++i) {
                 const int32_t number   = kept.at(static_cast<size_t>(ids[i] / chunk));
                 const double  expected = before_.seen.probs.at(il)[row][static_cast<size_t>(number)] / stays;
-                require(std::abs(after.seen.weights.at(il)[n_row + row][i] - expected) <= 1e-5 * expected, "adjugate experts weigh otherwise");
+                require(std::abs(after.seen.weights.at(il)[n_row + row][i] - expected) <= 1e-5 * expected,
+                        "adjugate experts weigh otherwise");
             }
         }
     }
 
     void keep_k() {
         const gguf::moe_shape shape = gguf::read_moe_shape(source_.metadata());
-        const uint32_t  step  = prune::expert_count_step(shape);
-        prune::prune_request   request;
-        prune::prune_plan      plan;
+        const uint32_t        step  = prune::expert_count_step(shape);
+        prune::prune_request  request;
+        prune::prune_plan     plan;
         request.criterion = prune::prune_criterion::random;
         request.n_keep    = (std::max(2u, shape.n_expert_used_max()) + step - 1) / step * step;
         if (shape.experts_per_chunk > 1) {
@@ -275,7 +284,7 @@ private:
     const prune_case &  case_;
     const scratch_dir & dir_;
     std::string         arch_, path_;
-    gguf::model_file          source_;
+    gguf::model_file    source_;
     run_result          before_;
 };
 

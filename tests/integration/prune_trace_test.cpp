@@ -24,14 +24,15 @@ class PrunedTrace : public testing::TestWithParam<const char *> {
 protected:
     std::string command(std::vector<std::string> words) {
         words.insert(words.begin(), moescope_bin());
-        EXPECT_EQ(test::run(words, folder_ / "out", folder_ / "err", {"OMP_WAIT_POLICY=passive"}), 0) << read_file(folder_ / "err");
+        EXPECT_EQ(test::run(words, folder_ / "out", folder_ / "err", {"OMP_WAIT_POLICY=passive"}), 0)
+            << read_file(folder_ / "err");
         return read_file(folder_ / "out");
     }
 
     // Selections by layer and expert, as `stats` tells them.
     std::map<int, std::map<int, uint64_t>> counts_of_run(const std::string & model, const std::string & trace) {
-        command({"run", "-q", "-m", model, "-p", prompt_, "-n", "20", "--temp", "0", "-t", "1",
-                 "--ignore-eos", "-o", trace});
+        command({"run", "-q", "-m", model, "-p", prompt_, "-n", "20", "--temp", "0", "-t", "1", "--ignore-eos", "-o",
+                 trace});
         command({"check", trace});
         std::map<int, std::map<int, uint64_t>> counts;
         const json                             stats = json::parse(command({"stats", trace, "--json"}));
@@ -42,7 +43,7 @@ protected:
     }
 
     scratch_folder folder_;
-    std::string    prompt_ = "Which of the experts are gone, and who does their work?";   // a token per byte
+    std::string    prompt_ = "Which of the experts are gone, and who does their work?";  // a token per byte
 };
 
 TEST_P(PrunedTrace, NamesNoExpertThatWent) {
@@ -53,7 +54,8 @@ TEST_P(PrunedTrace, NamesNoExpertThatWent) {
     const planted_truth         truth(o);
     const std::vector<uint32_t> kept = {1, 2, 4, 7, 8, 11, 13, 14};
     const planted_truth         left = truth.keep(kept);
-    const std::string           full = folder_ / "full.gguf", pruned = folder_ / "pruned.gguf", trace = folder_ / "pruned.moetrace";
+    const std::string           full = folder_ / "full.gguf", pruned = folder_ / "pruned.gguf",
+                      trace = folder_ / "pruned.moetrace";
     make_model::write_planted_model(full, truth);
     {
         std::ofstream ids(folder_ / "ids.txt");
@@ -78,7 +80,7 @@ TEST_P(PrunedTrace, NamesNoExpertThatWent) {
             went += std::find(kept.begin(), kept.end(), uint32_t(expert)) == kept.end() ? n : 0;
         }
     }
-    EXPECT_GT(went, 0u);   // the full model does use experts that went
+    EXPECT_GT(went, 0u);  // the full model does use experts that went
 
     std::map<int, std::map<int, uint64_t>> want;
     trace::trace_reader                    reader(trace);
@@ -86,7 +88,8 @@ TEST_P(PrunedTrace, NamesNoExpertThatWent) {
     for (routed_ubatch u; reader.next(u);) {
         for (const row & r : rows_of(u)) {
             EXPECT_EQ(r.layout.n_expert, kept.size());
-            EXPECT_EQ(std::vector<int>(r.ids.begin(), r.ids.end()), left.ids(uint32_t(r.layer), r.token)) << "layer " << r.layer;
+            EXPECT_EQ(std::vector<int>(r.ids.begin(), r.ids.end()), left.ids(uint32_t(r.layer), r.token))
+                << "layer " << r.layer;
             for (const int id : left.ids(uint32_t(r.layer), r.token)) {
                 want[r.layer][id] += 1;
             }
@@ -95,7 +98,7 @@ TEST_P(PrunedTrace, NamesNoExpertThatWent) {
     }
     EXPECT_EQ(n_rows, o.n_layer * (prompt_.size() + 20));
     for (const auto & [il, counts] : after) {
-        EXPECT_EQ(counts.size(), kept.size()) << "layer " << il;   // ids 0 to 7 and no other
+        EXPECT_EQ(counts.size(), kept.size()) << "layer " << il;  // ids 0 to 7 and no other
         for (const auto & [expert, n] : counts) {
             EXPECT_EQ(n, want[il][expert]) << "layer " << il << " expert " << expert;
         }

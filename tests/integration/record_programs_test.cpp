@@ -37,14 +37,16 @@ protected:
     }
 
     std::vector<std::string> recorded(const std::string & program, std::vector<std::string> arguments) const {
-        std::vector<std::string> command = {moescope_bin(), "record", "-o", trace_, "--force", "--capture", "ids,weights,norms", "--",
-                                            llama_program(program)};
+        std::vector<std::string> command = {
+            moescope_bin(),        "record", "-o", trace_, "--force", "--capture", "ids,weights,norms", "--",
+            llama_program(program)};
         command.insert(command.end(), arguments.begin(), arguments.end());
         return command;
     }
 
     int run_recorded(const std::string & program, std::vector<std::string> arguments) {
-        const int code = run(recorded(program, std::move(arguments)), folder_ / "out", folder_ / "err", {"OMP_WAIT_POLICY=passive"});
+        const int code =
+            run(recorded(program, std::move(arguments)), folder_ / "out", folder_ / "err", {"OMP_WAIT_POLICY=passive"});
         EXPECT_EQ(code, 0) << read_file(folder_ / "err");
         return code;
     }
@@ -58,7 +60,7 @@ protected:
         for (routed_ubatch u; reader.next(u);) {
             for (row & r : rows_of(u)) {
                 EXPECT_GE(r.token, 0);
-                const auto il = static_cast<uint32_t>(r.layer);
+                const auto il   = static_cast<uint32_t>(r.layer);
                 const auto want = truth.ids(il, r.token);
                 EXPECT_EQ(std::vector<int>(r.ids.begin(), r.ids.end()), want) << "layer " << il << " token " << r.token;
                 expect_close(r.values.at(column::weights), truth.weights(il, r.token));
@@ -94,7 +96,8 @@ protected:
 };
 
 TEST_F(RecordPrograms, Completion) {
-    run_recorded("llama-completion", {"-m", model_, "-p", "What is routed where?", "-n", "12", "--temp", "0", "-t", "1", "-no-cnv", "--no-display-prompt"});
+    run_recorded("llama-completion", {"-m", model_, "-p", "What is routed where?", "-n", "12", "--temp", "0", "-t", "1",
+                                      "-no-cnv", "--no-display-prompt"});
     const auto rows = checked_rows(trace_, truth_);
     const auto seen = tokens_of(rows, 0);
     // Without the warm-up (trap 7), positions count up from 0, and each generated token follows from the one before.
@@ -106,7 +109,7 @@ TEST_F(RecordPrograms, Completion) {
     for (const row & r : rows) {
         decoded += r.layer == 0 && r.decode;
     }
-    EXPECT_EQ(decoded, 11u);   // the last of 12 tokens is sampled, not computed
+    EXPECT_EQ(decoded, 11u);  // the last of 12 tokens is sampled, not computed
     for (size_t i = seen.size() - decoded; i < seen.size(); ++i) {
         EXPECT_EQ(seen[i].second, truth_.successor(seen[i - 1].second)) << "position " << i;
     }
@@ -121,7 +124,8 @@ TEST_F(RecordPrograms, PerplexityOverSeveralSequences) {
         text << static_cast<char>('a' + (i * i) % 26);
     }
     text.close();
-    run_recorded("llama-perplexity", {"-m", model_, "-f", folder_ / "text", "-c", "128", "-b", "512", "-ub", "64", "--chunks", "8", "-t", "1"});
+    run_recorded("llama-perplexity", {"-m", model_, "-f", folder_ / "text", "-c", "128", "-b", "512", "-ub", "64",
+                                      "--chunks", "8", "-t", "1"});
     const auto        rows = checked_rows(trace_, truth_);
     std::set<int32_t> sequences;
     for (const row & r : rows) {
@@ -136,10 +140,11 @@ TEST_F(RecordPrograms, ImatrixWhichHasAnEvalCallbackOfItsOwn) {
         text << static_cast<char>('A' + (i * 7) % 50);
     }
     text.close();
-    const std::vector<std::string> arguments = {"-m", model_, "-f", folder_ / "text", "-c", "128", "--chunks", "4", "-t", "1", "-o", folder_ / "imatrix.gguf"};
+    const std::vector<std::string> arguments = {
+        "-m", model_, "-f", folder_ / "text", "-c", "128", "--chunks", "4", "-t", "1", "-o", folder_ / "imatrix.gguf"};
     run_recorded("llama-imatrix", arguments);
     checked_rows(trace_, truth_);
-    const std::string with = read_file(folder_ / "imatrix.gguf");
+    const std::string        with = read_file(folder_ / "imatrix.gguf");
     std::vector<std::string> bare = {llama_program("llama-imatrix")};
     bare.insert(bare.end(), arguments.begin(), arguments.end());
     ASSERT_EQ(run(bare, folder_ / "bare", folder_ / "bare.err"), 0);
@@ -149,8 +154,9 @@ TEST_F(RecordPrograms, ImatrixWhichHasAnEvalCallbackOfItsOwn) {
 TEST_F(RecordPrograms, SpeculativeRunHasAStreamForEachModel) {
     const planted_truth draft(options(2));
     make_model::write_planted_model(folder_ / "draft.gguf", draft);
-    run_recorded("llama-speculative-simple", {"-m", model_, "-md", folder_ / "draft.gguf", "-p", "Two models in one program", "-n", "16", "--spec-type", "draft-simple",
-                                              "--temp", "0", "-t", "1", "-td", "1", "-c", "256"});
+    run_recorded("llama-speculative-simple",
+                 {"-m", model_, "-md", folder_ / "draft.gguf", "-p", "Two models in one program", "-n", "16",
+                  "--spec-type", "draft-simple", "--temp", "0", "-t", "1", "-td", "1", "-c", "256"});
     const std::string second = folder_ / "t.2.moetrace";
     ASSERT_TRUE(std::filesystem::exists(second)) << read_file(folder_ / "err");
     trace::trace_reader first(trace_);
@@ -162,12 +168,13 @@ TEST_F(RecordPrograms, SpeculativeRunHasAStreamForEachModel) {
 
 TEST_F(RecordPrograms, LayersOnAnRpcServer) {
     const std::string port = std::to_string(20000 + ::getpid() % 20000);
-    process           server({llama_program("ggml-rpc-server"), "-H", "127.0.0.1", "-p", port, "-t", "1"}, folder_ / "rpc.out", folder_ / "rpc.err");
+    process server({llama_program("ggml-rpc-server"), "-H", "127.0.0.1", "-p", port, "-t", "1"}, folder_ / "rpc.out",
+                   folder_ / "rpc.err");
     for (int i = 0; i < 100 && read_file(folder_ / "rpc.out").find("endpoint") == std::string::npos; ++i) {
         std::this_thread::sleep_for(std::chrono::milliseconds(50));
     }
-    run_recorded("llama-completion", {"-m", model_, "--rpc", "127.0.0.1:" + port, "-ngl", "2", "-p", "Some layers are elsewhere", "-n", "6",
-                                      "--temp", "0", "-t", "1", "-no-cnv"});
+    run_recorded("llama-completion", {"-m", model_, "--rpc", "127.0.0.1:" + port, "-ngl", "2", "-p",
+                                      "Some layers are elsewhere", "-n", "6", "--temp", "0", "-t", "1", "-no-cnv"});
     const auto seen = tokens_of(checked_rows(trace_, truth_), 0);
     EXPECT_GE(seen.size(), 6u);
 }
@@ -178,13 +185,15 @@ struct request {
     std::string          prompt;
     int                  n_predict;
     bool                 cancelled;
-    std::vector<int32_t> tokens;   // of the prompt, as the server cuts them
+    std::vector<int32_t> tokens;  // of the prompt, as the server cuts them
 };
 
 class Server {
 public:
     Server(std::vector<std::string> command, int port, const std::string & log)
-        : process_(std::move(command), log + ".out", log + ".err", {"OMP_WAIT_POLICY=passive"}), port_(port), log_(log) {
+        : process_(std::move(command), log + ".out", log + ".err", {"OMP_WAIT_POLICY=passive"}),
+          port_(port),
+          log_(log) {
         for (int i = 0; i < 600; ++i) {
             httplib::Client client("127.0.0.1", port_);
             const auto      answer = client.Get("/health");
@@ -198,7 +207,8 @@ public:
 
     std::vector<int32_t> tokenize(const std::string & text) const {
         httplib::Client client("127.0.0.1", port_);
-        const auto      answer = client.Post("/tokenize", nlohmann::json{{"content", text}, {"add_special", true}}.dump(), "application/json");
+        const auto answer = client.Post("/tokenize", nlohmann::json{{"content", text}, {"add_special", true}}.dump(),
+                                        "application/json");
         return nlohmann::json::parse(answer->body).at("tokens").get<std::vector<int32_t>>();
     }
 
@@ -209,10 +219,13 @@ public:
         http.method = "POST";
         http.path   = "/completion";
         http.set_header("Content-Type", "application/json");
-        http.body = nlohmann::json{{"prompt", r.prompt}, {"n_predict", r.n_predict}, {"temperature", 0}, {"stream", true},
-                                   {"cache_prompt", false}, {"ignore_eos", true}}.dump();
+        http.body = nlohmann::json{{"prompt", r.prompt}, {"n_predict", r.n_predict}, {"temperature", 0},
+                                   {"stream", true},     {"cache_prompt", false},    {"ignore_eos", true}}
+                        .dump();
         int events            = 0;
-        http.content_receiver = [&](const char *, size_t, uint64_t, uint64_t) { return !(r.cancelled && ++events >= 4); };
+        http.content_receiver = [&](const char *, size_t, uint64_t, uint64_t) {
+            return !(r.cancelled && ++events >= 4);
+        };
         client.send(http);
     }
 
@@ -243,8 +256,9 @@ std::vector<std::vector<int32_t>> runs_of(const std::vector<std::pair<int32_t, i
 
 TEST_F(RecordPrograms, ServerWithConcurrentRequests) {
     const int port = 20000 + (::getpid() + 7) % 20000;
-    Server    server(recorded("llama-server", {"-m", model_, "--port", std::to_string(port), "--host", "127.0.0.1", "-np", "2", "-c", "1024",
-                                               "-t", "1", "-ub", "32", "--no-webui"}), port, folder_ / "server");
+    Server server(recorded("llama-server", {"-m", model_, "--port", std::to_string(port), "--host", "127.0.0.1", "-np",
+                                            "2", "-c", "1024", "-t", "1", "-ub", "32", "--no-webui"}),
+                  port, folder_ / "server");
     std::vector<request> requests = {
         {"The first question is longer than one ubatch can hold at a time, on purpose.", 24, false, {}},
         {"Second", 40, false, {}},
@@ -284,7 +298,8 @@ TEST_F(RecordPrograms, ServerWithConcurrentRequests) {
             want.push_back(truth_.successor(want.back()));
         }
         const auto is_it = [&](const std::vector<int32_t> & run) {
-            const bool whole = r.cancelled ? run.size() > r.tokens.size() && run.size() < want.size() : run.size() == want.size();
+            const bool whole =
+                r.cancelled ? run.size() > r.tokens.size() && run.size() < want.size() : run.size() == want.size();
             return whole && std::equal(run.begin(), run.end(), want.begin());
         };
         EXPECT_EQ(std::count_if(runs.begin(), runs.end(), is_it), 1) << r.prompt;

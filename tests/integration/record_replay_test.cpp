@@ -65,17 +65,18 @@ protected:
 
     std::string make_model(uint64_t seed) const {
         make_model::random_options o;
-        o.shape.n_layer       = 3;
-        o.shape.n_expert      = 32;
-        o.shape.n_expert_used = 4;
-        o.seed                = seed;
+        o.shape.n_layer        = 3;
+        o.shape.n_expert       = 32;
+        o.shape.n_expert_used  = 4;
+        o.seed                 = seed;
         const std::string path = folder_ / ("random-" + std::to_string(seed) + ".gguf");
         make_model::write_random_model(path, o);
         return path;
     }
 
     std::vector<std::string> recorded(const std::string & program, const std::vector<std::string> & arguments) const {
-        std::vector<std::string> command = {moescope_bin(), "record", "-o", trace_, "--force", "--", llama_program(program)};
+        std::vector<std::string> command = {moescope_bin(),        "record", "-o", trace_, "--force", "--",
+                                            llama_program(program)};
         command.insert(command.end(), arguments.begin(), arguments.end());
         return command;
     }
@@ -116,9 +117,9 @@ protected:
     static size_t replay(const std::string & path, const std::string & model, llama_context_params params) {
         trace::trace_reader reader(path);
         EXPECT_TRUE(reader.info().ended);
-        size_t                     n_rows = 0;
+        size_t                   n_rows = 0;
         capture::capture_options options;
-        options.way = capture::method::callback;
+        options.way        = capture::method::callback;
         const auto streams = capture_streams(options, [&](capture::session & session) {
             model_runner runner(model);
             session.prepare(params);
@@ -145,7 +146,8 @@ protected:
     }
 
     static void expect_checks(const std::string & path) {
-        EXPECT_EQ(run({moescope_bin(), "check", path}, path + ".check", path + ".check.err"), 0) << read_file(path + ".check.err");
+        EXPECT_EQ(run({moescope_bin(), "check", path}, path + ".check", path + ".check.err"), 0)
+            << read_file(path + ".check.err");
     }
 
     scratch_folder folder_;
@@ -153,30 +155,33 @@ protected:
 };
 
 TEST_F(RecordReplay, Completion) {
-    record("llama-completion", {"-m", model_, "-p", "What is routed where, and by whom? A prompt of several ubatches.", "-n", "24",
-                                "--temp", "0", "--ignore-eos", "-ub", "16", "-t", "1", "-no-cnv"});
+    record("llama-completion", {"-m", model_, "-p", "What is routed where, and by whom? A prompt of several ubatches.",
+                                "-n", "24", "--temp", "0", "--ignore-eos", "-ub", "16", "-t", "1", "-no-cnv"});
     replay(trace_, model_, context_of(1, 4096, true));
     expect_checks(trace_);
 }
 
 TEST_F(RecordReplay, PerplexityOverSeveralSequences) {
     write_text(folder_ / "text", 3000);
-    record("llama-perplexity", {"-m", model_, "-f", folder_ / "text", "-c", "128", "-b", "512", "-ub", "64", "--chunks", "8", "-t", "1"});
+    record("llama-perplexity",
+           {"-m", model_, "-f", folder_ / "text", "-c", "128", "-b", "512", "-ub", "64", "--chunks", "8", "-t", "1"});
     replay(trace_, model_, context_of(4, 512, false));
     expect_checks(trace_);
 }
 
 TEST_F(RecordReplay, ImatrixWhichHasAnEvalCallbackOfItsOwn) {
     write_text(folder_ / "text", 1200);
-    record("llama-imatrix", {"-m", model_, "-f", folder_ / "text", "-c", "128", "--chunks", "4", "-t", "1", "-o", folder_ / "imatrix.gguf"});
+    record("llama-imatrix", {"-m", model_, "-f", folder_ / "text", "-c", "128", "--chunks", "4", "-t", "1", "-o",
+                             folder_ / "imatrix.gguf"});
     replay(trace_, model_, context_of(4, 512, true));
     expect_checks(trace_);
 }
 
 TEST_F(RecordReplay, SpeculativeRunOfTwoModels) {
     const std::string draft = make_model(2);
-    record("llama-speculative-simple", {"-m", model_, "-md", draft, "-p", "Two models in one program", "-n", "16", "--spec-type",
-                                        "draft-simple", "--temp", "0", "-t", "1", "-td", "1", "-c", "256"});
+    record("llama-speculative-simple",
+           {"-m", model_, "-md", draft, "-p", "Two models in one program", "-n", "16", "--spec-type", "draft-simple",
+            "--temp", "0", "-t", "1", "-td", "1", "-c", "256"});
     for (const std::string & path : {trace_, folder_ / "t.2.moetrace"}) {
         replay(path, trace::trace_reader(path).model().file, context_of(1, 256, true));
         expect_checks(path);
@@ -185,20 +190,23 @@ TEST_F(RecordReplay, SpeculativeRunOfTwoModels) {
 
 TEST_F(RecordReplay, LayersOnAnRpcServer) {
     const std::string port = std::to_string(20000 + (::getpid() + 11) % 20000);
-    process           server({llama_program("ggml-rpc-server"), "-H", "127.0.0.1", "-p", port, "-t", "1"}, folder_ / "rpc.out", folder_ / "rpc.err");
+    process server({llama_program("ggml-rpc-server"), "-H", "127.0.0.1", "-p", port, "-t", "1"}, folder_ / "rpc.out",
+                   folder_ / "rpc.err");
     for (int i = 0; i < 100 && read_file(folder_ / "rpc.out").find("endpoint") == std::string::npos; ++i) {
         std::this_thread::sleep_for(std::chrono::milliseconds(50));
     }
-    record("llama-completion", {"-m", model_, "--rpc", "127.0.0.1:" + port, "-ngl", "2", "-p", "Some layers are elsewhere", "-n", "8",
-                                "--temp", "0", "--ignore-eos", "-t", "1", "-no-cnv"});
+    record("llama-completion",
+           {"-m", model_, "--rpc", "127.0.0.1:" + port, "-ngl", "2", "-p", "Some layers are elsewhere", "-n", "8",
+            "--temp", "0", "--ignore-eos", "-t", "1", "-no-cnv"});
     replay(trace_, model_, context_of(1, 4096, true));
     expect_checks(trace_);
 }
 
 TEST_F(RecordReplay, ServerWithConcurrentRequests) {
     const int port = 20000 + (::getpid() + 13) % 20000;
-    process   server(recorded("llama-server", {"-m", model_, "--port", std::to_string(port), "--host", "127.0.0.1", "-np", "2", "-c", "1024",
-                                               "-t", "1", "-ub", "32", "--no-webui"}), folder_ / "out", folder_ / "err", {"OMP_WAIT_POLICY=passive"});
+    process server(recorded("llama-server", {"-m", model_, "--port", std::to_string(port), "--host", "127.0.0.1", "-np",
+                                             "2", "-c", "1024", "-t", "1", "-ub", "32", "--no-webui"}),
+                   folder_ / "out", folder_ / "err", {"OMP_WAIT_POLICY=passive"});
     const auto ready = [&] {
         const auto answer = httplib::Client("127.0.0.1", port).Get("/health");
         return answer && answer->status == 200;
@@ -212,13 +220,20 @@ TEST_F(RecordReplay, ServerWithConcurrentRequests) {
         httplib::Request http;
         http.method = "POST", http.path = "/completion";
         http.set_header("Content-Type", "application/json");
-        http.body = nlohmann::json{{"prompt", prompt}, {"n_predict", n_predict}, {"temperature", 0}, {"stream", true}, {"ignore_eos", true}}.dump();
+        http.body = nlohmann::json{
+            {"prompt", prompt},
+            {"n_predict", n_predict},
+            {"temperature", 0},
+            {"stream", true},
+            {"ignore_eos",
+             true}}.dump();
         int events            = 0;
         http.content_receiver = [&](const char *, size_t, uint64_t, uint64_t) { return ++events != cancel_after; };
         client.send(http);
     };
     std::vector<std::thread> clients;
-    clients.emplace_back(complete, "The first question is longer than one ubatch can hold at a time, on purpose.", 24, 0);
+    clients.emplace_back(complete, "The first question is longer than one ubatch can hold at a time, on purpose.", 24,
+                         0);
     clients.emplace_back(complete, "Second", 40, 0);
     clients.emplace_back(complete, "And the third one is given up before it ends", 400, 4);
     clients.emplace_back(complete, "Second, with the beginning of another", 16, 0);

@@ -45,7 +45,8 @@ protected:
     }
 
     template <class Work>
-    std::vector<recording> captured(model_runner & runner, Work work, column_set what = column_set::all().without(column::access)) {
+    std::vector<recording> captured(model_runner & runner, Work work,
+                                    column_set what = column_set::all().without(column::access)) {
         capture::capture_options options;
         options.what = what;
         return capture_streams(options, [&](capture::session &) {
@@ -84,13 +85,13 @@ TEST_F(Traps, Trap01_TopkIsAStridedView) {
     const planted_truth truth = plant();
     struct reader {
         std::vector<int> contiguous;
-        static bool eval(ggml_tensor * t, bool ask, void * self) {
-            const bool wanted = std::strcmp(t->name, "ffn_moe_topk-0") == 0;
-            if (!ask && wanted) {
-                const auto * ids = static_cast<const int32_t *>(t->data);
-                static_cast<reader *>(self)->contiguous.assign(ids, ids + t->ne[0] * t->ne[1]);
+        static bool      eval(ggml_tensor * t, bool ask, void * self) {
+                 const bool wanted = std::strcmp(t->name, "ffn_moe_topk-0") == 0;
+                 if (!ask && wanted) {
+                     const auto * ids = static_cast<const int32_t *>(t->data);
+                     static_cast<reader *>(self)->contiguous.assign(ids, ids + t->ne[0] * t->ne[1]);
             }
-            return wanted;
+                 return wanted;
         }
     } wrong;
     model_runner runner(path_);
@@ -106,7 +107,8 @@ TEST_F(Traps, Trap01_TopkIsAStridedView) {
     for (const row & r : of_prompt(path_).rows()) {
         EXPECT_EQ(ints(r), truth.ids(static_cast<uint32_t>(r.layer), r.token));
         if (r.layer == 0) {
-            misread += !std::equal(r.ids.begin(), r.ids.end(), wrong.contiguous.begin() + static_cast<std::ptrdiff_t>(4 * at++));
+            misread += !std::equal(r.ids.begin(), r.ids.end(),
+                                   wrong.contiguous.begin() + static_cast<std::ptrdiff_t>(4 * at++));
         }
     }
     EXPECT_EQ(misread, tokens.size() - 1);
@@ -117,7 +119,8 @@ TEST_F(Traps, Trap02_NamesOfViewsReshapesAndDeviceCopies) {
     EXPECT_EQ(node_name("ffn_moe_topk-12").il, 12);
     EXPECT_TRUE(node_name("CUDA0#ffn_moe_topk-5#0").is("ffn_moe_topk"));
     EXPECT_EQ(node_name("CUDA0#ffn_moe_topk-5#0").il, 5);
-    for (const char * other : {"ffn_moe_weighted-0 (view)", "ffn_moe_topk-3 (reshaped)", "ffn_moe_topk", "ffn_moe_topk-", "ffn_moe_topk-3a", "-3", ""}) {
+    for (const char * other : {"ffn_moe_weighted-0 (view)", "ffn_moe_topk-3 (reshaped)", "ffn_moe_topk",
+                               "ffn_moe_topk-", "ffn_moe_topk-3a", "-3", ""}) {
         EXPECT_EQ(node_name(other).il, -1) << other;
     }
     EXPECT_FALSE(node_name("ffn_moe_weights_norm-3").is("ffn_moe_weights"));
@@ -136,7 +139,7 @@ TEST_F(Traps, Trap03_ExpertOutputIsTheLastDown) {
 
 // gpt-oss: before the softmax over the selected, the gates are logits.
 TEST_F(Traps, Trap04_FinalGatesAreNotTheRawOnes) {
-    const planted_truth truth = plant("gpt-oss");
+    const planted_truth truth  = plant("gpt-oss");
     size_t              differ = 0;
     for (const row & r : of_prompt(path_).rows()) {
         const auto final_gates = truth.weights(static_cast<uint32_t>(r.layer), r.token);
@@ -156,9 +159,9 @@ TEST_F(Traps, Trap05_Llama4GatesTheInput) {
 }
 
 TEST_F(Traps, Trap06_LastLayerHasTheRequestedRowsOnly) {
-    const planted_truth truth = plant();
-    model_runner        runner(path_);
-    const auto          streams = captured(runner, [&] { runner.decode(prompt(24, false)); });
+    const planted_truth                     truth = plant();
+    model_runner                            runner(path_);
+    const auto                              streams = captured(runner, [&] { runner.decode(prompt(24, false)); });
     std::map<int32_t, std::vector<int32_t>> positions;
     for (const row & r : streams.at(0).rows()) {
         EXPECT_EQ(ints(r), truth.ids(static_cast<uint32_t>(r.layer), r.token));
@@ -179,19 +182,19 @@ TEST_F(Traps, Trap07_WarmUpIsNotRecorded) {
     });
     EXPECT_EQ(with.at(0).tokens_per_ubatch, (std::vector<uint32_t>{6}));
     const auto without = captured(runner, [&] {
-        runner.decode({{1, 0}, {2, 1}});   // small, first, but nothing is reset behind it
+        runner.decode({{1, 0}, {2, 1}});  // small, first, but nothing is reset behind it
         llama_memory_clear(llama_get_memory(runner.context()), true);
         runner.decode(prompt(6));
     });
     EXPECT_EQ(without.at(0).tokens_per_ubatch, (std::vector<uint32_t>{2, 6}));
     const auto timed = captured(runner, [&] {
         runner.decode(prompt(6));
-        llama_perf_context_reset(runner.context());   // times what comes, and keeps what was
+        llama_perf_context_reset(runner.context());  // times what comes, and keeps what was
         runner.decode({{7, 6}});
     });
     EXPECT_EQ(timed.at(0).tokens_per_ubatch, (std::vector<uint32_t>{6, 1}));
     const auto only = captured(runner, [&] { runner.decode({{1, 0}, {2, 1}}); });
-    EXPECT_EQ(only.at(0).tokens_per_ubatch, (std::vector<uint32_t>{2}));   // held back, but not lost
+    EXPECT_EQ(only.at(0).tokens_per_ubatch, (std::vector<uint32_t>{2}));  // held back, but not lost
 }
 
 TEST_F(Traps, Trap08_GroveMoeHasTwoBlocksPerLayer) {
@@ -213,7 +216,8 @@ TEST_F(Traps, Trap09_SelectionIsNotTheTopOfTheLogits) {
     for (const row & r : of_prompt(path_).rows()) {
         EXPECT_EQ(ints(r), truth.ids(static_cast<uint32_t>(r.layer), r.token));
         const auto & logits = r.values.at(column::logits);
-        const float  worst  = logits[*std::min_element(r.ids.begin(), r.ids.end(), [&](uint32_t a, uint32_t b) { return logits[a] < logits[b]; })];
+        const float  worst  = logits[*std::min_element(r.ids.begin(), r.ids.end(),
+                                                       [&](uint32_t a, uint32_t b) { return logits[a] < logits[b]; })];
         size_t       above  = 0;
         for (const float l : logits) {
             above += l > worst;
@@ -243,7 +247,7 @@ TEST_F(Traps, Trap10_GateInputIsReadBehindTheRouter) {
 }
 
 TEST_F(Traps, Trap11_AdaptersChosenByIdAreNotExperts) {
-    ggml_tensor w = {};
+    ggml_tensor w         = {};
     const auto  is_expert = [&](const char * name) {
         std::snprintf(w.name, sizeof(w.name), "%s", name);
         return capture::is_expert_weight(&w);
@@ -259,15 +263,15 @@ TEST_F(Traps, Trap11_AdaptersChosenByIdAreNotExperts) {
 TEST_F(Traps, Trap12_ContextsNeverMix) {
     const planted_truth one = plant("qwen3moe", 1);
     make_model::write_planted_model(folder_ / "two.gguf", planted_truth([] {
-        planted_options o;
-        o.n_expert = 16, o.n_expert_used = 4, o.seed = 2;
-        return o;
-    }()));
+                                        planted_options o;
+                                        o.n_expert = 16, o.n_expert_used = 4, o.seed = 2;
+                                        return o;
+                                    }()));
     planted_options o;
     o.n_expert = 16, o.n_expert_used = 4, o.seed = 2;
     const planted_truth two(o);
-    model_runner a(path_), b(folder_ / "two.gguf"), c(path_);
-    const auto   streams = captured(a, [&] {
+    model_runner        a(path_), b(folder_ / "two.gguf"), c(path_);
+    const auto          streams = captured(a, [&] {
         b.open();
         c.open();
         for (int i = 0; i < 5; ++i) {
@@ -291,7 +295,7 @@ TEST_F(Traps, Trap12_ContextsNeverMix) {
 
 TEST_F(Traps, Trap13_ATensorLaidOutDifferentlyIsNoticed) {
     capture::ggml_api api;
-    std::string         missing;
+    std::string       missing;
     ASSERT_TRUE(api.resolve(nullptr, missing)) << missing;
     ggml_tensor   t     = {};
     ggml_tensor * nodes = &t;
@@ -305,7 +309,12 @@ TEST_F(Traps, Trap13_ATensorLaidOutDifferentlyIsNoticed) {
         return capture::test_nodes(other, &nodes, 1);
     };
     EXPECT_NE(tampered([](auto & a) { a.ggml_get_name = [](const ggml_tensor * x) { return x->name + 8; }; }), "");
-    EXPECT_NE(tampered([](auto & a) { a.ggml_get_data = [](const ggml_tensor * x) { return static_cast<void *>(x->extra == nullptr ? const_cast<ggml_tensor *>(x) : nullptr); }; }), "");
+    EXPECT_NE(tampered([](auto & a) {
+                  a.ggml_get_data = [](const ggml_tensor * x) {
+                      return static_cast<void *>(x->extra == nullptr ? const_cast<ggml_tensor *>(x) : nullptr);
+                  };
+              }),
+              "");
     EXPECT_NE(tampered([](auto & a) { a.ggml_nelements = [](const ggml_tensor *) { return int64_t(2); }; }), "");
     EXPECT_NE(tampered([](auto & a) { a.ggml_nbytes = [](const ggml_tensor *) { return size_t(12); }; }), "");
 }
@@ -314,9 +323,9 @@ TEST_F(Traps, Trap13_ATensorLaidOutDifferentlyIsNoticed) {
 TEST_F(Traps, Trap14_BatchShapeChangesRoundingNotPlantedRoutes) {
     const planted_truth truth = plant();
     const auto          rows  = [&](uint32_t n_ubatch) {
-        model_runner runner(path_);
+        model_runner             runner(path_);
         capture::capture_options options;
-        auto streams = capture_streams(options, [&](capture::session &) {
+        auto                     streams = capture_streams(options, [&](capture::session &) {
             auto params     = model_runner::default_params();
             params.n_ubatch = n_ubatch;
             runner.open(params);

@@ -18,14 +18,14 @@ namespace moescope::test {
 
 // One routed row, taken apart for comparison.
 struct row {
-    int32_t token = -1, pos = -1, seq = -1;   // -1 unknown
-    bool    decode = false;
-    int32_t layer = -1, block = 0;
-    block_layout           layout;
-    std::vector<uint32_t>  ids;
-    std::map<column, std::vector<float>> values;   // by column, [width]
+    int32_t                              token = -1, pos = -1, seq = -1;  // -1 unknown
+    bool                                 decode = false;
+    int32_t                              layer = -1, block = 0;
+    block_layout                         layout;
+    std::vector<uint32_t>                ids;
+    std::map<column, std::vector<float>> values;  // by column, [width]
 
-    bool operator==(const row & o) const {   // bit for bit, NaN never equal
+    bool operator==(const row & o) const {  // bit for bit, NaN never equal
         return std::tie(token, pos, seq, decode, layer, block, ids, values) ==
                    std::tie(o.token, o.pos, o.seq, o.decode, o.layer, o.block, o.ids, o.values) &&
                layout == o.layout;
@@ -62,11 +62,11 @@ inline std::vector<row> rows_of(const routed_ubatch & u) {
 
 // A sink that keeps everything.
 struct recording {
-    model_info                          model;
-    std::map<int32_t, std::string>      pieces;
-    std::vector<std::vector<row>>       ubatches;
-    std::vector<uint32_t>               tokens_per_ubatch, batch_of_ubatch;
-    std::vector<access_list>            reads;
+    model_info                     model;
+    std::map<int32_t, std::string> pieces;
+    std::vector<std::vector<row>>  ubatches;
+    std::vector<uint32_t>          tokens_per_ubatch, batch_of_ubatch;
+    std::vector<access_list>       reads;
 
     std::vector<row> rows() const {
         std::vector<row> all;
@@ -80,8 +80,8 @@ struct recording {
 class recording_sink : public routing_sink {
 public:
     explicit recording_sink(recording & r) : to_(r) {}
-    void model(const model_info & m) override { to_.model = m; }
-    void piece(int32_t token, const std::string & text) override { to_.pieces[token] = text; }
+    void     model(const model_info & m) override { to_.model = m; }
+    void     piece(int32_t token, const std::string & text) override { to_.pieces[token] = text; }
     uint32_t access(const access_list & list) override {
         to_.reads.push_back(list);
         return static_cast<uint32_t>(to_.reads.size());
@@ -107,11 +107,13 @@ struct batch_token {
 class model_runner {
 public:
     explicit model_runner(const std::string & path) {
-        llama_log_set([](ggml_log_level level, const char * text, void *) {
-            if (level == GGML_LOG_LEVEL_ERROR) {
-                std::fputs(text, stderr);
-            }
-        }, nullptr);
+        llama_log_set(
+            [](ggml_log_level level, const char * text, void *) {
+                if (level == GGML_LOG_LEVEL_ERROR) {
+                    std::fputs(text, stderr);
+                }
+            },
+            nullptr);
         llama_model_params params = llama_model_default_params();
         model_.reset(llama_model_load_from_file(path.c_str(), params));
         if (!model_) {
@@ -122,7 +124,7 @@ public:
     static llama_context_params default_params() {
         llama_context_params p = llama_context_default_params();
         p.n_ctx = 256, p.n_batch = 256, p.n_ubatch = 256, p.n_seq_max = 8, p.kv_unified = true;
-        p.n_threads = p.n_threads_batch = 1;   // waiting threads spin; tests of threads ask for more
+        p.n_threads = p.n_threads_batch = 1;  // waiting threads spin; tests of threads ask for more
         return p;
     }
 
@@ -155,8 +157,12 @@ public:
     llama_model *   model() const { return model_.get(); }
 
 private:
-    struct free_model { void operator()(llama_model * m) const { llama_model_free(m); } };
-    struct free_context { void operator()(llama_context * c) const { llama_free(c); } };
+    struct free_model {
+        void operator()(llama_model * m) const { llama_model_free(m); }
+    };
+    struct free_context {
+        void operator()(llama_context * c) const { llama_free(c); }
+    };
     std::unique_ptr<llama_model, free_model>     model_;
     std::unique_ptr<llama_context, free_context> context_;
 };

@@ -28,8 +28,12 @@ inline std::string env_or_die(const char * name) {
     return value;
 }
 
-inline std::string moescope_bin() { return env_or_die("MOESCOPE_BIN"); }
-inline std::string llama_program(const std::string & name) { return env_or_die("LLAMA_CPP_BIN") + "/" + name; }
+inline std::string moescope_bin() {
+    return env_or_die("MOESCOPE_BIN");
+}
+inline std::string llama_program(const std::string & name) {
+    return env_or_die("LLAMA_CPP_BIN") + "/" + name;
+}
 
 inline std::string read_file(const std::string & path) {
     std::ifstream     file(path, std::ios::binary);
@@ -63,9 +67,10 @@ private:
 
 class process {
 public:
-    using variables = std::vector<std::string>;   // "NAME=value", added to ours
+    using variables = std::vector<std::string>;  // "NAME=value", added to ours
 
-    process(std::vector<std::string> command, const std::string & out, const std::string & err, const variables & extra = {}) {
+    process(std::vector<std::string> command, const std::string & out, const std::string & err,
+            const variables & extra = {}) {
         std::vector<char *> argv, env;
         for (std::string & word : command) {
             argv.push_back(word.data());

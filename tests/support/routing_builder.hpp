@@ -13,7 +13,7 @@ namespace moescope::testing {
 // What one token's row holds in one block.
 struct row {
     std::vector<uint32_t> ids;
-    std::vector<float>    weights    = {};   // the columns that the block's layout names must be given in every row
+    std::vector<float>    weights    = {};  // the columns that the block's layout names must be given in every row
     std::vector<float>    probs      = {};
     std::vector<float>    gate_input = {};
 };
@@ -21,7 +21,7 @@ struct row {
 struct token_rows {
     int32_t          token = -1, pos = -1, seq = -1;
     phase            how = phase::prefill;
-    std::vector<row> blocks;   // parallel to the layout; a row without ids: this block did not compute the token
+    std::vector<row> blocks;  // parallel to the layout; a row without ids: this block did not compute the token
 };
 
 inline block_layout block_of(int32_t layer, uint32_t n_expert, uint32_t k, column_set columns = column::ids,
@@ -64,7 +64,8 @@ public:
         return *this;
     }
     // One ubatch of one token.
-    routing_builder & token(int32_t seq, int32_t pos, std::vector<row> blocks, phase how = phase::decode, int32_t id = -1) {
+    routing_builder & token(int32_t seq, int32_t pos, std::vector<row> blocks, phase how = phase::decode,
+                            int32_t id = -1) {
         return ubatch({{id, pos, seq, how, std::move(blocks)}});
     }
 
@@ -108,10 +109,10 @@ private:
                 }
             }
             for (size_t c = 0; c < n_float_columns; ++c) {
-                const column         column = float_columns[c];
-                const auto &         v      = column == column::weights ? given.weights
-                                              : column == column::probs ? given.probs
-                                                                         : given.gate_input;
+                const column column = float_columns[c];
+                const auto & v      = column == column::weights ? given.weights
+                                      : column == column::probs ? given.probs
+                                                                : given.gate_input;
                 if (l.columns.has(column)) {
                     d.values[c].insert(d.values[c].end(), v.begin(), v.end());
                 }

@@ -93,11 +93,15 @@ TEST(CachePolicy, WithoutSlotsNothingHits) {
 }
 
 TEST(Slices, AreReadOnceByRisingIdHoweverManyRowsSelectThem) {
-    for (const uint32_t n_rows : {3u, 200u}) {   // by sorting, by marking
-        routing_builder         t({block_of(0, 9, 2)});
+    for (const uint32_t n_rows : {3u, 200u}) {  // by sorting, by marking
+        routing_builder                            t({block_of(0, 9, 2)});
         std::vector<moescope::testing::token_rows> rows;
         for (uint32_t r = 0; r < n_rows; ++r) {
-            rows.push_back({-1, int32_t(r), 0, phase::prefill, {{{r % 3 == 0 ? 8u : 2u, r % 3 == 1 ? 11u : 5u}}}});   // 11 is no expert
+            rows.push_back({-1,
+                            int32_t(r),
+                            0,
+                            phase::prefill,
+                            {{{r % 3 == 0 ? 8u : 2u, r % 3 == 1 ? 11u : 5u}}}});  // 11 is no expert
         }
         t.ubatch(rows);
         struct : routing_sink {
@@ -117,7 +121,7 @@ int best_by_search(const std::vector<uint32_t> & a, size_t at, std::set<uint32_t
     if (held.count(a[at])) {
         return 1 + best_by_search(a, at + 1, held, n_slot);
     }
-    int best = best_by_search(a, at + 1, held, n_slot);   // pass by
+    int best = best_by_search(a, at + 1, held, n_slot);  // pass by
     if (held.size() < n_slot) {
         held.insert(a[at]);
         return std::max(best, best_by_search(a, at + 1, held, n_slot));
@@ -140,7 +144,8 @@ TEST(CachePolicy, OptimumEqualsExhaustiveSearch) {
         }
         for (const uint32_t slots : {0u, 1u, 2u, 3u}) {
             const auto hits = simulate_optimum(a, 4, slots);
-            EXPECT_EQ(std::count(hits.begin(), hits.end(), 1), best_by_search(a, 0, {}, slots)) << round << " " << slots;
+            EXPECT_EQ(std::count(hits.begin(), hits.end(), 1), best_by_search(a, 0, {}, slots))
+                << round << " " << slots;
         }
     }
 }
@@ -184,12 +189,13 @@ TEST(Cache, NoPolicyBeatsTheOptimum) {
     const routing_builder t = skewed(6, 50);
     for (const bool global : {false, true}) {
         cache_plan plan;
-        plan.slots  = {1, 3, 5, 7};
-        plan.global = global;
+        plan.slots           = {1, 3, 5, 7};
+        plan.global          = global;
         const cache_result r = simulate(t, plan);
         for (const uint32_t slots : plan.slots) {
             const cache_score & best = score_of(r, cache_policy::optimum, slots);
-            for (const auto policy : {cache_policy::lru, cache_policy::lfu, cache_policy::fixed, cache_policy::random}) {
+            for (const auto policy :
+                 {cache_policy::lru, cache_policy::lfu, cache_policy::fixed, cache_policy::random}) {
                 const cache_score & s = score_of(r, policy, slots);
                 EXPECT_LE(s.hits, best.hits) << to_string(policy) << " " << slots;
                 EXPECT_EQ(s.accesses, best.accesses);
@@ -212,14 +218,16 @@ TEST(Cache, LruWithASlotForEachExpertMissesOnlyCold) {
 
 TEST(Cache, CountsAnUbatchOnceForAllItsRows) {
     routing_builder t({block_of(0, 8, 1)});
-    t.ubatch({{-1, 0, 0, phase::prefill, {{{3}}}}, {-1, 1, 0, phase::prefill, {{{3}}}}, {-1, 2, 0, phase::prefill, {{{5}}}}});
+    t.ubatch({{-1, 0, 0, phase::prefill, {{{3}}}},
+              {-1, 1, 0, phase::prefill, {{{3}}}},
+              {-1, 2, 0, phase::prefill, {{{5}}}}});
     t.ubatch({{-1, 3, 0, phase::decode, {{{3}}}}});
     cache_plan plan;
-    plan.slots = {8};
-    plan.sizes.blocks = {{0, 0, 100}};
-    const cache_result r = simulate(t, plan);
+    plan.slots            = {8};
+    plan.sizes.blocks     = {{0, 0, 100}};
+    const cache_result  r = simulate(t, plan);
     const cache_score & s = score_of(r, cache_policy::lru, 8);
-    EXPECT_EQ(s.accesses, 3u);       // {3, 5}, then {3} in the other half, which starts empty
+    EXPECT_EQ(s.accesses, 3u);  // {3, 5}, then {3} in the other half, which starts empty
     EXPECT_EQ(s.cold, 3u);
     EXPECT_EQ(s.bytes_missed, 300);
     EXPECT_EQ(r.tokens, 4u);
@@ -235,7 +243,7 @@ TEST(Cache, StaticIsMeasuredOnTheHalfItWasNotFittedTo) {
     plan.slots           = {1};
     const cache_result r = simulate(t, plan);
     EXPECT_EQ(score_of(r, cache_policy::fixed, 1).hits, 0u);
-    EXPECT_EQ(score_of(r, cache_policy::lru, 1).hits, 8u);   // all but the two cold ones
+    EXPECT_EQ(score_of(r, cache_policy::lru, 1).hits, 8u);  // all but the two cold ones
 }
 
 TEST(Cache, RanksThePoliciesThatCanBeBuilt) {

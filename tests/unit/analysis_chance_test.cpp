@@ -8,9 +8,9 @@
 #include <gtest/gtest.h>
 
 #include "../support/routing_builder.hpp"
+#include "analysis/summary.hpp"
 #include "analysis/tools/distance.hpp"
 #include "analysis/tools/interval.hpp"
-#include "analysis/summary.hpp"
 
 namespace {
 
@@ -28,8 +28,12 @@ std::vector<uint32_t> random_row(std::mt19937 & random, uint32_t n_expert, uint3
 }
 
 TEST(Chance, OfTheCacheIsWhatRandomRowsShow) {
-    struct shape { uint32_t n_expert, k; int32_t n; };
-    for (const auto & [n_expert, k, n] : {shape{8, 3, 4000}, shape{6, 2, 4000}, shape{32, 4, 1000}, shape{16, 1, 4000}, shape{8, 8, 50}}) {
+    struct shape {
+        uint32_t n_expert, k;
+        int32_t  n;
+    };
+    for (const auto & [n_expert, k, n] :
+         {shape{8, 3, 4000}, shape{6, 2, 4000}, shape{32, 4, 1000}, shape{16, 1, 4000}, shape{8, 8, 50}}) {
         std::mt19937    random(7);
         routing_builder t({block_of(0, n_expert, k)});
         for (int32_t i = 0; i < n; ++i) {
@@ -42,7 +46,7 @@ TEST(Chance, OfTheCacheIsWhatRandomRowsShow) {
 }
 
 TEST(Chance, OfTheCacheKnowsWhatIsSelectedTwiceInNoRow) {
-    routing_builder t({block_of(0, 4, 4)});   // every row reads all four, in order: a cache of one never hits
+    routing_builder t({block_of(0, 4, 4)});  // every row reads all four, in order: a cache of one never hits
     for (int32_t i = 0; i < 20; ++i) {
         t.token(0, i, {{{0, 1, 2, 3}}});
     }
@@ -52,9 +56,9 @@ TEST(Chance, OfTheCacheKnowsWhatIsSelectedTwiceInNoRow) {
 }
 
 TEST(Chance, OfADistanceStaysWithinItsScale) {
-    EXPECT_EQ(jensen_shannon_by_chance({1, 0}, {0, 1}, 1), 1);         // two selections of two experts part in any deal
-    EXPECT_EQ(jensen_shannon_by_chance({3, 0, 0}, {5, 0, 0}, 1), 0);   // one expert
-    EXPECT_EQ(jensen_shannon_by_chance({2, 2}, {1, 1}, 2), 0);         // all experts in every row
+    EXPECT_EQ(jensen_shannon_by_chance({1, 0}, {0, 1}, 1), 1);        // two selections of two experts part in any deal
+    EXPECT_EQ(jensen_shannon_by_chance({3, 0, 0}, {5, 0, 0}, 1), 0);  // one expert
+    EXPECT_EQ(jensen_shannon_by_chance({2, 2}, {1, 1}, 2), 0);        // all experts in every row
     EXPECT_TRUE(std::isnan(jensen_shannon_by_chance({0, 0}, {1, 1}, 1)));
     EXPECT_LE(jensen_shannon_by_chance({1, 1, 1, 1, 0, 0, 0, 0}, {0, 0, 0, 0, 1, 1, 1, 1}, 4), 1);
 }
@@ -92,11 +96,12 @@ TEST(Chance, OfADistanceIsThatOfRowsDealtAnew) {
 TEST(Chance, OverlapsAreMeansOverPairs) {
     routing_builder t({block_of(0, 8, 1), block_of(1, 8, 1)});
     for (int32_t i = 0; i < 9; ++i) {
-        t.token(0, i, {{{0}}, i < 7 ? moescope::testing::row{} : moescope::testing::row{{static_cast<uint32_t>(i - 7)}}});
+        t.token(0, i,
+                {{{0}}, i < 7 ? moescope::testing::row{} : moescope::testing::row{{static_cast<uint32_t>(i - 7)}}});
     }
     summary s;
     t.feed(s);
-    EXPECT_NEAR(s.result().overlap_next, 8.0 / 9, 1e-12);   // 8 pairs that agree, 1 that does not
+    EXPECT_NEAR(s.result().overlap_next, 8.0 / 9, 1e-12);  // 8 pairs that agree, 1 that does not
 }
 
 }  // namespace

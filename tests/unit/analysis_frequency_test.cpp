@@ -6,8 +6,8 @@
 #include <gtest/gtest.h>
 
 #include "../support/routing_builder.hpp"
-#include "analysis/tools/balance.hpp"
 #include "analysis/frequency.hpp"
+#include "analysis/tools/balance.hpp"
 #include "analysis/tools/random.hpp"
 
 namespace {
@@ -25,8 +25,8 @@ TEST(Balance, OfEvenCountsIsPerfect) {
     EXPECT_NEAR(b.entropy, 1, 1e-12);
     EXPECT_NEAR(b.gini, 0, 1e-12);
     EXPECT_NEAR(b.max_vio, 0, 1e-12);
-    EXPECT_EQ(b.coverage[0], 4);   // 50 % of 8
-    EXPECT_EQ(b.coverage[1], 7);   // 80 % of 8 is 6.4
+    EXPECT_EQ(b.coverage[0], 4);  // 50 % of 8
+    EXPECT_EQ(b.coverage[1], 7);  // 80 % of 8 is 6.4
     EXPECT_EQ(b.coverage[3], 8);
 }
 
@@ -38,9 +38,9 @@ TEST(Balance, OfASmallCaseWorkedByHand) {
     EXPECT_EQ(b.dead, 1);
     EXPECT_NEAR(b.entropy, 0.75, 1e-12);
     EXPECT_NEAR(b.gini, 0.375, 1e-12);
-    EXPECT_NEAR(b.max_vio, 1, 1e-12);   // (2 − 1) / 1
+    EXPECT_NEAR(b.max_vio, 1, 1e-12);  // (2 − 1) / 1
     EXPECT_EQ(b.coverage[0], 1);
-    EXPECT_EQ(b.coverage[1], 3);        // 80 % of 4 is 3.2: three experts
+    EXPECT_EQ(b.coverage[1], 3);  // 80 % of 4 is 3.2: three experts
 }
 
 TEST(Balance, OfNothingIsUnknown) {
@@ -79,7 +79,7 @@ TEST(Balance, ChanceOfTwoExpertsIsThatOfACoin) {
     for (const uint64_t rows : {10'000u, 400'000u}) {
         const balance lead = balance_by_chance(rows, 1, 2).mean;
         const double  mean = std::sqrt(2 / (3.14159265358979 * double(rows)));
-        EXPECT_NEAR(lead.max_vio / mean, 1, 0.25) << rows;   // 100 draws of a half-normal: sd of the mean 7.6 %
+        EXPECT_NEAR(lead.max_vio / mean, 1, 0.25) << rows;  // 100 draws of a half-normal: sd of the mean 7.6 %
         EXPECT_NEAR(lead.gini, lead.max_vio / 2, 1e-12);
         EXPECT_NEAR(lead.coverage[0], 1, 1e-12);
         EXPECT_NEAR(lead.coverage[1], 2, 1e-12);
@@ -114,7 +114,7 @@ TEST(Wilson, AgreesWithItsDefinition) {
 }
 
 TEST(Frequency, CountsRowsOfBothPhasesApart) {
-    routing_builder t({block_of(0, 4, 2), block_of(3, 8, 1)});   // layers with different k and n_expert
+    routing_builder t({block_of(0, 4, 2), block_of(3, 8, 1)});  // layers with different k and n_expert
     t.ubatch({{10, 0, 0, phase::prefill, {{{0, 1}}, {}}}, {11, 1, 0, phase::prefill, {{{1, 2}}, {{7}}}}});
     t.token(0, 2, {{{1, 3}}, {{7}}});
     frequency f;
@@ -159,7 +159,7 @@ TEST(Frequency, SharesSumToOneForAnyIdWidth) {
 TEST(Frequency, LeavesOutIdsThatAreNoExperts) {
     for (const uint32_t n : {10u, 1'000u, 70'000u}) {
         routing_builder t({block_of(0, n, 2)});
-        t.token(0, 0, {{{1, n}}});   // fits the id's bytes, but is no expert
+        t.token(0, 0, {{{1, n}}});  // fits the id's bytes, but is no expert
         frequency f;
         t.feed(f);
         EXPECT_EQ(f.result().invalid_ids, 1u) << n;
@@ -189,7 +189,7 @@ TEST(Frequency, OfCountsAloneIsThatOfTheRows) {
     t.feed(f);
     struct count_sink : routing_sink {
         expert_counts counts;
-        void                 ubatch(const routed_ubatch & u) override { counts.add(u); }
+        void          ubatch(const routed_ubatch & u) override { counts.add(u); }
     } counted;
     t.feed(counted);
     const frequency_result a = f.result(), b = frequency_of(counted.counts);

@@ -23,7 +23,7 @@ TEST(Bootstrap, NeedsTwoUnits) {
     EXPECT_TRUE(std::isnan(bootstrap_ratio({1}, {2}).low));
     EXPECT_TRUE(std::isnan(bootstrap_ratio({}, {}).low));
     EXPECT_TRUE(std::isnan(bootstrap_lead({{1}, {2}}, {2}, 0)[1].low));
-    EXPECT_TRUE(std::isnan(bootstrap_ratio({0, 0}, {0, 0}).low));   // no whole to be a part of
+    EXPECT_TRUE(std::isnan(bootstrap_ratio({0, 0}, {0, 0}).low));  // no whole to be a part of
 }
 
 TEST(Bootstrap, OfManyUnitsIsThatOfTheirNeighboursTogether) {

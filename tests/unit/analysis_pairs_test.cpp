@@ -9,8 +9,8 @@
 #include "../support/routing_builder.hpp"
 #include "analysis/coactivation.hpp"
 #include "analysis/gate_drift.hpp"
-#include "analysis/tools/random.hpp"
 #include "analysis/temporal.hpp"
+#include "analysis/tools/random.hpp"
 
 namespace {
 
@@ -26,8 +26,8 @@ double value(const drift_values & v, drift_measure m) {
 // ---- gate drift ----------------------------------------------------------------------------------------------------
 
 TEST(GateDrift, OfVectorsWorkedByHand) {
-    const float  a[] = {3, 4}, b[] = {4, 3};
-    const auto   v = measure_drift(a, b, 2);
+    const float a[] = {3, 4}, b[] = {4, 3};
+    const auto  v = measure_drift(a, b, 2);
     EXPECT_NEAR(value(v, drift_measure::cosine), 24.0 / 25, 1e-12);
     EXPECT_NEAR(value(v, drift_measure::cosine_distance), 1.0 / 25, 1e-12);
     EXPECT_NEAR(value(v, drift_measure::euclidean), std::sqrt(2.0), 1e-12);
@@ -55,10 +55,11 @@ TEST(GateDrift, OfAZeroVectorHasNoDirection) {
 
 TEST(GateDrift, TakesDecodedTokensAndMatchesRowsByToken) {
     const column_set columns = column::ids | column::gate_input;
-    routing_builder   t({block_of(2, 4, 1, columns, 2), block_of(5, 4, 1, columns, 2), block_of(6, 4, 1, columns, 2)});
-    const auto        at = [](float x, float y) { return moescope::testing::row{{0}, {}, {}, {x, y}}; };
+    routing_builder  t({block_of(2, 4, 1, columns, 2), block_of(5, 4, 1, columns, 2), block_of(6, 4, 1, columns, 2)});
+    const auto       at = [](float x, float y) { return moescope::testing::row{{0}, {}, {}, {x, y}}; };
     // The last block computes only the second token.
-    t.ubatch({{1, 0, 0, phase::prefill, {at(1, 0), at(0, 1), {}}}, {2, 1, 0, phase::prefill, {at(1, 0), at(1, 0), at(0, 2)}}});
+    t.ubatch({{1, 0, 0, phase::prefill, {at(1, 0), at(0, 1), {}}},
+              {2, 1, 0, phase::prefill, {at(1, 0), at(1, 0), at(0, 2)}}});
     t.token(0, 2, {at(1, 0), at(1, 1), at(1, 1)}, phase::decode, 3);
     gate_drift decoded, all(true);
     t.feed(decoded);
@@ -71,8 +72,8 @@ TEST(GateDrift, TakesDecodedTokensAndMatchesRowsByToken) {
     EXPECT_EQ(d.steps[0].pos, 2);
     EXPECT_NEAR(d.pairs[0].values[0][0], std::sqrt(0.5), 1e-7);
     EXPECT_NEAR(value(d.steps[0].mean, drift_measure::cosine), (std::sqrt(0.5) + 1) / 2, 1e-7);
-    ASSERT_EQ(e.pairs[1].values[0].size(), 2u);   // token 0 has no partner in the last block
-    EXPECT_NEAR(e.pairs[1].values[0][0], 0, 1e-7);   // (1, 0) against (0, 2): token 1 with token 1
+    ASSERT_EQ(e.pairs[1].values[0].size(), 2u);     // token 0 has no partner in the last block
+    EXPECT_NEAR(e.pairs[1].values[0][0], 0, 1e-7);  // (1, 0) against (0, 2): token 1 with token 1
 }
 
 TEST(GateDrift, SummaryHasTheMedianOfEvenAndOddNumbers) {
@@ -95,7 +96,7 @@ TEST(Coactivation, CountsAllPairsOfARowNotNeighboursAlone) {
     const auto r = c.result();
     ASSERT_EQ(r.within.size(), 1u);
     const pair_counts & p = r.within[0];
-    EXPECT_EQ(p.n_both(0, 2), 2u);   // ranks 0 and 2, then 2 and 0
+    EXPECT_EQ(p.n_both(0, 2), 2u);  // ranks 0 and 2, then 2 and 0
     EXPECT_EQ(p.n_both(2, 0), 2u);
     EXPECT_EQ(p.n_both(0, 1), 1u);
     EXPECT_EQ(p.n_both(1, 3), 0u);
@@ -127,7 +128,7 @@ TEST(Coactivation, OfIndependentRoutersIsOneBetweenAndTheFormulaWithin) {
     }
     coactivation c;
     t.feed(c);
-    const auto r = c.result();
+    const auto r       = c.result();
     int        outside = 0, pairs = 0;
     for (const pair_counts * p : {&r.within[0], &r.between[0]}) {
         const double expected = p->lift_by_chance();
@@ -148,18 +149,21 @@ TEST(Coactivation, OfIndependentRoutersIsOneBetweenAndTheFormulaWithin) {
         EXPECT_NEAR(mean / here, expected, 0.03);
         pairs += here;
     }
-    EXPECT_LT(outside, pairs / 6);   // 5 % are expected; the intervals of one row of pairs depend on each other
+    EXPECT_LT(outside, pairs / 6);  // 5 % are expected; the intervals of one row of pairs depend on each other
 }
 
 TEST(Coactivation, LeavesOutPairsThatHardlyEverMet) {
     routing_builder t({block_of(0, 16, 2)});
     for (int32_t i = 0; i < 40; ++i) {
-        t.token(0, i, {{i < 4 ? std::vector<uint32_t>{14, 15} : i < 9 ? std::vector<uint32_t>{12, 13} : std::vector<uint32_t>{0, 1}}});
+        t.token(0, i,
+                {{i < 4   ? std::vector<uint32_t>{14, 15}
+                  : i < 9 ? std::vector<uint32_t>{12, 13}
+                          : std::vector<uint32_t>{0, 1}}});
     }
     coactivation c;
     t.feed(c);
     const auto top = top_pairs(c.result().within[0], 10);
-    ASSERT_EQ(top.size(), 2u);   // four times 14 and 15: the highest lift, and too little to say so
+    ASSERT_EQ(top.size(), 2u);  // four times 14 and 15: the highest lift, and too little to say so
     EXPECT_EQ(top[0].a, 12u);
     EXPECT_EQ(top[1].a, 0u);
 }
@@ -168,7 +172,7 @@ TEST(Coactivation, LeavesOutPairsThatHardlyEverMet) {
 TEST(Coactivation, CountsFromABlockToTheNext) {
     routing_builder t({block_of(0, 4, 1), block_of(5, 4, 1)});
     t.token(0, 0, {{{0}}, {{1}}}).token(0, 1, {{{0}}, {{1}}}).token(0, 2, {{{0}}, {{2}}}).token(0, 3, {{{3}}, {{2}}});
-    t.token(0, 4, {{{3}}, {}});   // the next block did not compute it
+    t.token(0, 4, {{{3}}, {}});  // the next block did not compute it
     coactivation c;
     t.feed(c);
     const coactivation_result r = c.result();
@@ -194,7 +198,7 @@ TEST(Coactivation, FindsThePlantedPairFirst) {
     ASSERT_EQ(top.size(), 3u);
     EXPECT_EQ(top[0].a, 11u);
     EXPECT_EQ(top[0].b, 13u);
-    EXPECT_NEAR(top[0].lift, 5, 1e-12);   // always together, in a fifth of the rows
+    EXPECT_NEAR(top[0].lift, 5, 1e-12);  // always together, in a fifth of the rows
 }
 
 // ---- temporal ------------------------------------------------------------------------------------------------------
@@ -210,14 +214,14 @@ TEST(Temporal, OverlapsNeighboursOfASequenceAndNotOfABatch) {
     EXPECT_EQ(r.sequences, 2u);
     EXPECT_EQ(r.blocks[0].overlap[0].n(), 2u);
     EXPECT_NEAR(r.blocks[0].overlap[0].mean(), (1 + 0.5) / 2, 1e-12);
-    EXPECT_EQ(r.blocks[0].reuse[0], 3u);                      // 0, 1 and 4 again after one token
-    EXPECT_EQ(r.blocks[0].reuse[n_reuse_classes - 1], 5u);    // first uses
+    EXPECT_EQ(r.blocks[0].reuse[0], 3u);                    // 0, 1 and 4 again after one token
+    EXPECT_EQ(r.blocks[0].reuse[n_reuse_classes - 1], 5u);  // first uses
     EXPECT_NEAR(r.blocks[0].overlap_by_chance, 0.25, 1e-12);
 }
 
 TEST(Temporal, ANewSequenceUnderTheSameIdHasNoNeighbourBefore) {
     routing_builder t({block_of(0, 4, 1)});
-    t.token(0, 0, {{{1}}}).token(0, 1, {{{1}}}).token(0, 0, {{{1}}}).token(0, 5, {{{1}}});   // cleared; then a gap
+    t.token(0, 0, {{{1}}}).token(0, 1, {{{1}}}).token(0, 0, {{{1}}}).token(0, 5, {{{1}}});  // cleared; then a gap
     temporal x;
     t.feed(x);
     EXPECT_EQ(x.result().blocks[0].overlap[0].n(), 1u);
@@ -232,15 +236,15 @@ TEST(Temporal, FindsAPeriodAtItsLag) {
     temporal x;
     t.feed(x);
     const block_temporal b = x.result().blocks[0];
-    EXPECT_EQ(b.overlap[0].mean(), 0);       // lag 1
-    EXPECT_EQ(b.overlap[2].mean(), 1);       // lag 4
-    EXPECT_EQ(b.overlap[7].mean(), 1);       // lag 128, the whole ring
+    EXPECT_EQ(b.overlap[0].mean(), 0);  // lag 1
+    EXPECT_EQ(b.overlap[2].mean(), 1);  // lag 4
+    EXPECT_EQ(b.overlap[7].mean(), 1);  // lag 128, the whole ring
     EXPECT_EQ(b.overlap[7].n(), 400u - 128);
-    EXPECT_EQ(b.reuse[2], 2u * 396);         // distance 4 is in the class 3 to 4
-    EXPECT_NEAR(b.overlap_by_popularity, 0.25, 1e-12);   // 8 experts at frequency 1/4: 8 / 16 / 2
-    EXPECT_NEAR(b.reuse_by_chance[0], 0.25, 1e-12);      // geometric with p = k / E = 1/4
+    EXPECT_EQ(b.reuse[2], 2u * 396);                    // distance 4 is in the class 3 to 4
+    EXPECT_NEAR(b.overlap_by_popularity, 0.25, 1e-12);  // 8 experts at frequency 1/4: 8 / 16 / 2
+    EXPECT_NEAR(b.reuse_by_chance[0], 0.25, 1e-12);     // geometric with p = k / E = 1/4
     EXPECT_NEAR(b.reuse_by_chance[1], 0.75 * 0.25, 1e-12);
-    EXPECT_NEAR(b.reuse_by_chance[2], 0.75 * 0.75 * (0.25 + 0.75 * 0.25), 1e-12);   // 3 or 4 tokens ago
+    EXPECT_NEAR(b.reuse_by_chance[2], 0.75 * 0.75 * (0.25 + 0.75 * 0.25), 1e-12);  // 3 or 4 tokens ago
     double sum = 0;
     for (const double share : b.reuse_by_chance) {
         sum += share;
@@ -256,7 +260,7 @@ TEST(Temporal, AgreesWithAPlainCountOverAllLags) {
     std::vector<std::vector<uint32_t>> rows;
     for (int32_t i = 0; i < 500; ++i) {
         std::vector<uint32_t> ids;
-        while (ids.size() < k) {   // some experts rest for long, so that distances of more than 64 and 128 occur
+        while (ids.size() < k) {  // some experts rest for long, so that distances of more than 64 and 128 occur
             const uint32_t e = std::min({random.below(n), random.below(n), random.below(n)});
             if (std::find(ids.begin(), ids.end(), e) == ids.end()) {
                 ids.push_back(e);
@@ -292,7 +296,7 @@ TEST(Temporal, AgreesWithAPlainCountOverAllLags) {
         }
     }
     EXPECT_EQ(b.reuse, reuse);
-    EXPECT_GT(b.reuse[n_reuse_classes - 2], 0u);   // over 128 did occur
+    EXPECT_GT(b.reuse[n_reuse_classes - 2], 0u);  // over 128 did occur
 }
 
 TEST(Temporal, DoesNotMixSequencesThatHaveNoIds) {
@@ -312,8 +316,10 @@ TEST(Temporal, DoesNotMixSequencesThatHaveNoIds) {
 }
 
 TEST(Temporal, FollowsOneSequenceThatHasNoIds) {
-    routing_builder t({block_of(0, 4, 1)});   // as a log of positions alone has it
-    t.ubatch({{-1, 0, -1, phase::prefill, {{{0}}}}, {-1, 1, -1, phase::prefill, {{{0}}}}}).token(-1, 2, {{{1}}}).token(-1, 0, {{{1}}});
+    routing_builder t({block_of(0, 4, 1)});  // as a log of positions alone has it
+    t.ubatch({{-1, 0, -1, phase::prefill, {{{0}}}}, {-1, 1, -1, phase::prefill, {{{0}}}}})
+        .token(-1, 2, {{{1}}})
+        .token(-1, 0, {{{1}}});
     temporal x;
     t.feed(x);
     EXPECT_EQ(x.result().sequences, 2u);

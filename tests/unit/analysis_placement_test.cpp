@@ -16,9 +16,9 @@ using moescope::testing::routing_builder;
 // Three layers of four experts, 100 bytes each layer; two sequences are decoded together.
 model_memory three_layers() {
     model_memory m;
-    m.layers = {{0, 100, 4}, {1, 100, 4}, {2, 100, 4}};
-    m.dense  = 50;
-    m.kv     = 20;
+    m.layers  = {{0, 100, 4}, {1, 100, 4}, {2, 100, 4}};
+    m.dense   = 50;
+    m.kv      = 20;
     m.compute = 30;
     return m;
 }
@@ -38,7 +38,7 @@ TEST(Placement, GivesTheGpuToTheLayersThatReadMost) {
     const placement_result r = advise_placement(three_layers(), shared_last_layer(200), 300);
     EXPECT_EQ(r.budget, 200u);
     EXPECT_EQ(r.advised.on_gpu, (std::vector<int32_t>{0, 1}));
-    EXPECT_EQ(r.naive.on_cpu, (std::vector<int32_t>{0}));   // --n-cpu-moe 1
+    EXPECT_EQ(r.naive.on_cpu, (std::vector<int32_t>{0}));  // --n-cpu-moe 1
     EXPECT_EQ(r.n_cpu_moe, 1u);
     // An expert is 25 bytes; two tokens per ubatch. Layer 2 on the CPU: 25 / 2; layer 0: 50 / 2.
     EXPECT_NEAR(r.advised.cpu_bytes_per_token, 12.5, 1e-12);

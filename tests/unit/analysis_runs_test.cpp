@@ -10,14 +10,14 @@
 
 #include "../support/routing_builder.hpp"
 #include "analysis/agreement.hpp"
+#include "analysis/specialization.hpp"
 #include "analysis/tools/distance.hpp"
 #include "analysis/tools/prompt_labels.hpp"
 #include "analysis/tools/random.hpp"
-#include "analysis/specialization.hpp"
 #include "analysis/vocabulary.hpp"
 #include "core/error.hpp"
-#include "trace/writer.hpp"
 #include "logs/open.hpp"
+#include "trace/writer.hpp"
 
 namespace {
 
@@ -29,7 +29,8 @@ using moescope::testing::routing_builder;
 // A trace on disk, gone at the end of its scope.
 class trace_on_disk {
 public:
-    explicit trace_on_disk(const routing_builder & t) : path_(::testing::TempDir() + "runs_test_" + std::to_string(::getpid()) + "_" + std::to_string(n_++)) {
+    explicit trace_on_disk(const routing_builder & t)
+        : path_(::testing::TempDir() + "runs_test_" + std::to_string(::getpid()) + "_" + std::to_string(n_++)) {
         trace::writer_options options;
         options.existing = io::existing_file::replace;
         trace::trace_writer writer(path_, {}, options);
@@ -69,10 +70,12 @@ TEST(Distance, RankCorrelationWithTies) {
 TEST(Agreement, MatchesTokensOverDifferentUbatches) {
     const graph_layout layout = {block_of(0, 4, 2)};
     routing_builder    a(layout), b(layout);
-    a.ubatch({{7, 0, 0, phase::prefill, {{{0, 1}}}}, {8, 1, 0, phase::prefill, {{{2, 3}}}}, {9, 2, 0, phase::prefill, {{{1, 2}}}}});
-    b.token(0, 0, {{{1, 0}}}, phase::prefill, 7);   // the same set, another first
-    b.token(0, 1, {{{2, 1}}}, phase::prefill, 8);   // one in common
-    b.token(0, 2, {{{1, 2}}}, phase::prefill, 9);   // equal
+    a.ubatch({{7, 0, 0, phase::prefill, {{{0, 1}}}},
+              {8, 1, 0, phase::prefill, {{{2, 3}}}},
+              {9, 2, 0, phase::prefill, {{{1, 2}}}}});
+    b.token(0, 0, {{{1, 0}}}, phase::prefill, 7);  // the same set, another first
+    b.token(0, 1, {{{2, 1}}}, phase::prefill, 8);  // one in common
+    b.token(0, 2, {{{1, 2}}}, phase::prefill, 9);  // equal
     const trace_on_disk    x(a), y(b);
     const agreement_result r = measure_agreement(*x.open(), *y.open());
     EXPECT_EQ(r.tokens_matched, 3u);
@@ -130,7 +133,7 @@ TEST(Agreement, TellsRelatedModelsFromStrangers) {
         squares += strangers * strangers;
         EXPECT_GT(measure_agreement(*x.open(), *z.open()).relatedness(), 5);
     }
-    EXPECT_NEAR(sum / 40, 0, 0.6);        // of standard scores: mean 0, mean square 1
+    EXPECT_NEAR(sum / 40, 0, 0.6);  // of standard scores: mean 0, mean square 1
     EXPECT_NEAR(squares / 40, 1, 0.7);
 }
 
@@ -162,7 +165,7 @@ TEST(Agreement, NumbersAtRandomByTryingAll) {
 
 TEST(Agreement, DoesNotMatchTokensOfSequencesThatCannotBeTold) {
     routing_builder t({block_of(0, 4, 1)});
-    for (int32_t i = 0; i < 5; ++i) {   // two sequences without ids, decoded together
+    for (int32_t i = 0; i < 5; ++i) {  // two sequences without ids, decoded together
         t.ubatch({{7, i, -1, phase::decode, {{{0}}}}, {8, 40 + i, -1, phase::decode, {{{1}}}}});
     }
     const trace_on_disk    x(t);
@@ -181,7 +184,7 @@ TEST(Agreement, StopsWhereASequenceParts) {
     const agreement_result r = measure_agreement(*x.open(), *y.open());
     EXPECT_EQ(r.tokens_matched, 3u);
     EXPECT_EQ(r.tokens_differ, 1u);
-    EXPECT_EQ(r.tokens_after, 2u);   // the same token ids, in another context
+    EXPECT_EQ(r.tokens_after, 2u);  // the same token ids, in another context
     EXPECT_EQ(r.blocks[0].overlap.n(), 3u);
 }
 
@@ -194,7 +197,7 @@ TEST(Agreement, LeavesOutBlocksOfAnotherShapeAndBoundsItsMemory) {
     const trace_on_disk x(a), y(b);
     EXPECT_EQ(measure_agreement(*x.open(), *y.open()).blocks.size(), 1u);
     EXPECT_EQ(measure_agreement(*x.open(), *y.open()).tokens_unmatched, 40u);
-    EXPECT_THROW(measure_agreement(*x.open(), *y.open(), 2'000), error);   // bytes: a few tokens
+    EXPECT_THROW(measure_agreement(*x.open(), *y.open(), 2'000), error);  // bytes: a few tokens
 }
 
 // ---- specialization ------------------------------------------------------------------------------------------------
@@ -226,7 +229,7 @@ TEST(Specialization, LabelsGoBySequence) {
         t.token(0, 0, {{{s % 2}}}).token(0, 1, {{{s % 2}}});
     }
     specialization s;
-    s.set_labels({"even", "odd", "even"});   // the fourth has none
+    s.set_labels({"even", "odd", "even"});  // the fourth has none
     t.feed(s);
     const specialization_result r = s.result();
     EXPECT_EQ(r.blocks[0].domains[0].count, (std::vector<uint64_t>{4, 0, 0, 0}));
@@ -234,7 +237,7 @@ TEST(Specialization, LabelsGoBySequence) {
     EXPECT_EQ(r.rows_without_domain, 2u);
     EXPECT_EQ(r.sequences, (std::vector<uint64_t>{2, 1}));
     EXPECT_EQ(r.blocks[0].distance(0, 1), 1);
-    EXPECT_EQ(r.blocks[0].split_half(0), 0);   // sequences 0 and 2 are alike
+    EXPECT_EQ(r.blocks[0].split_half(0), 0);  // sequences 0 and 2 are alike
 }
 
 TEST(Specialization, AnEmptyLabelIsNoDomain) {
@@ -250,7 +253,7 @@ TEST(Specialization, AnEmptyLabelIsNoDomain) {
 TEST(Specialization, LabelsOfASourceThatGrowsCountAsIfTheyHadBeenKnown) {
     routing_builder first({block_of(0, 4, 1)}), second({block_of(0, 4, 1)});
     first.token(0, 0, {{{0}}}).token(0, 1, {{{1}}});
-    second.token(0, 2, {{{1}}}).token(0, 0, {{{2}}}).token(0, 0, {{{3}}});   // goes on, then two more sequences
+    second.token(0, 2, {{{1}}}).token(0, 0, {{{2}}}).token(0, 0, {{{3}}});  // goes on, then two more sequences
     specialization s;
     s.more_labels({"a"});
     first.feed(s);
@@ -263,9 +266,13 @@ TEST(Specialization, LabelsOfASourceThatGrowsCountAsIfTheyHadBeenKnown) {
 }
 
 TEST(PromptLabels, AreFoundAmongOtherNotes) {
-    const std::vector<std::string> notes = {"the page cache is warm", R"({"prompt":0,"line":1,"label":"code","batch":0})",
-                                            R"({"prompt":2,"label":"prose \"x\""})", R"({"prompt":-1,"label":"bad"})",
-                                            R"({"prompt":1,"label":7})", R"({"label":"none"})", R"({"prompt":1)",
+    const std::vector<std::string> notes = {"the page cache is warm",
+                                            R"({"prompt":0,"line":1,"label":"code","batch":0})",
+                                            R"({"prompt":2,"label":"prose \"x\""})",
+                                            R"({"prompt":-1,"label":"bad"})",
+                                            R"({"prompt":1,"label":7})",
+                                            R"({"label":"none"})",
+                                            R"({"prompt":1)",
                                             R"({"prompt":18446744073709551615,"label":"far"})"};
     EXPECT_EQ(prompt_labels(notes), (std::vector<std::string>{"code", "", "prose \"x\""}));
     EXPECT_TRUE(prompt_labels({notes[0]}).empty());
@@ -340,8 +347,8 @@ TEST(Vocabulary, ChoosesFrequentTokensAndCountsTheirExperts) {
 
 // Random routing: the specialization of held-out halves is what guessing gives, not the inflated largest frequency.
 TEST(Vocabulary, ChanceDoesNotLookLikeSpecialization) {
-    routing_builder t({block_of(0, 16, 2)});
-    random_stream   random(2);
+    routing_builder      t({block_of(0, 16, 2)});
+    random_stream        random(2);
     std::vector<int32_t> all;
     for (int32_t i = 0; i < 6000; ++i) {
         const uint32_t e = random.below(16);

@@ -5,8 +5,8 @@
 #include <gtest/gtest.h>
 
 #include "../support/routing_builder.hpp"
-#include "analysis/tools/random.hpp"
 #include "analysis/summary.hpp"
+#include "analysis/tools/random.hpp"
 
 namespace {
 
@@ -27,8 +27,8 @@ TEST(Summary, OfAShortRunByHand) {
     t.feed(s);
     const summary_result r = s.result();
     EXPECT_NEAR(r.lru_hits, 1.0 / 2, 1e-12);
-    EXPECT_NEAR(r.overlap_next, 1.0 / 5, 1e-12);                       // only the first decoded token repeats the one before
-    EXPECT_NEAR(r.overlap_by_popularity, (9 + 4 + 1) / 36.0, 1e-12);   // f = 3/6, 2/6, 1/6
+    EXPECT_NEAR(r.overlap_next, 1.0 / 5, 1e-12);  // only the first decoded token repeats the one before
+    EXPECT_NEAR(r.overlap_by_popularity, (9 + 4 + 1) / 36.0, 1e-12);  // f = 3/6, 2/6, 1/6
     EXPECT_EQ(r.frequency.tokens, 6u);
     EXPECT_EQ(r.frequency.n_dead(), 5u);
     // p = (1, 0, 0), q = (2/5, 2/5, 1/5), m = (7/10, 1/5, 1/10)

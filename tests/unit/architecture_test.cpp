@@ -42,7 +42,7 @@ uses_table direct_uses(const std::string & page) {
     uses_table              table;
     for (std::sregex_iterator it(page.begin(), page.end(), row), end; it != end; ++it) {
         const std::vector<std::string> names = all_matches((*it)[2], name);
-        table[(*it)[1]] = {names.begin(), names.end()};
+        table[(*it)[1]]                      = {names.begin(), names.end()};
     }
     return table;
 }
@@ -138,13 +138,13 @@ std::string without_comments_and_strings(const std::string & source) {
 // An identifier of the code with what stands right before and after it.
 struct word {
     std::string text, before;
-    char        after = 0, argument = 0;   // the next character that is no space, and the one behind it
+    char        after = 0, argument = 0;  // the next character that is no space, and the one behind it
 };
 
 std::vector<word> words_of(const std::string & code) {
-    const auto in_word  = [](char c) { return std::isalnum(static_cast<unsigned char>(c)) != 0 || c == '_'; };
-    const auto no_space = [&](size_t at) { return std::min(code.find_first_not_of(" \t\n", at), code.size()); };
-    const auto at_or_0  = [&](size_t at) { return at < code.size() ? code[at] : '\0'; };
+    const auto        in_word  = [](char c) { return std::isalnum(static_cast<unsigned char>(c)) != 0 || c == '_'; };
+    const auto        no_space = [&](size_t at) { return std::min(code.find_first_not_of(" \t\n", at), code.size()); };
+    const auto        at_or_0  = [&](size_t at) { return at < code.size() ? code[at] : '\0'; };
     std::vector<word> words;
     for (size_t at = 0; at < code.size();) {
         size_t end = at;
@@ -169,8 +169,9 @@ bool ends_with(const std::string & text, const std::string & end) {
 enum class manners { silent, speaks_in_a_host };
 
 bool prints_or_exits(const word & w, manners allowed) {
-    static const std::set<std::string> calls   = {"printf", "vprintf", "puts", "putchar", "exit", "_Exit", "quick_exit", "abort"};
-    static const std::set<std::string> streams = {"cout", "stdout", "STDOUT_FILENO"};
+    static const std::set<std::string> calls        = {"printf", "vprintf", "puts",       "putchar",
+                                                       "exit",   "_Exit",   "quick_exit", "abort"};
+    static const std::set<std::string> streams      = {"cout", "stdout", "STDOUT_FILENO"};
     static const std::set<std::string> host_calls   = {"perror", "_exit"};
     static const std::set<std::string> host_streams = {"cerr", "clog", "stderr", "STDERR_FILENO"};
 
@@ -248,15 +249,18 @@ TEST(architecture, only_cli_prints_and_exits) {
 // The scanners themselves: a rule whose scanner sees nothing would always pass.
 
 TEST(architecture_scanner, finds_the_owner_of_each_include) {
-    const std::string source = "#include <vector>\n#include \"trace/reader.hpp\"\n  # include \"ggml-backend.h\"\n"
-                               "#include \"llama.h\"\n#include \"arg.h\"\n#include \"local.hpp\"\n#include \"moescope/moescope.h\"\n";
+    const std::string source =
+        "#include <vector>\n#include \"trace/reader.hpp\"\n  # include \"ggml-backend.h\"\n"
+        "#include \"llama.h\"\n#include \"arg.h\"\n#include \"local.hpp\"\n#include \"moescope/moescope.h\"\n";
     const std::set<std::string> expected = {"trace", "ggml", "llama", "common", "a header without its stage"};
     EXPECT_EQ(used_by_source(source), expected);
 }
 
 TEST(architecture_scanner, finds_the_libraries_of_a_cmake_file) {
     const std::set<std::string> expected = {"stats", "trace"};
-    EXPECT_EQ(used_by_cmake("moescope_library(stats DEPENDS moescope_trace fmt::fmt)\ntarget_x(moescope_stats PUBLIC a)"), expected);
+    EXPECT_EQ(
+        used_by_cmake("moescope_library(stats DEPENDS moescope_trace fmt::fmt)\ntarget_x(moescope_stats PUBLIC a)"),
+        expected);
 }
 
 TEST(architecture_scanner, follows_rows_transitively_but_not_upwards) {
@@ -281,7 +285,8 @@ TEST(architecture_scanner, sees_printing_in_code_but_not_in_comments_strings_or_
 }
 
 TEST(architecture_scanner, lets_the_recorder_speak_on_stderr_and_leave_a_forked_child) {
-    EXPECT_TRUE(prints_and_exits("dprintf(STDERR_FILENO, s); std::cerr << s; _exit(127);", manners::speaks_in_a_host).empty());
+    EXPECT_TRUE(
+        prints_and_exits("dprintf(STDERR_FILENO, s); std::cerr << s; _exit(127);", manners::speaks_in_a_host).empty());
     EXPECT_EQ(prints_and_exits("fputs(s, stdout); exit(1);", manners::speaks_in_a_host).size(), 2u);
 }
 

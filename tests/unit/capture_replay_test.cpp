@@ -28,7 +28,9 @@ public:
             n_seqs.push_back(static_cast<int32_t>(t.seqs.size()));
             seqs.push_back(t.seqs.data());
         }
-        replay_.begin({static_cast<int32_t>(ids.size()), ids.data(), nullptr, pos.data(), n_seqs.data(), seqs.data(), nullptr}, {});
+        replay_.begin(
+            {static_cast<int32_t>(ids.size()), ids.data(), nullptr, pos.data(), n_seqs.data(), seqs.data(), nullptr},
+            {});
     }
 
     // The sequences of the next ubatch, of these tokens and positions.
@@ -45,7 +47,8 @@ private:
 const std::vector<int32_t> unknown2(2, -1), unknown6(6, -1);
 
 TEST(CaptureReplay, SimpleAndEqualSplitsAreToldApart) {
-    const std::vector<token> batch = {{10, 0, {0}}, {11, 1, {0}}, {12, 2, {0}}, {20, 0, {1}}, {21, 1, {1}}, {22, 2, {1}}};
+    const std::vector<token> batch = {{10, 0, {0}}, {11, 1, {0}}, {12, 2, {0}},
+                                      {20, 0, {1}}, {21, 1, {1}}, {22, 2, {1}}};
     replayed                 simple(batch), equal(batch);
     EXPECT_EQ(simple.ubatch({10, 11, 12, 20}, {0, 1, 2, 0}), (std::vector<int32_t>{0, 0, 0, 1}));
     EXPECT_EQ(simple.ubatch({21, 22}, {1, 2}), (std::vector<int32_t>{1, 1}));
@@ -71,7 +74,7 @@ TEST(CaptureReplay, SequencesThatArePutOffAreAnotherWay) {
     }
     replayed                   r(batch);
     const std::vector<int32_t> seqs = r.ubatch(std::vector<int32_t>(6, 7), unknown6);
-    EXPECT_EQ(seqs[0], 0);                                                        // in all of them
+    EXPECT_EQ(seqs[0], 0);  // in all of them
     EXPECT_EQ(std::vector<int32_t>(seqs.begin() + 1, seqs.end()), std::vector<int32_t>(5, -1));
 }
 
@@ -89,4 +92,4 @@ TEST(CaptureReplay, WithoutABatchNothingIsKnown) {
 }
 
 }  // namespace
-}  // namespace moescope::capturing
+}  // namespace moescope::capture

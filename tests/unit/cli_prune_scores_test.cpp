@@ -1,8 +1,8 @@
 #include "pruned_moe.hpp"
 
-#include "prune/load_scores.hpp"
 #include "core/error.hpp"
 #include "gguf/fingerprint.hpp"
+#include "prune/load_scores.hpp"
 #include "stats/moestats.hpp"
 
 #include <gtest/gtest.h>
@@ -14,7 +14,8 @@ namespace {
 
 // Two experts of layer 3 over 10 rows: the first selected 4 times, the second 6 times. And a second block, which is not
 // about routed experts.
-std::string write_profile(const std::string & path, uint32_t flags = 0, const std::string & model = "", bool complete = true) {
+std::string write_profile(const std::string & path, uint32_t flags = 0, const std::string & model = "",
+                          bool complete = true) {
     stats::saliency_block block;
     block.layer = 3, block.n_expert = 2, block.n_expert_used = 1, block.flags = flags, block.rows = 10;
     block.count      = {4, 6};
@@ -23,13 +24,13 @@ std::string write_profile(const std::string & path, uint32_t flags = 0, const st
     block.norm       = {16.0, 12.0};
     block.max_norm   = {5.0f, 2.0f};
     stats::moestats profile;
-    profile.blocks   = {block, block};
-    profile.blocks[1].block = 1;
+    profile.blocks            = {block, block};
+    profile.blocks[1].block   = 1;
     profile.model_fingerprint = model.empty() ? 0 : gguf::fingerprint(model);
     profile.model.file        = "profiled.gguf";
     profile.corpora.resize(1);
     profile.corpora[0].complete = complete;
-    const std::string bytes = stats::encode_moestats(profile);
+    const std::string bytes     = stats::encode_moestats(profile);
     std::ofstream(path, std::ios::binary).write(bytes.data(), static_cast<std::streamsize>(bytes.size()));
     return path;
 }

@@ -25,7 +25,7 @@ TEST(parse_column_set, always_holds_ids_and_weights) {
 
 TEST(parse_column_set, reads_every_item_by_the_name_it_prints) {
     for (uint32_t bit = 1; bit <= static_cast<uint32_t>(column::access); bit <<= 1) {
-        const column_set one  = column_set::from_bits(bit);
+        const column_set  one  = column_set::from_bits(bit);
         const std::string name = to_string(one);
         ASSERT_FALSE(name.empty());
         EXPECT_EQ(name.find(','), std::string::npos) << name;

@@ -25,7 +25,7 @@ public:
         path_ = pattern;
     }
     ~temp_dir() { std::filesystem::remove_all(path_); }
-    temp_dir(const temp_dir &) = delete;
+    temp_dir(const temp_dir &)             = delete;
     temp_dir & operator=(const temp_dir &) = delete;
 
     std::string operator/(const std::string & name) const { return path_ + "/" + name; }
@@ -39,19 +39,34 @@ private:
 class gguf_builder {
 public:
     struct tensor {
-        std::string            name;
-        int32_t                type;
-        std::vector<int64_t>   ne;
-        uint64_t               offset;
-        uint64_t               size;
-        std::vector<uint8_t>   data;   // empty: a hole of zeros
+        std::string          name;
+        int32_t              type;
+        std::vector<int64_t> ne;
+        uint64_t             offset;
+        uint64_t             size;
+        std::vector<uint8_t> data;  // empty: a hole of zeros
     };
 
-    void add_u32(const std::string & key, uint32_t v) { add_key(key, GGUF_TYPE_UINT32); put(kv_, v); }
-    void add_u16(const std::string & key, uint16_t v) { add_key(key, GGUF_TYPE_UINT16); put(kv_, v); }
-    void add_i32(const std::string & key, int32_t v) { add_key(key, GGUF_TYPE_INT32); put(kv_, v); }
-    void add_bool(const std::string & key, bool v) { add_key(key, GGUF_TYPE_BOOL); put(kv_, static_cast<uint8_t>(v)); }
-    void add_string(const std::string & key, const std::string & v) { add_key(key, GGUF_TYPE_STRING); put_string(kv_, v); }
+    void add_u32(const std::string & key, uint32_t v) {
+        add_key(key, GGUF_TYPE_UINT32);
+        put(kv_, v);
+    }
+    void add_u16(const std::string & key, uint16_t v) {
+        add_key(key, GGUF_TYPE_UINT16);
+        put(kv_, v);
+    }
+    void add_i32(const std::string & key, int32_t v) {
+        add_key(key, GGUF_TYPE_INT32);
+        put(kv_, v);
+    }
+    void add_bool(const std::string & key, bool v) {
+        add_key(key, GGUF_TYPE_BOOL);
+        put(kv_, static_cast<uint8_t>(v));
+    }
+    void add_string(const std::string & key, const std::string & v) {
+        add_key(key, GGUF_TYPE_STRING);
+        put_string(kv_, v);
+    }
     void add_u32s(const std::string & key, const std::vector<uint32_t> & vs) {
         add_array(key, GGUF_TYPE_UINT32, vs.size());
         for (const uint32_t v : vs) {
@@ -96,9 +111,9 @@ public:
 
     // The whole file; tensor data without bytes stay holes. Returns the path.
     std::string write(const std::string & path) const {
-        std::string       head       = header();
-        const uint64_t    data_begin = (head.size() + alignment - 1) / alignment * alignment;
-        std::ofstream     out(path, std::ios::binary | std::ios::trunc);
+        std::string    head       = header();
+        const uint64_t data_begin = (head.size() + alignment - 1) / alignment * alignment;
+        std::ofstream  out(path, std::ios::binary | std::ios::trunc);
         out.write(head.data(), static_cast<std::streamsize>(head.size()));
         uint64_t end = data_begin;
         for (const tensor & t : tensors) {
@@ -114,10 +129,19 @@ public:
     }
 
     template <class T>
-    static void put(std::string & out, T v) { out.append(reinterpret_cast<const char *>(&v), sizeof(v)); }
-    static void put_string(std::string & out, const std::string & s) { put(out, static_cast<uint64_t>(s.size())); out += s; }
+    static void put(std::string & out, T v) {
+        out.append(reinterpret_cast<const char *>(&v), sizeof(v));
+    }
+    static void put_string(std::string & out, const std::string & s) {
+        put(out, static_cast<uint64_t>(s.size()));
+        out += s;
+    }
 
-    void add_key(const std::string & key, int32_t type) { put_string(kv_, key); put(kv_, type); ++n_kv_; }
+    void add_key(const std::string & key, int32_t type) {
+        put_string(kv_, key);
+        put(kv_, type);
+        ++n_kv_;
+    }
     void add_array(const std::string & key, int32_t type, uint64_t n) {
         add_key(key, GGUF_TYPE_ARRAY);
         put(kv_, type);
@@ -125,9 +149,9 @@ public:
     }
     std::string & raw_metadata() { return kv_; }
 
-    std::string         magic     = "GGUF";
-    uint32_t            version   = 3;
-    uint64_t            alignment = 32;
+    std::string         magic              = "GGUF";
+    uint32_t            version            = 3;
+    uint64_t            alignment          = 32;
     uint64_t            n_tensors_override = 0;
     uint64_t            n_kv_override      = 0;
     std::vector<tensor> tensors;

@@ -103,7 +103,7 @@ TEST(GgufHeader, huge_counts) {
         EXPECT_SAYS(refusal(b), "number of metadata keys");
     }
     gguf_builder b = two_tensors();
-    b.add_array("big", GGUF_TYPE_UINT64, std::numeric_limits<uint64_t>::max() / 8 + 2);   // times 8 wraps to 8
+    b.add_array("big", GGUF_TYPE_UINT64, std::numeric_limits<uint64_t>::max() / 8 + 2);  // times 8 wraps to 8
     EXPECT_SAYS(refusal(b), "more than the file can");
     b = two_tensors();
     b.add_array("big", GGUF_TYPE_STRING, uint64_t(1) << 60);
@@ -124,7 +124,7 @@ TEST(GgufHeader, types_that_ggml_would_abort_on) {
     b.tensors[0].type = 4711;
     EXPECT_SAYS(refusal(b), "does not know");
     b                 = two_tensors();
-    b.tensors[0].type = 4;   // Q4_2, removed long ago
+    b.tensors[0].type = 4;  // Q4_2, removed long ago
     EXPECT_SAYS(refusal(b), "does not know");
     b = two_tensors();
     b.add_key("k", 99);
@@ -140,14 +140,17 @@ TEST(GgufHeader, types_that_ggml_would_abort_on) {
     b.add_u32("general.alignment", 24);
     EXPECT_SAYS(refusal(b), "power of two");
     b = two_tensors();
-    b.add_u32("general.alignment", 1u << 31);   // 2 GB of padding
+    b.add_u32("general.alignment", 1u << 31);  // 2 GB of padding
     EXPECT_SAYS(refusal(b), "power of two");
 }
 
 TEST(GgufHeader, shapes_that_overflow) {
     const int64_t big = int64_t(1) << 32;
-    for (const std::vector<int64_t> & ne : {std::vector<int64_t>{big, big}, {big, big, big, big}, {int64_t(1) << 62, 4},
-                                            {3, int64_t(1) << 62}, {std::numeric_limits<int64_t>::max()}}) {
+    for (const std::vector<int64_t> & ne : {std::vector<int64_t>{big, big},
+                                            {big, big, big, big},
+                                            {int64_t(1) << 62, 4},
+                                            {3, int64_t(1) << 62},
+                                            {std::numeric_limits<int64_t>::max()}}) {
         gguf_builder b  = two_tensors();
         b.tensors[1].ne = ne;
         EXPECT_SAYS(refusal(b), "64 bits");
@@ -171,7 +174,7 @@ TEST(GgufHeader, names) {
     b.tensors[1].name = std::string(64, 'x');
     EXPECT_SAYS(refusal(b), "tensor name");
     b                 = two_tensors();
-    b.tensors[1].name = std::string("a.weight\0b", 10);   // ggml would read this as a.weight
+    b.tensors[1].name = std::string("a.weight\0b", 10);  // ggml would read this as a.weight
     EXPECT_SAYS(refusal(b), "NUL");
     b = two_tensors();
     b.add_u32("llama.block_count", 2);
@@ -180,9 +183,9 @@ TEST(GgufHeader, names) {
 
 TEST(GgufHeader, the_check_names_overlapping_pairs) {
     const temp_dir dir;
-    gguf_builder   b    = two_tensors();
+    gguf_builder   b = two_tensors();
     b.add_tensor("c.weight", GGML_TYPE_F32, {16});
-    b.tensors[2].offset = 96;   // the second half of b
+    b.tensors[2].offset    = 96;  // the second half of b
     const std::string path = b.write(dir / "m.gguf");
     EXPECT_SAYS(refusal(path), "overlap");
     const auto problems = gguf::check_model_layout(path);
@@ -197,9 +200,9 @@ TEST(GgufHeader, the_check_finds_misplaced_tensors) {
     EXPECT_SAYS(gguf::check_model_layout(b.write(dir / "misaligned.gguf")).at(0), "not a multiple of the alignment");
     b.tensors[1].offset = 128;
     EXPECT_SAYS(gguf::check_model_layout(b.write(dir / "gap.gguf")).at(0), "where 64 is expected");
-    b                   = two_tensors();
-    b.tensors[1].offset = std::numeric_limits<uint64_t>::max() - 31;
-    b.tensors[1].size   = 0;
+    b                      = two_tensors();
+    b.tensors[1].offset    = std::numeric_limits<uint64_t>::max() - 31;
+    b.tensors[1].size      = 0;
     const std::string path = dir / "outside.gguf";
     std::ofstream(path, std::ios::binary) << b.header() << std::string(256, '\0');
     EXPECT_SAYS(gguf::check_model_layout(path).at(0), "outside the file");

@@ -16,7 +16,8 @@ using namespace moescope::test;
 namespace {
 
 const gguf::map_entry * find_entry(const gguf::memory_map & map, const std::string & name) {
-    const auto it = std::find_if(map.entries.begin(), map.entries.end(), [&](const gguf::map_entry & e) { return e.name == name; });
+    const auto it =
+        std::find_if(map.entries.begin(), map.entries.end(), [&](const gguf::map_entry & e) { return e.name == name; });
     return it == map.entries.end() ? nullptr : &*it;
 }
 
@@ -30,7 +31,7 @@ gguf_builder small_moe() {
     b.add_tensor("token_embd.weight", GGML_TYPE_F16, {8, 10});
     for (int il = 0; il < 2; ++il) {
         const std::string blk = "blk." + std::to_string(il) + ".";
-        b.add_tensor(blk + "attn_q_norm.weight", GGML_TYPE_F32, {4});   // as many entries as there are experts
+        b.add_tensor(blk + "attn_q_norm.weight", GGML_TYPE_F32, {4});  // as many entries as there are experts
         b.add_tensor(blk + "ffn_gate_inp.weight", GGML_TYPE_F32, {8, 4});
         b.add_tensor(blk + "ffn_down_exps.weight", GGML_TYPE_F16, {6, 8, 4});
         b.add_tensor(blk + "ffn_down_exps.scale", GGML_TYPE_F32, {4});
@@ -50,7 +51,7 @@ double cpu_milliseconds() {
 }  // namespace
 
 TEST(GgufMap, gpt_oss_20b_has_the_published_shape) {
-    const temp_dir   dir;
+    const temp_dir         dir;
     const gguf::model_file model(gpt_oss_20b().write(dir / "gpt-oss.gguf"));
     ASSERT_EQ(model.tensors().size(), 459u);
 
@@ -60,7 +61,7 @@ TEST(GgufMap, gpt_oss_20b_has_the_published_shape) {
     EXPECT_EQ(std::count_if(map.entries.begin(), map.entries.end(), is_expert), 2304);
     for (const gguf::map_entry & e : map.entries) {
         if (is_expert(e)) {
-            EXPECT_EQ(e.size, 2880u * 2880u / 32u * 17u) << e.name;   // MXFP4: 17 bytes for 32 values
+            EXPECT_EQ(e.size, 2880u * 2880u / 32u * 17u) << e.name;  // MXFP4: 17 bytes for 32 values
         }
     }
     EXPECT_EQ(map.totals.n_experts, 2304u);
@@ -68,13 +69,13 @@ TEST(GgufMap, gpt_oss_20b_has_the_published_shape) {
 }
 
 TEST(GgufMap, entries_tile_every_tensor_without_overlap) {
-    const temp_dir   dir;
+    const temp_dir         dir;
     const gguf::model_file model(gpt_oss_20b().write(dir / "gpt-oss.gguf"));
     const gguf::memory_map map = gguf::build_memory_map(model);
-    std::vector<uint64_t> covered(model.tensors().size(), 0);
-    uint64_t              end = 0;
+    std::vector<uint64_t>  covered(model.tensors().size(), 0);
+    uint64_t               end = 0;
     for (const gguf::map_entry & e : map.entries) {
-        EXPECT_GE(e.offset, end) << e.name;   // in file order, so this excludes every overlap
+        EXPECT_GE(e.offset, end) << e.name;  // in file order, so this excludes every overlap
         end = e.offset + e.size;
         covered[e.tensor] += e.size;
     }
@@ -86,26 +87,27 @@ TEST(GgufMap, entries_tile_every_tensor_without_overlap) {
 TEST(GgufMap, of_a_real_vocabulary_is_whole_and_timed) {
     const temp_dir dir;
     gguf_builder   b = gpt_oss_20b();
-    b.add_strings("tokenizer.ggml.tokens", std::vector<std::string>(201088, "a token"));   // a real file has these too
+    b.add_strings("tokenizer.ggml.tokens", std::vector<std::string>(201088, "a token"));  // a real file has these too
     const std::string path = b.write(dir / "gpt-oss.gguf");
     double            best = 1e9;
     for (int i = 0; i < 5; ++i) {
-        const double      begin = cpu_milliseconds();
-        const gguf::model_file  model(path);
-        const gguf::memory_map  map = gguf::build_memory_map(model);
-        const std::string csv = gguf::map_to_csv(map, model, false);
-        best = std::min(best, cpu_milliseconds() - begin);
-        ASSERT_EQ(std::count(csv.begin(), csv.end(), '\n'), 2691 + 1);   // what is timed is the whole map, with its header
+        const double           begin = cpu_milliseconds();
+        const gguf::model_file model(path);
+        const gguf::memory_map map = gguf::build_memory_map(model);
+        const std::string      csv = gguf::map_to_csv(map, model, false);
+        best                       = std::min(best, cpu_milliseconds() - begin);
+        ASSERT_EQ(std::count(csv.begin(), csv.end(), '\n'),
+                  2691 + 1);  // what is timed is the whole map, with its header
     }
     RecordProperty("milliseconds", std::to_string(best));
     std::printf("map of %zu entries: %.1f ms\n", size_t(2691), best);
 }
 
 TEST(GgufMap, slices_only_expert_matrices) {
-    const temp_dir   dir;
+    const temp_dir         dir;
     const gguf::model_file model(small_moe().write(dir / "m.gguf"));
     const gguf::memory_map map = gguf::build_memory_map(model);
-    EXPECT_EQ(map.entries.size(), 2u + 2u * (4u + 4u));   // two outside; per layer four whole tensors and four slices
+    EXPECT_EQ(map.entries.size(), 2u + 2u * (4u + 4u));  // two outside; per layer four whole tensors and four slices
 
     const gguf::map_entry * e = find_entry(map, "blk.1.ffn_down_exps.weight[3]");
     ASSERT_NE(e, nullptr);
@@ -115,17 +117,18 @@ TEST(GgufMap, slices_only_expert_matrices) {
     EXPECT_EQ(e->dims, (std::array<int64_t, 4>{6, 8, 0, 0}));
     EXPECT_EQ(e->size, 6u * 8u * 2u);
     EXPECT_EQ(e->offset, model.find("blk.1.ffn_down_exps.weight")->offset + 3u * 6u * 8u * 2u);
-    for (const char * whole : {"attn_q_norm.weight", "ffn_down_exps.scale", "ffn_down_exps.bias", "ffn_gate_inp.weight"}) {
+    for (const char * whole :
+         {"attn_q_norm.weight", "ffn_down_exps.scale", "ffn_down_exps.bias", "ffn_gate_inp.weight"}) {
         ASSERT_NE(find_entry(map, "blk.0." + std::string(whole)), nullptr) << whole;
     }
     EXPECT_EQ(find_entry(map, "token_embd.weight")->layer, -1);
 }
 
 TEST(GgufMap, totals_follow_from_the_shapes) {
-    const temp_dir    dir;
-    const gguf::model_file  model(small_moe().write(dir / "m.gguf"));
-    const gguf::map_totals  totals  = gguf::build_memory_map(model).totals;
-    const uint64_t    matrix  = 6 * 8 * 2, bias = 8 * 4, scale = 4, norm = 4 * 4, router = 8 * 4 * 4, table = 8 * 10 * 2;
+    const temp_dir         dir;
+    const gguf::model_file model(small_moe().write(dir / "m.gguf"));
+    const gguf::map_totals totals = gguf::build_memory_map(model).totals;
+    const uint64_t matrix = 6 * 8 * 2, bias = 8 * 4, scale = 4, norm = 4 * 4, router = 8 * 4 * 4, table = 8 * 10 * 2;
     EXPECT_EQ(totals.bytes_experts, 2 * 4 * matrix);
     EXPECT_EQ(totals.bytes, 2 * table + 2 * (norm + router + 4 * (matrix + bias + scale)));
     // One row of the embedding table, the whole output, and two of four experts.
@@ -153,17 +156,17 @@ TEST(GgufMap, a_tied_output_is_read_whole_and_mtp_blocks_are_not) {
 }
 
 TEST(GgufMap, csv_and_json_say_the_same) {
-    const temp_dir   dir;
+    const temp_dir         dir;
     const gguf::model_file model(small_moe().write(dir / "m.gguf"));
     const gguf::memory_map map  = gguf::build_memory_map(model);
-    const auto       json = nlohmann::json::parse(gguf::map_to_json(map, model));
-    std::istringstream relative(gguf::map_to_csv(map, model, false)), absolute(gguf::map_to_csv(map, model, true));
-    std::string        line, line_absolute;
+    const auto             json = nlohmann::json::parse(gguf::map_to_json(map, model));
+    std::istringstream     relative(gguf::map_to_csv(map, model, false)), absolute(gguf::map_to_csv(map, model, true));
+    std::string            line, line_absolute;
     std::getline(relative, line);
     EXPECT_EQ(line, "tensor_name,file_offset,size_bytes,layer_id,component_type,n_dims,dim0,dim1,dim2,dim3");
     std::getline(absolute, line_absolute);
 
-    const auto     split      = [](const std::string & text) {
+    const auto split = [](const std::string & text) {
         std::vector<std::string> fields;
         std::istringstream       in(text);
         for (std::string f; std::getline(in, f, ',');) {
@@ -207,14 +210,14 @@ TEST(GgufMap, split_files_are_one_map) {
     first.add_tensor("token_embd.weight", GGML_TYPE_F16, {8, 10});
     second.add_tensor("blk.0.ffn_up_exps.weight", GGML_TYPE_Q8_0, {32, 8, 2});
     const std::string path = first.write(dir / "m-00001-of-00002.gguf");
-    EXPECT_THROW(gguf::model_file{path}, error);   // the second part is missing
+    EXPECT_THROW(gguf::model_file{path}, error);  // the second part is missing
     second.write(dir / "m-00002-of-00002.gguf");
 
     const gguf::model_file model(path);
     const gguf::memory_map map = gguf::build_memory_map(model);
     ASSERT_EQ(map.entries.size(), 3u);
     EXPECT_EQ(map.entries[2].name, "blk.0.ffn_up_exps.weight[1]");
-    EXPECT_EQ(map.entries[2].offset, 8u * 34u);   // within its own part
+    EXPECT_EQ(map.entries[2].offset, 8u * 34u);  // within its own part
     const std::string csv = gguf::map_to_csv(map, model, false);
     EXPECT_NE(csv.find("dim3,part\n"), std::string::npos);
     EXPECT_NE(csv.find("FFN Up Expert 1,2,32,8,0,0,2\n"), std::string::npos);
@@ -222,8 +225,8 @@ TEST(GgufMap, split_files_are_one_map) {
 }
 
 TEST(GgufMap, every_type_has_the_size_that_ggml_gives_it) {
-    const temp_dir dir;
-    gguf_builder   b;
+    const temp_dir        dir;
+    gguf_builder          b;
     std::vector<uint64_t> sizes;
     for (int type = 0; type < GGML_TYPE_COUNT; ++type) {
         const int64_t block = ggml_blck_size(static_cast<ggml_type>(type));

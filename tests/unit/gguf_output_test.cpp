@@ -15,7 +15,7 @@ std::string pattern(size_t n) {
     std::string bytes(n, '\0');
     uint32_t    state = 1;
     for (char & c : bytes) {
-        state = state * 1664525u + 1013904223u;   // Numerical Recipes' generator: no two places look alike
+        state = state * 1664525u + 1013904223u;  // Numerical Recipes' generator: no two places look alike
         c     = static_cast<char>(state >> 24);
     }
     return bytes;
@@ -55,15 +55,15 @@ TEST(GgufOutput, appears_only_when_complete) {
 }
 
 TEST(GgufOutput, a_disk_that_is_too_small_is_noticed_first) {
-    const temp_dir dir;
-    io::output_file    out(dir / "a");
+    const temp_dir  dir;
+    io::output_file out(dir / "a");
     EXPECT_THROW(out.reserve(uint64_t(1) << 60), error);
 }
 
 // Within a file system the kernel copies; from memory to disk it may refuse, and then the bytes go through a buffer.
 TEST(GgufOutput, copies_between_file_systems_as_within_one) {
     const temp_dir    dir;
-    const std::string bytes = pattern(9'000'001);   // more than one buffer, and no multiple of anything
+    const std::string bytes  = pattern(9'000'001);  // more than one buffer, and no multiple of anything
     std::string       shared = "/dev/shm/moescope-output-test-" + std::to_string(::getpid());
     for (const std::string & source : {dir / "source", shared}) {
         if (source == shared && !std::filesystem::exists("/dev/shm")) {
@@ -71,23 +71,23 @@ TEST(GgufOutput, copies_between_file_systems_as_within_one) {
         }
         const io::input_file in(write(source, bytes));
         io::output_file      out(dir / "copy");
-        uint64_t         heard = 0;
+        uint64_t             heard = 0;
         out.copy_from(in, 5, 3, 8'999'990, [&](uint64_t n) { heard += n; });
         out.commit();
         EXPECT_EQ(heard, 8'999'990u);
         EXPECT_TRUE(read(dir / "copy") == std::string(3, '\0') + bytes.substr(5, 8'999'990));
-        EXPECT_THROW(io::output_file(dir / "b").copy_from(in, 9'000'000, 0, 2), error);   // past the end
+        EXPECT_THROW(io::output_file(dir / "b").copy_from(in, 9'000'000, 0, 2), error);  // past the end
     }
     std::filesystem::remove(shared);
 }
 
 // Slabs so large that the kernel copies each run, small ones that are gathered, and both in turn.
 TEST(GgufOutput, slabs_of_every_size_land_where_they_belong) {
-    const temp_dir      dir;
-    const size_t        sizes[] = {4, 1000, 300'000, 1'500'000};
+    const temp_dir             dir;
+    const size_t               sizes[]   = {4, 1000, 300'000, 1'500'000};
     const std::vector<int32_t> choices[] = {{0, 1, 2, 3, 4, 5, 6, 7}, {0}, {7}, {0, 2, 4, 6}, {1, 2, 3, 6, 7}};
-    gguf_builder        b;
-    std::vector<std::string> contents;
+    gguf_builder               b;
+    std::vector<std::string>   contents;
     for (const size_t size : sizes) {
         contents.push_back(pattern(size * 8 + contents.size()).substr(contents.size()));
         b.add_tensor("t" + std::to_string(size), GGML_TYPE_I8, {static_cast<int64_t>(size), 8},
@@ -105,14 +105,15 @@ TEST(GgufOutput, slabs_of_every_size_land_where_they_belong) {
             slices.push_back(slice);
         }
         prune::write_sliced(source, {}, slices, dir / "out.gguf");
-        const gguf::model_file  out(dir / "out.gguf");
-        const std::string bytes = read(dir / "out.gguf");
+        const gguf::model_file out(dir / "out.gguf");
+        const std::string      bytes = read(dir / "out.gguf");
         for (size_t i = 0; i < slices.size(); ++i) {
             const auto & t = out.tensors()[i];
             ASSERT_EQ(t.size, sizes[i] * kept.size());
             for (size_t j = 0; j < kept.size(); ++j) {
                 const auto slab = bytes.substr(out.parts()[0].header.data_begin + t.offset + j * sizes[i], sizes[i]);
-                EXPECT_TRUE(slab == contents[i].substr(static_cast<size_t>(kept[j]) * sizes[i], sizes[i])) << t.name << " " << kept[j];
+                EXPECT_TRUE(slab == contents[i].substr(static_cast<size_t>(kept[j]) * sizes[i], sizes[i]))
+                    << t.name << " " << kept[j];
             }
         }
     }

@@ -10,22 +10,23 @@ using namespace moescope::test;
 TEST(GgufPrunePlan, groups_shrink_equally) {
     moe_options o;
     o.n_expert = 16, o.n_used = 3, o.groups = 4, o.groups_used = 2;
-    const temp_dir      dir;
-    const gguf::model_file    model(make_moe(o).write(dir / "m.gguf"));
+    const temp_dir             dir;
+    const gguf::model_file     model(make_moe(o).write(dir / "m.gguf"));
     const prune::prune_request request = keep_n(8, o);
     const prune::prune_plan    plan    = prune::plan_prune(model, request);
     for (const auto & [il, layer] : plan.layers) {
         const auto & scores = request.scores.layers.at(il);
         for (int g = 0; g < 4; ++g) {
             std::vector<int32_t> group = {4 * g, 4 * g + 1, 4 * g + 2, 4 * g + 3};
-            std::sort(group.begin(), group.end(), [&](int32_t a, int32_t b) { return scores[size_t(a)] > scores[size_t(b)]; });
+            std::sort(group.begin(), group.end(),
+                      [&](int32_t a, int32_t b) { return scores[size_t(a)] > scores[size_t(b)]; });
             for (int i = 0; i < 4; ++i) {
                 EXPECT_EQ(std::count(layer.kept.begin(), layer.kept.end(), group[size_t(i)]), i < 2 ? 1 : 0);
             }
         }
     }
     EXPECT_SAYS(refusal(o, 10), "multiple of 4");
-    EXPECT_SAYS(refusal(o, 4), "keep at least 8");   // one in each group: the router rates groups by their best two
+    EXPECT_SAYS(refusal(o, 4), "keep at least 8");  // one in each group: the router rates groups by their best two
     o.n_used = 5;
     EXPECT_SAYS(refusal(o, 8), "keep at least 12");  // two groups of two hold only four
     EXPECT_EQ(refusal(o, 12), "");
@@ -34,13 +35,13 @@ TEST(GgufPrunePlan, groups_shrink_equally) {
 TEST(GgufPrunePlan, mtp_blocks_shrink_too) {
     moe_options o;
     o.arch = "glm4moe", o.n_layer = 3, o.n_nextn = 1;
-    const temp_dir   dir;
+    const temp_dir         dir;
     const gguf::model_file model(make_moe(o).write(dir / "m.gguf"));
-    prune::prune_request    request = keep_n(4, o);
-    prune::prune_plan       plan    = prune::plan_prune(model, request);
+    prune::prune_request   request = keep_n(4, o);
+    prune::prune_plan      plan    = prune::plan_prune(model, request);
     EXPECT_TRUE(plan.layers.at(2).is_mtp);
     EXPECT_TRUE(plan.warnings.empty());
-    request.scores.layers.erase(2);   // never ran
+    request.scores.layers.erase(2);  // never ran
     plan = prune::plan_prune(model, request);
     EXPECT_EQ(plan.layers.at(2).kept.size(), 4u);
     ASSERT_EQ(plan.warnings.size(), 1u);
@@ -60,9 +61,9 @@ TEST(GgufPrunePlan, per_layer_top_k_bounds_the_count) {
     b.add_u32s("nemotron_h_moe.expert_used_count", {0, 2, 5});
     b.add_tensor("blk.1.ffn_gate_inp.weight", GGML_TYPE_F32, {4, 8});
     b.add_tensor("blk.1.ffn_up_exps.weight", GGML_TYPE_F32, {4, 3, 8});
-    const temp_dir   dir;
+    const temp_dir         dir;
     const gguf::model_file model(b.write(dir / "m.gguf"));
-    prune::prune_request    request;
+    prune::prune_request   request;
     request.criterion = prune::prune_criterion::random;
     request.n_keep    = 4;
     EXPECT_SAYS(refusal(model, request), "a token uses 5");
@@ -88,10 +89,11 @@ TEST(GgufPrunePlan, refusals_name_their_reason) {
             t.name = "blk.1.ffn_other.weight";
         }
     }
-    EXPECT_SAYS(refusal(gguf::model_file(b.write(dir / "norouter.gguf")), keep_n(4, o)), "layer 1 has experts but 0 routers");
+    EXPECT_SAYS(refusal(gguf::model_file(b.write(dir / "norouter.gguf")), keep_n(4, o)),
+                "layer 1 has experts but 0 routers");
 
     b = make_moe(o);
-    b.add_tensor("blk.0.ffn_gate.3.weight", GGML_TYPE_F32, {4, 3});   // one tensor per expert: before 2024
+    b.add_tensor("blk.0.ffn_gate.3.weight", GGML_TYPE_F32, {4, 3});  // one tensor per expert: before 2024
     EXPECT_SAYS(refusal(gguf::model_file(b.write(dir / "old.gguf")), keep_n(4, o)), "blk.0.ffn_gate.3.weight");
 
     moe_options other = o;
@@ -113,19 +115,19 @@ TEST(GgufPrunePlan, refusals_name_their_reason) {
     EXPECT_SAYS(refusal(gguf::model_file(plain.write(dir / "dense.gguf")), keep_n(4, o)), "not a mixture of experts");
 
     prune::prune_request nan = keep_n(4, o);
-    nan.scores.layers[0][3] = std::numeric_limits<double>::quiet_NaN();
+    nan.scores.layers[0][3]  = std::numeric_limits<double>::quiet_NaN();
     EXPECT_SAYS(refusal(gguf::model_file(dir / "m.gguf"), nan), "not finite");
 }
 
 TEST(GgufPrunePlan, protected_experts_stay) {
-    const temp_dir    dir;
-    const moe_options o;
-    const gguf::model_file  model(make_moe(o).write(dir / "m.gguf"));
-    prune::prune_request     request = keep_n(3, o);
+    const temp_dir         dir;
+    const moe_options      o;
+    const gguf::model_file model(make_moe(o).write(dir / "m.gguf"));
+    prune::prune_request   request = keep_n(3, o);
     for (auto & [il, scores] : request.scores.layers) {
-        std::iota(scores.begin(), scores.end(), 0);   // the best are 5, 6, 7
+        std::iota(scores.begin(), scores.end(), 0);  // the best are 5, 6, 7
     }
-    request.protect = prune::parse_expert_ids({"0", "1:2"}, "--protect");
+    request.protect              = prune::parse_expert_ids({"0", "1:2"}, "--protect");
     const prune::prune_plan plan = prune::plan_prune(model, request);
     EXPECT_EQ(plan.layers.at(0).kept, (std::vector<int32_t>{0, 6, 7}));
     EXPECT_EQ(plan.layers.at(1).kept, (std::vector<int32_t>{0, 2, 7}));
@@ -140,17 +142,18 @@ TEST(GgufPrunePlan, protected_experts_stay) {
 }
 
 TEST(GgufPrunePlan, ids_from_a_file) {
-    const temp_dir    dir;
-    const moe_options o;
-    const gguf::model_file  model(make_moe(o).write(dir / "m.gguf"));
-    prune::prune_request     request;
-    request.criterion   = prune::prune_criterion::ids;
-    const auto from     = [&](const std::string & text) {
+    const temp_dir         dir;
+    const moe_options      o;
+    const gguf::model_file model(make_moe(o).write(dir / "m.gguf"));
+    prune::prune_request   request;
+    request.criterion = prune::prune_criterion::ids;
+    const auto from   = [&](const std::string & text) {
         std::ofstream(dir / "ids") << text;
         request.keep_ids = prune::read_expert_ids(dir / "ids");
         return request;
     };
-    for (const char * text : {"# mine\n0: 7, 2, 3\n1: 0 1 2\n", "0,7 2 3\n1,0 1 2", R"({"0": [7, 2, 3], "1": [0, 1, 2]})"}) {
+    for (const char * text :
+         {"# mine\n0: 7, 2, 3\n1: 0 1 2\n", "0,7 2 3\n1,0 1 2", R"({"0": [7, 2, 3], "1": [0, 1, 2]})"}) {
         const prune::prune_plan plan = prune::plan_prune(model, from(text));
         EXPECT_EQ(plan.n_keep, 3u);
         EXPECT_EQ(plan.layers.at(0).kept, (std::vector<int32_t>{2, 3, 7}));
@@ -182,7 +185,7 @@ TEST(GgufPrunePlan, random_is_seeded) {
         ASSERT_LT(s, 1);
         sum += s;
     }
-    EXPECT_NEAR(sum / 10000, 0.5, 0.02);   // 1 / sqrt(12 * 10000) is 0.003
+    EXPECT_NEAR(sum / 10000, 0.5, 0.02);  // 1 / sqrt(12 * 10000) is 0.003
 }
 
 TEST(GgufPrunePlan, ratio_is_what_goes) {
@@ -190,7 +193,7 @@ TEST(GgufPrunePlan, ratio_is_what_goes) {
     shape.n_expert = 64;
     EXPECT_EQ(prune::keep_for_ratio(shape, 0.25), 48u);
     EXPECT_EQ(prune::keep_for_ratio(shape, 0.0), 64u);
-    EXPECT_EQ(prune::keep_for_ratio(shape, 0.3), 45u);   // 44.8: never more than asked for
+    EXPECT_EQ(prune::keep_for_ratio(shape, 0.3), 45u);  // 44.8: never more than asked for
     shape.n_expert_groups = 8;
     EXPECT_EQ(prune::keep_for_ratio(shape, 0.3), 48u);
 }
@@ -202,11 +205,11 @@ TEST(GgufPrunePlan, warns_of_what_pruning_changes) {
         o.arch = arch;
         return prune::plan_prune(gguf::model_file(make_moe(o).write(dir / "m.gguf")), keep_n(n_keep, o));
     };
-    EXPECT_TRUE(plan("glm4moe", 4).warnings.empty());   // a sigmoid for each expert: nothing changes for the others
+    EXPECT_TRUE(plan("glm4moe", 4).warnings.empty());  // a sigmoid for each expert: nothing changes for the others
     EXPECT_TRUE(warns(plan("glm4moe", 5), "CUDA"));
     EXPECT_TRUE(warns(plan("olmoe", 4), "softmax over all"));
     EXPECT_TRUE(warns(plan("deepseek2", 4), "softmax over all"));
     EXPECT_TRUE(warns(plan("ernie4_5-moe", 4), "adds a bias"));
-    EXPECT_FALSE(warns(plan("ernie4_5-moe", 4), "softmax over all"));   // normalised after the selection
-    EXPECT_TRUE(plan("olmoe", 8).warnings.empty());                     // nothing goes
+    EXPECT_FALSE(warns(plan("ernie4_5-moe", 4), "softmax over all"));  // normalised after the selection
+    EXPECT_TRUE(plan("olmoe", 8).warnings.empty());                    // nothing goes
 }

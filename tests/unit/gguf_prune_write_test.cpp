@@ -8,9 +8,9 @@ using namespace moescope;
 using namespace moescope::test;
 
 TEST(GgufPruneWrite, keeping_all_changes_no_tensor) {
-    const temp_dir    dir;
-    const moe_options o;
-    const gguf::model_file  model(make_moe(o).write(dir / "m.gguf"));
+    const temp_dir         dir;
+    const moe_options      o;
+    const gguf::model_file model(make_moe(o).write(dir / "m.gguf"));
     prune::write_pruned(model, prune::plan_prune(model, keep_n(8, o)), {"reap", "s.json", 0}, dir / "out.gguf");
     const gguf::model_file out(dir / "out.gguf");
     ASSERT_EQ(out.tensors().size(), model.tensors().size());
@@ -24,16 +24,16 @@ TEST(GgufPruneWrite, keeping_all_changes_no_tensor) {
 }
 
 TEST(GgufPruneWrite, slices_every_tensor_with_an_expert_dimension_and_no_other) {
-    const temp_dir    dir;
-    const moe_options o;
+    const temp_dir          dir;
+    const moe_options       o;
     const gguf::model_file  model(make_moe(o).write(dir / "m.gguf"));
-    const prune::prune_plan  plan = prune::plan_prune(model, keep_n(5, o));
+    const prune::prune_plan plan = prune::plan_prune(model, keep_n(5, o));
     prune::write_pruned(model, plan, {"reap", "s.json", 0}, dir / "out.gguf");
-    const gguf::model_file            out(dir / "out.gguf");
-    const std::set<std::string> sliced = {
-        "ffn_gate_inp.weight", "ffn_gate_inp.bias", "exp_probs_b.bias", "exp_probs_b_vl.bias", "ffn_gate_exps.weight",
-        "ffn_up_exps.weight", "ffn_down_exps.weight", "ffn_gate_up_exps.weight", "ffn_down_exps.bias",
-        "ffn_down_exps.scale", "ffn_down_exps.input_scale"};
+    const gguf::model_file      out(dir / "out.gguf");
+    const std::set<std::string> sliced = {"ffn_gate_inp.weight",  "ffn_gate_inp.bias",        "exp_probs_b.bias",
+                                          "exp_probs_b_vl.bias",  "ffn_gate_exps.weight",     "ffn_up_exps.weight",
+                                          "ffn_down_exps.weight", "ffn_gate_up_exps.weight",  "ffn_down_exps.bias",
+                                          "ffn_down_exps.scale",  "ffn_down_exps.input_scale"};
     for (const auto & t : model.tensors()) {
         const auto name  = gguf::parse_tensor_name(t.name);
         const bool is    = sliced.count(name.base + "." + name.suffix) > 0;
@@ -46,13 +46,13 @@ TEST(GgufPruneWrite, slices_every_tensor_with_an_expert_dimension_and_no_other) 
 }
 
 TEST(GgufPruneWrite, keeps_the_best_and_says_so_in_the_file) {
-    const temp_dir      dir;
-    const moe_options   o;
-    const gguf::model_file    model(make_moe(o).write(dir / "m.gguf"));
+    const temp_dir             dir;
+    const moe_options          o;
+    const gguf::model_file     model(make_moe(o).write(dir / "m.gguf"));
     const prune::prune_request request = keep_n(3, o);
     const prune::prune_plan    plan    = prune::plan_prune(model, request);
     for (const auto & [il, layer] : plan.layers) {
-        std::vector<int32_t> best;   // scores are a permutation of 1 to 8
+        std::vector<int32_t> best;  // scores are a permutation of 1 to 8
         for (int32_t e = 0; e < 8; ++e) {
             if (request.scores.layers.at(il)[static_cast<size_t>(e)] > 5) {
                 best.push_back(e);
@@ -82,20 +82,20 @@ TEST(GgufPruneWrite, keeps_the_best_and_says_so_in_the_file) {
 }
 
 TEST(GgufPruneWrite, pruning_twice_names_the_experts_of_the_first_model) {
-    const temp_dir    dir;
-    const moe_options o;
-    const gguf::model_file  model(make_moe(o).write(dir / "m.gguf"));
+    const temp_dir         dir;
+    const moe_options      o;
+    const gguf::model_file model(make_moe(o).write(dir / "m.gguf"));
     prune::write_pruned(model, prune::plan_prune(model, keep_n(6, o, 1)), {"reap", "", 0}, dir / "six.gguf");
     const gguf::model_file six(dir / "six.gguf");
-    moe_options      o6 = o;
-    o6.n_expert         = 6;
+    moe_options            o6 = o;
+    o6.n_expert               = 6;
     prune::write_pruned(six, prune::plan_prune(six, keep_n(3, o6, 2)), {"ean", "", 0}, dir / "three.gguf");
     const gguf::model_file three(dir / "three.gguf");
     EXPECT_EQ(three.metadata().get_uint("moescope.prune.expert_count"), 8u);
     EXPECT_EQ(three.metadata().get_strings("moescope.prune.history").size(), 2u);
     for (int il = 0; il < 2; ++il) {
-        const auto                 ids   = three.metadata().get_uints("moescope.prune.kept." + std::to_string(il));
-        const std::string          name  = "blk." + std::to_string(il) + ".ffn_up_exps.weight";
+        const auto                 ids  = three.metadata().get_uints("moescope.prune.kept." + std::to_string(il));
+        const std::string          name = "blk." + std::to_string(il) + ".ffn_up_exps.weight";
         const std::vector<int32_t> kept(ids.begin(), ids.end());
         EXPECT_EQ(tensor_bytes(three, name), slabs(tensor_bytes(model, name), 8, kept));
     }
@@ -105,7 +105,7 @@ TEST(GgufPruneWrite, split_inputs_become_one_file) {
     const temp_dir    dir;
     const moe_options o;
     gguf_builder      whole = make_moe(o), first = whole, second;
-    const size_t      half  = whole.tensors.size() / 2;
+    const size_t      half = whole.tensors.size() / 2;
     first.tensors.resize(half);
     for (size_t i = half; i < whole.tensors.size(); ++i) {
         const auto & t = whole.tensors[i];
@@ -133,8 +133,8 @@ TEST(GgufPruneWrite, split_inputs_become_one_file) {
 TEST(GgufPruneWrite, chunks_stay_whole) {
     moe_options o;
     o.arch = "grovemoe", o.per_chunk = 2;
-    const temp_dir      dir;
-    const gguf::model_file    model(make_moe(o).write(dir / "m.gguf"));
+    const temp_dir             dir;
+    const gguf::model_file     model(make_moe(o).write(dir / "m.gguf"));
     const prune::prune_request request = keep_n(4, o);
     const prune::prune_plan    plan    = prune::plan_prune(model, request);
     prune::write_pruned(model, plan, {"reap", "", 0}, dir / "out.gguf");
@@ -147,11 +147,13 @@ TEST(GgufPruneWrite, chunks_stay_whole) {
             chunks.push_back(layer.kept[i] / 2);
         }
         const std::string blk = "blk." + std::to_string(il) + ".";
-        EXPECT_EQ(tensor_bytes(out, blk + "ffn_up_chexps.weight"), slabs(tensor_bytes(model, blk + "ffn_up_chexps.weight"), 4, chunks));
-        EXPECT_EQ(tensor_bytes(out, blk + "ffn_up_exps.weight"), slabs(tensor_bytes(model, blk + "ffn_up_exps.weight"), 8, layer.kept));
+        EXPECT_EQ(tensor_bytes(out, blk + "ffn_up_chexps.weight"),
+                  slabs(tensor_bytes(model, blk + "ffn_up_chexps.weight"), 4, chunks));
+        EXPECT_EQ(tensor_bytes(out, blk + "ffn_up_exps.weight"),
+                  slabs(tensor_bytes(model, blk + "ffn_up_exps.weight"), 8, layer.kept));
         // The two chunks with the largest sums.
-        const auto &           s = request.scores.layers.at(il);
-        std::vector<double>    sums;
+        const auto &        s = request.scores.layers.at(il);
+        std::vector<double> sums;
         for (size_t c = 0; c < 4; ++c) {
             sums.push_back(s[2 * c] + s[2 * c + 1]);
         }
@@ -167,15 +169,15 @@ TEST(GgufPruneWrite, chunks_stay_whole) {
 TEST(GgufPruneWrite, hash_tables_name_the_new_ids) {
     moe_options o;
     o.hash = true, o.n_used = 3;
-    const temp_dir   dir;
-    const gguf::model_file model(make_moe(o).write(dir / "m.gguf"));
+    const temp_dir          dir;
+    const gguf::model_file  model(make_moe(o).write(dir / "m.gguf"));
     const prune::prune_plan plan   = prune::plan_prune(model, keep_n(4, o));
-    const auto       result = prune::write_pruned(model, plan, {"reap", "", 0}, dir / "out.gguf");
-    const gguf::model_file out(dir / "out.gguf");
-    uint64_t         n_gone = 0;
+    const auto              result = prune::write_pruned(model, plan, {"reap", "", 0}, dir / "out.gguf");
+    const gguf::model_file  out(dir / "out.gguf");
+    uint64_t                n_gone = 0;
     for (const auto & [il, layer] : plan.layers) {
-        const std::string name = "blk." + std::to_string(il) + ".ffn_gate_tid2eid.weight";
-        const auto        old_bytes = tensor_bytes(model, name), new_bytes = tensor_bytes(out, name);
+        const std::string    name      = "blk." + std::to_string(il) + ".ffn_gate_tid2eid.weight";
+        const auto           old_bytes = tensor_bytes(model, name), new_bytes = tensor_bytes(out, name);
         std::vector<int32_t> old_ids(old_bytes.size() / 4), new_ids(new_bytes.size() / 4);
         std::memcpy(old_ids.data(), old_bytes.data(), old_bytes.size());
         std::memcpy(new_ids.data(), new_bytes.data(), new_bytes.size());
@@ -196,7 +198,7 @@ TEST(GgufPruneWrite, hash_tables_name_the_new_ids) {
             }
             EXPECT_EQ(distinct.size(), 3u);
         }
-        EXPECT_LT(*std::max_element(used.begin(), used.end()), 40);   // nobody gets all
+        EXPECT_LT(*std::max_element(used.begin(), used.end()), 40);  // nobody gets all
         EXPECT_GT(*std::min_element(used.begin(), used.end()), 0);
     }
     EXPECT_EQ(result.hash_ids_replaced, n_gone);
@@ -204,8 +206,8 @@ TEST(GgufPruneWrite, hash_tables_name_the_new_ids) {
 }
 
 TEST(GgufPruneWrite, a_hash_table_that_names_no_expert_is_refused) {
-    prune::hash_table_remap     remap({0, 2}, 4, 2);
-    std::vector<int32_t> good = {1, 3, 0, 2, 2, 1};
+    prune::hash_table_remap remap({0, 2}, 4, 2);
+    std::vector<int32_t>    good = {1, 3, 0, 2, 2, 1};
     remap.apply(good.data(), 3);
     EXPECT_EQ(good[2], 0);
     EXPECT_EQ(good[3], 1);
@@ -216,27 +218,32 @@ TEST(GgufPruneWrite, a_hash_table_that_names_no_expert_is_refused) {
 }
 
 TEST(GgufPruneWrite, never_over_the_model_itself) {
-    const temp_dir    dir;
-    const moe_options o;
+    const temp_dir          dir;
+    const moe_options       o;
     const gguf::model_file  model(make_moe(o).write(dir / "m.gguf"));
-    const prune::prune_plan  plan = prune::plan_prune(model, keep_n(4, o));
+    const prune::prune_plan plan = prune::plan_prune(model, keep_n(4, o));
     EXPECT_THROW(prune::write_pruned(model, plan, {}, dir / "m.gguf"), error);
     EXPECT_THROW(prune::write_pruned(model, plan, {}, dir / "./m.gguf"), error);
 }
 
 TEST(GgufPruneWrite, stopping_leaves_nothing_behind) {
-    const temp_dir    dir;
-    const moe_options o;
+    const temp_dir          dir;
+    const moe_options       o;
     const gguf::model_file  model(make_moe(o).write(dir / "m.gguf"));
-    const prune::prune_plan  plan = prune::plan_prune(model, keep_n(4, o));
-    uint64_t          last = 0;
-    EXPECT_THROW(prune::write_pruned(model, plan, {}, dir / "out.gguf", [&](uint64_t done, uint64_t total) {
-        EXPECT_GT(done, last);
-        EXPECT_EQ(total, plan.bytes_after);
-        last = done;
-        return done < total / 2;
-    }), error);
+    const prune::prune_plan plan = prune::plan_prune(model, keep_n(4, o));
+    uint64_t                last = 0;
+    EXPECT_THROW(prune::write_pruned(model, plan, {}, dir / "out.gguf",
+                                     [&](uint64_t done, uint64_t total) {
+                                         EXPECT_GT(done, last);
+                                         EXPECT_EQ(total, plan.bytes_after);
+                                         last = done;
+                                         return done < total / 2;
+                                     }),
+                 error);
     EXPECT_EQ(std::distance(std::filesystem::directory_iterator(std::filesystem::path(dir / "")), {}), 1);
-    prune::write_pruned(model, plan, {}, dir / "out.gguf", [&](uint64_t done, uint64_t) { last = done; return true; });
+    prune::write_pruned(model, plan, {}, dir / "out.gguf", [&](uint64_t done, uint64_t) {
+        last = done;
+        return true;
+    });
     EXPECT_EQ(last, plan.bytes_after);
 }

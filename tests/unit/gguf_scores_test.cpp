@@ -50,13 +50,15 @@ TEST(GgufScores, every_criterion_reads_its_column) {
     EXPECT_EQ(prune::read_expert_scores(path, prune::prune_criterion::ean).layers.at(3), (list{4, 3}));
     EXPECT_EQ(prune::read_expert_scores(path, prune::prune_criterion::frequency).layers.at(3), (list{0.5, 0.25}));
     EXPECT_EQ(prune::read_expert_scores(path, prune::prune_criterion::gate).layers.at(3), (list{0.2, 0.8}));
-    EXPECT_EQ(prune::read_expert_scores(path, prune::prune_criterion::weighted_frequency).layers.at(3), (list{0.5 * 0.2, 0.25 * 0.8}));
+    EXPECT_EQ(prune::read_expert_scores(path, prune::prune_criterion::weighted_frequency).layers.at(3),
+              (list{0.5 * 0.2, 0.25 * 0.8}));
     EXPECT_THROW(prune::read_expert_scores(path, prune::prune_criterion::random), usage_error);
 }
 
 TEST(GgufScores, names_go_both_ways) {
-    for (const auto c : {prune::prune_criterion::reap, prune::prune_criterion::ean, prune::prune_criterion::frequency, prune::prune_criterion::gate,
-                         prune::prune_criterion::weighted_frequency, prune::prune_criterion::random, prune::prune_criterion::ids}) {
+    for (const auto c : {prune::prune_criterion::reap, prune::prune_criterion::ean, prune::prune_criterion::frequency,
+                         prune::prune_criterion::gate, prune::prune_criterion::weighted_frequency,
+                         prune::prune_criterion::random, prune::prune_criterion::ids}) {
         EXPECT_EQ(prune::parse_criterion(prune::criterion_name(c)), c);
     }
     EXPECT_THROW(prune::parse_criterion("best"), usage_error);
@@ -64,9 +66,11 @@ TEST(GgufScores, names_go_both_ways) {
 
 TEST(GgufScores, broken_statistics_are_refused) {
     const temp_dir dir;
-    for (const char * text : {"", "{", "[]", "{}", "{\"x\": {}}", "{\"3\": []}", "{\"3\": {}}", "{\"3\": {\"reap\": [1, null]}}",
-                              "{\"3\": {\"reap\": [1, \"2\"]}}", "{\"-1\": {\"reap\": [1]}}", "{\"3\": {\"reap\": 1}}"}) {
-        EXPECT_THROW(prune::read_expert_scores(write(dir / "s.json", text), prune::prune_criterion::reap), error) << text;
+    for (const char * text :
+         {"", "{", "[]", "{}", "{\"x\": {}}", "{\"3\": []}", "{\"3\": {}}", "{\"3\": {\"reap\": [1, null]}}",
+          "{\"3\": {\"reap\": [1, \"2\"]}}", "{\"-1\": {\"reap\": [1]}}", "{\"3\": {\"reap\": 1}}"}) {
+        EXPECT_THROW(prune::read_expert_scores(write(dir / "s.json", text), prune::prune_criterion::reap), error)
+            << text;
     }
     EXPECT_THROW(prune::read_expert_scores(dir / "missing.json", prune::prune_criterion::reap), error);
 }
@@ -86,18 +90,18 @@ TEST(GgufScores, an_imatrix_has_counts) {
 }
 
 TEST(GgufScores, an_imatrix_is_sliced_along) {
-    const temp_dir dir;
+    const temp_dir         dir;
     const gguf::model_file imatrix(make_imatrix().write(dir / "imatrix.gguf"));
-    prune::prune_plan plan;
-    plan.shape.n_expert      = 4;
-    plan.n_keep              = 2;
-    plan.layers[1].layer     = 1;
-    plan.layers[1].kept      = {0, 3};
+    prune::prune_plan      plan;
+    plan.shape.n_expert  = 4;
+    plan.n_keep          = 2;
+    plan.layers[1].layer = 1;
+    plan.layers[1].kept  = {0, 3};
     prune::write_pruned_imatrix(imatrix, plan, dir / "out.gguf");
     EXPECT_EQ(prune::read_imatrix_counts(dir / "out.gguf").layers.at(1), (std::vector<double>{7, 5}));
 
     const gguf::model_file out(dir / "out.gguf");
-    const auto *     sums = out.find("blk.1.ffn_down_exps.weight.in_sum2");
+    const auto *           sums = out.find("blk.1.ffn_down_exps.weight.in_sum2");
     ASSERT_NE(sums, nullptr);
     EXPECT_EQ(sums->ne, (std::array<int64_t, 4>{2, 2, 1, 1}));
     std::vector<float> values(4);

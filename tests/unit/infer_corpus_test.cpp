@@ -41,27 +41,28 @@ TEST(Corpus, DecodesEscapesAndSurrogatePairs) {
 }
 
 TEST(Corpus, ReadsMessages) {
-    const corpus c = parse(R"({"messages": [{"role": "user", "content": "hi"},
+    const corpus c = parse(
+        R"({"messages": [{"role": "user", "content": "hi"},
 )"
-                           R"({"messages": [{"role": "user", "content": [{"type": "text", "text": "a"}, {"type": "text", "text": "b"}]}, {"role": "assistant", "content": "c"}]})");
+        R"({"messages": [{"role": "user", "content": [{"type": "text", "text": "a"}, {"type": "text", "text": "b"}]}, {"role": "assistant", "content": "c"}]})");
     ASSERT_EQ(c.samples.size(), 1u);
     ASSERT_EQ(c.samples[0].messages.size(), 2u);
     EXPECT_EQ(c.samples[0].messages[0].content, "ab");
     EXPECT_EQ(c.samples[0].messages[1].role, "assistant");
-    EXPECT_EQ(c.malformed.size(), 1u);   // the first line is cut
+    EXPECT_EQ(c.malformed.size(), 1u);  // the first line is cut
 }
 
 TEST(Corpus, CountsAndNamesMalformedLines) {
-    const corpus c = parse("{\"text\": \"one\"}\r\n"
-                           "\n"
-                           "{\"text\": \"cut\n"
-                           "[1, 2]\n"
-                           "{\"text\": 5}\n"
-                           "{\"other\": \"x\"}\n"
-                           "{\"text\": \"lone \\ud83d\"}\n"
-                           "{\"text\": \"bad \xff\"}\n"
-                           "{\"text\": \"\"}\n"
-                           "{\"text\": \"two\"}");
+    const corpus          c = parse("{\"text\": \"one\"}\r\n"
+                                             "\n"
+                                             "{\"text\": \"cut\n"
+                                             "[1, 2]\n"
+                                             "{\"text\": 5}\n"
+                                             "{\"other\": \"x\"}\n"
+                                             "{\"text\": \"lone \\ud83d\"}\n"
+                                             "{\"text\": \"bad \xff\"}\n"
+                                             "{\"text\": \"\"}\n"
+                                             "{\"text\": \"two\"}");
     std::vector<uint64_t> lines;
     for (const malformed_line & m : c.malformed) {
         lines.push_back(m.line);
@@ -100,8 +101,9 @@ TEST(Corpus, ByteOrderMarkAndDuplicatesAreAllowed) {
 
 TEST(Corpus, LabelsMayBeAnyValue) {
     corpus_options o;
-    o.label_key    = "domain";
-    const corpus c = parse("{\"text\": \"a\", \"domain\": \"code\"}\n{\"text\": \"b\", \"domain\": 7}\n{\"text\": \"c\"}\n", o);
+    o.label_key = "domain";
+    const corpus c =
+        parse("{\"text\": \"a\", \"domain\": \"code\"}\n{\"text\": \"b\", \"domain\": 7}\n{\"text\": \"c\"}\n", o);
     ASSERT_EQ(c.samples.size(), 3u);
     EXPECT_EQ(c.samples[0].label, "code");
     EXPECT_EQ(c.samples[1].label, "7");

@@ -14,18 +14,18 @@
 namespace moescope::planted {
 
 struct plan {
-    uint32_t             n_expert    = 16;
-    uint32_t             k           = 4;
-    uint32_t             n_embd      = 6;
-    std::vector<int32_t> layers      = {1, 2, 3};
-    column_set          columns     = column_set::all().without(column::access);
-    uint32_t             n_prompt    = 5;      // tokens per sequence
-    uint32_t             n_generated = 3;      // tokens per sequence, one ubatch each
-    uint32_t             n_seq       = 1;
-    uint32_t             n_ubatch    = 3;      // most tokens of a prompt's ubatch
-    bool                 last_only   = true;   // the last layer computes a prompt's last row alone
-    bool                 second_block = false; // a GroveMoE-like second block in the first layer
-    bool                 unknown     = false;  // tokens, positions and sequences are not known
+    uint32_t             n_expert     = 16;
+    uint32_t             k            = 4;
+    uint32_t             n_embd       = 6;
+    std::vector<int32_t> layers       = {1, 2, 3};
+    column_set           columns      = column_set::all().without(column::access);
+    uint32_t             n_prompt     = 5;  // tokens per sequence
+    uint32_t             n_generated  = 3;  // tokens per sequence, one ubatch each
+    uint32_t             n_seq        = 1;
+    uint32_t             n_ubatch     = 3;      // most tokens of a prompt's ubatch
+    bool                 last_only    = true;   // the last layer computes a prompt's last row alone
+    bool                 second_block = false;  // a GroveMoE-like second block in the first layer
+    bool                 unknown      = false;  // tokens, positions and sequences are not known
 };
 
 // ---- the formulas ----------------------------------------------------------------------------------------------
@@ -41,17 +41,20 @@ inline uint32_t id_of(const plan & p, int32_t layer, int32_t pos, int32_t seq, u
 // The value of a column for expert `id`, which stands at `rank`; of gate-input for element j = id.
 inline float value_of(const plan & p, column column, int32_t layer, int32_t pos, uint32_t id, uint32_t rank) {
     switch (column) {
-        case column::weights:
-            return static_cast<float>(std::exp2(-1.0 - rank) / (1.0 - std::exp2(-double(p.k))));
+        case column::weights: return static_cast<float>(std::exp2(-1.0 - rank) / (1.0 - std::exp2(-double(p.k))));
         case column::logits: return static_cast<float>(2.0 - 0.25 * rank);
         case column::norms: return static_cast<float>(1.0 + layer + 0.125 * id);
         case column::gate_input:
             return static_cast<float>((pos + 1) * (double(id) - double(p.n_embd) / 2) / 16 + layer);
-        default: return static_cast<float>(std::exp2(-1.0 - rank));   // weights-raw, probs, selection
+        default: return static_cast<float>(std::exp2(-1.0 - rank));  // weights-raw, probs, selection
     }
 }
-inline int32_t     token_of(int32_t pos, int32_t seq) { return 100 + 10 * pos + seq; }
-inline std::string piece_of(int32_t token) { return " t" + std::to_string(token); }
+inline int32_t token_of(int32_t pos, int32_t seq) {
+    return 100 + 10 * pos + seq;
+}
+inline std::string piece_of(int32_t token) {
+    return " t" + std::to_string(token);
+}
 
 // ---- ubatches that hold their own memory -----------------------------------------------------------------------
 
@@ -94,12 +97,12 @@ inline graph_layout layout_of(const plan & p) {
 
 inline void put_id(std::vector<uint8_t> & out, uint32_t id, uint32_t bytes) {
     for (uint32_t i = 0; i < bytes; ++i) {
-        out.push_back(static_cast<uint8_t>(id >> (8 * i)));   // little-endian, as the hosts that run this are
+        out.push_back(static_cast<uint8_t>(id >> (8 * i)));  // little-endian, as the hosts that run this are
     }
 }
 
-inline void fill_block(const plan & p, const ubatch_data & u, const block_layout & l, bool last_row_only, block_data & d,
-                       block_rows & rows) {
+inline void fill_block(const plan & p, const ubatch_data & u, const block_layout & l, bool last_row_only,
+                       block_data & d, block_rows & rows) {
     const auto n_tokens = static_cast<uint32_t>(u.token.size());
     if (last_row_only) {
         d.row_token = {static_cast<int32_t>(n_tokens) - 1};
@@ -116,7 +119,8 @@ inline void fill_block(const plan & p, const ubatch_data & u, const block_layout
         for (size_t c = 0; c < n_float_columns; ++c) {
             const column column = float_columns[c];
             for (uint32_t j = 0; l.columns.has(column) && j < l.width(column); ++j) {
-                const bool     per_rank = column == column::weights || column == column::weights_raw || column == column::norms;
+                const bool per_rank =
+                    column == column::weights || column == column::weights_raw || column == column::norms;
                 const uint32_t id   = per_rank ? id_of(p, l.layer, pos, seq, j) : j;
                 const uint32_t rank = per_rank ? j : rank_of(p, l.layer, pos, seq, j);
                 d.values[c].push_back(value_of(p, column, l.layer, pos, id, rank));
@@ -128,7 +132,7 @@ inline void fill_block(const plan & p, const ubatch_data & u, const block_layout
 // The plan's ubatches in order. `layout` must outlive them.
 inline std::vector<ubatch_data> make_ubatches(const plan & p, const graph_layout & layout) {
     std::vector<ubatch_data> all;
-    const auto add = [&](uint32_t first, uint32_t n_pos, phase ph) {
+    const auto               add = [&](uint32_t first, uint32_t n_pos, phase ph) {
         ubatch_data u;
         for (uint32_t i = 0; i < n_pos * p.n_seq; ++i) {
             u.pos.push_back(static_cast<int32_t>(first + i / p.n_seq));
@@ -166,12 +170,12 @@ inline std::vector<ubatch_data> make_ubatches(const plan & p, const graph_layout
         // The prompt is one llama_decode call, however many ubatches it takes.
         u.view.batch = u.phases[0] == static_cast<uint8_t>(phase::decode) ? ++batch : 0;
         index += 1;
-        u.view.token   = u.token;
-        u.view.pos     = u.pos;
-        u.view.seq     = u.seq;
-        u.view.phases  = u.phases;
-        u.view.layout  = &layout;
-        u.view.blocks  = u.blocks;
+        u.view.token  = u.token;
+        u.view.pos    = u.pos;
+        u.view.seq    = u.seq;
+        u.view.phases = u.phases;
+        u.view.layout = &layout;
+        u.view.blocks = u.blocks;
     }
     return all;
 }

@@ -16,7 +16,6 @@
 
 namespace moescope::test {
 
-
 // n floats that say which tensor (tag) and which element they are: no slab equals another.
 inline std::vector<uint8_t> tagged(int tag, int64_t n) {
     std::vector<float> values(static_cast<size_t>(n));
@@ -28,12 +27,12 @@ inline std::vector<uint8_t> tagged(int tag, int64_t n) {
 }
 
 struct moe_options {
-    std::string arch      = "deepseek2";
-    int         n_layer   = 2;
-    int         n_nextn   = 0;
-    int         n_expert  = 8;
-    int         n_used    = 2;
-    int         groups    = 0, groups_used = 0;
+    std::string arch     = "deepseek2";
+    int         n_layer  = 2;
+    int         n_nextn  = 0;
+    int         n_expert = 8;
+    int         n_used   = 2;
+    int         groups = 0, groups_used = 0;
     int         per_chunk = 0;
     bool        hash      = false;
 };
@@ -42,7 +41,7 @@ struct moe_options {
 inline gguf_builder make_moe(const moe_options & o) {
     gguf_builder b;
     b.add_string("general.architecture", o.arch);
-    b.add_string("tokenizer.ggml.nul", std::string("a\0b", 3));   // ggml's own copy of a key would cut this
+    b.add_string("tokenizer.ggml.nul", std::string("a\0b", 3));  // ggml's own copy of a key would cut this
     b.add_u32(o.arch + ".block_count", static_cast<uint32_t>(o.n_layer));
     b.add_u32(o.arch + ".nextn_predict_layers", static_cast<uint32_t>(o.n_nextn));
     b.add_u32(o.arch + ".expert_count", static_cast<uint32_t>(o.n_expert));
@@ -60,7 +59,7 @@ inline gguf_builder make_moe(const moe_options & o) {
     for (int il = 0; il < o.n_layer; ++il) {
         const std::string blk = "blk." + std::to_string(il) + ".";
         add(blk + "attn_q_norm.weight", {E});
-        add(blk + "attn_k_b.weight", {4, 3, E});     // as many heads as there are experts
+        add(blk + "attn_k_b.weight", {4, 3, E});  // as many heads as there are experts
         add(blk + "ffn_gate_inp.weight", {4, E});
         add(blk + "ffn_gate_inp.bias", {E});
         add(blk + "ffn_gate_inp.scale", {4});
@@ -121,7 +120,8 @@ inline std::vector<char> slabs(const std::vector<char> & whole, size_t n_slab, c
     const size_t      size = whole.size() / n_slab;
     std::vector<char> out;
     for (const int32_t id : ids) {
-        out.insert(out.end(), whole.begin() + static_cast<long>(size) * id, whole.begin() + static_cast<long>(size) * (id + 1));
+        out.insert(out.end(), whole.begin() + static_cast<long>(size) * id,
+                   whole.begin() + static_cast<long>(size) * (id + 1));
     }
     return out;
 }

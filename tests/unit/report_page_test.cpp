@@ -61,8 +61,8 @@ planted::plan busy_plan() {
 }
 
 TEST(ReportCollector, CountsEverySelectionOnce) {
-    const planted_run                          run(busy_plan());
-    std::map<std::pair<size_t, uint32_t>, int> count, decoded;
+    const planted_run                                       run(busy_plan());
+    std::map<std::pair<size_t, uint32_t>, int>              count, decoded;
     std::map<std::pair<size_t, uint32_t>, std::set<size_t>> readers;
     run.each_row([&](size_t ubatch, size_t l, int32_t pos, int32_t seq) {
         for (uint32_t r = 0; r < run.plan.k; ++r) {
@@ -88,7 +88,7 @@ TEST(ReportCollector, CountsEverySelectionOnce) {
 }
 
 TEST(ReportCollector, MeansFollowTheFormulas) {
-    const planted_run run(busy_plan());
+    const planted_run                                          run(busy_plan());
     std::map<std::pair<size_t, uint32_t>, std::vector<double>> weight, product;
     run.each_row([&](size_t, size_t l, int32_t pos, int32_t seq) {
         const int32_t il = run.layout[l].layer;
@@ -117,7 +117,7 @@ TEST(ReportCollector, MeansFollowTheFormulas) {
 }
 
 TEST(ReportCollector, PairsAreCountedPerRow) {
-    const planted_run                               run(busy_plan());
+    const planted_run                                          run(busy_plan());
     std::map<std::tuple<size_t, uint32_t, uint32_t>, uint64_t> together;
     run.each_row([&](size_t, size_t l, int32_t pos, int32_t seq) {
         for (uint32_t i = 0; i < run.plan.k; ++i) {
@@ -136,7 +136,7 @@ TEST(ReportCollector, PairsAreCountedPerRow) {
             }
         }
     }
-    run_collector small(10);   // room for fewer pairs than there are
+    run_collector small(10);  // room for fewer pairs than there are
     small.add(run.ubatches[0].view);
     EXPECT_FALSE(small.result().pairs.complete);
     EXPECT_TRUE(small.result().pairs.count[0].empty());
@@ -162,7 +162,7 @@ TEST(ReportTiles, HoldWhatWasRoutedFromAnyToken) {
                 const auto & rows    = tile.blocks[l];
                 const bool   present = rows.present.empty() || rows.present[i] != 0;
                 // The last layer computes only the last row of a prompt's ubatch: positions 6, 13, …, 39.
-                const bool   expected = l + 1 < run.layout.size() || pos >= 40 || pos % 7 == 6 || pos == 39;
+                const bool expected = l + 1 < run.layout.size() || pos >= 40 || pos % 7 == 6 || pos == 39;
                 EXPECT_EQ(present, expected) << "layer " << l << " position " << pos;
                 for (uint32_t r = 0; present && r < run.plan.k; ++r) {
                     EXPECT_EQ(rows.ids[i * run.plan.k + r], planted::id_of(run.plan, run.layout[l].layer, pos, 0, r));
@@ -182,7 +182,9 @@ struct opened {
         if (bytes.substr(0, 8) == "MOEPAGEZ") {
             std::string out(1u << 20, '\0');
             uLongf      size = out.size();
-            EXPECT_EQ(uncompress(reinterpret_cast<Bytef *>(out.data()), &size, reinterpret_cast<const Bytef *>(body.data()), body.size()), Z_OK);
+            EXPECT_EQ(uncompress(reinterpret_cast<Bytef *>(out.data()), &size,
+                                 reinterpret_cast<const Bytef *>(body.data()), body.size()),
+                      Z_OK);
             body = out.substr(0, size);
         } else {
             EXPECT_EQ(bytes.substr(0, 8), "MOEPAGE0");
@@ -194,18 +196,27 @@ struct opened {
         EXPECT_EQ((4 + length) % 8, 0u);
     }
     std::vector<double> numbers(const json & reference) const {
-        const json &        a = document["arrays"][reference["@"].get<size_t>()];
+        const json &        a    = document["arrays"][reference["@"].get<size_t>()];
         const std::string   type = a["type"];
-        const char *        at = arrays.data() + a["offset"].get<size_t>();
+        const char *        at   = arrays.data() + a["offset"].get<size_t>();
         std::vector<double> out;
         for (size_t i = 0; i < a["length"].get<size_t>(); ++i) {
-            const auto read = [&](auto v) { std::memcpy(&v, at + i * sizeof(v), sizeof(v)); out.push_back(static_cast<double>(v)); };
-            if (type == "u8") read(uint8_t{});
-            else if (type == "u16") read(uint16_t{});
-            else if (type == "u32") read(uint32_t{});
-            else if (type == "i32") read(int32_t{});
-            else if (type == "f32") read(float{});
-            else read(double{});
+            const auto read = [&](auto v) {
+                std::memcpy(&v, at + i * sizeof(v), sizeof(v));
+                out.push_back(static_cast<double>(v));
+            };
+            if (type == "u8")
+                read(uint8_t{});
+            else if (type == "u16")
+                read(uint16_t{});
+            else if (type == "u32")
+                read(uint32_t{});
+            else if (type == "i32")
+                read(int32_t{});
+            else if (type == "f32")
+                read(float{});
+            else
+                read(double{});
         }
         return out;
     }
@@ -241,7 +252,9 @@ TEST(ReportBundle, WeightsKeepFiveDigits) {
     ASSERT_EQ(q.size(), 65u * run.plan.k);
     for (size_t i = 0; i < q.size(); ++i) {
         const double weight = w["least"].get<double>() + w["step"].get<double>() * q[i];
-        EXPECT_NEAR(weight, double(planted::value_of(run.plan, column::weights, 1, 0, 0, static_cast<uint32_t>(i % run.plan.k))), 1e-5);
+        EXPECT_NEAR(
+            weight,
+            double(planted::value_of(run.plan, column::weights, 1, 0, 0, static_cast<uint32_t>(i % run.plan.k))), 1e-5);
     }
 }
 
@@ -255,7 +268,9 @@ TEST(ReportHtml, DataCannotBreakOut) {
     const size_t      end  = html.find("</script>", at);
     ASSERT_NE(end, std::string::npos);
     EXPECT_GT(end - at, 100u);
-    EXPECT_EQ(html.substr(at, end - at).find_first_not_of("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/="), std::string::npos);
+    EXPECT_EQ(html.substr(at, end - at)
+                  .find_first_not_of("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/="),
+              std::string::npos);
     EXPECT_EQ(html.find("onerror=alert"), std::string::npos);
 }
 

@@ -68,7 +68,7 @@ saliency accumulate(const planted::plan & p, const graph_layout & layout, gate_k
 
 TEST(Saliency, SumsEqualTheFormulasForBothGates) {
     planted::plan p;
-    p.n_prompt = 40;
+    p.n_prompt                = 40;
     const graph_layout layout = planted::layout_of(p);
     for (const gate_kind gate : {gate_kind::final, gate_kind::raw}) {
         const saliency s = accumulate(p, layout, gate);
@@ -76,11 +76,13 @@ TEST(Saliency, SumsEqualTheFormulasForBothGates) {
         for (const saliency_block & b : s.blocks()) {
             // The plan's last layer computes the last row of a prompt's ubatch alone.
             const auto computed = [&](int32_t layer, int32_t pos) {
-                const bool last_of_ubatch = pos % int32_t(p.n_ubatch) == int32_t(p.n_ubatch) - 1 || pos + 1 == int32_t(p.n_prompt);
+                const bool last_of_ubatch =
+                    pos % int32_t(p.n_ubatch) == int32_t(p.n_ubatch) - 1 || pos + 1 == int32_t(p.n_prompt);
                 return layer != p.layers.back() || pos >= int32_t(p.n_prompt) || last_of_ubatch;
             };
             for (uint32_t e = 0; e < p.n_expert; ++e) {
-                const expectation x = expect(p, b.layer, e, gate == gate_kind::final ? column::weights : column::weights_raw, computed);
+                const expectation x =
+                    expect(p, b.layer, e, gate == gate_kind::final ? column::weights : column::weights_raw, computed);
                 EXPECT_EQ(b.rows, x.rows);
                 EXPECT_EQ(b.count[e], x.count);
                 EXPECT_NEAR(b.gate[e], x.gate, 1e-12 * x.gate);
@@ -127,14 +129,14 @@ TEST(Saliency, SecondBlocksAreKeptApart) {
 
 TEST(Saliency, LabelsSplitTheCounts) {
     planted::plan p;
-    p.n_seq = 4;
+    p.n_seq          = 4;
     const saliency s = accumulate(p, planted::layout_of(p), gate_kind::final, 2);
     for (const saliency_block & b : s.blocks()) {
         EXPECT_EQ(b.label_rows[0] + b.label_rows[1], b.rows);
         for (uint32_t e = 0; e < p.n_expert; ++e) {
             EXPECT_EQ(b.label_count[e] + b.label_count[p.n_expert + e], b.count[e]);
         }
-        uint64_t odd = 0;   // selections of expert 3 by sequences 1 and 3, from the formula
+        uint64_t odd = 0;  // selections of expert 3 by sequences 1 and 3, from the formula
         for (int32_t seq : {1, 3}) {
             for (int32_t pos = 0; pos < int32_t(p.n_prompt + p.n_generated); ++pos) {
                 odd += planted::rank_of(p, b.layer, pos, seq, 3) < p.k ? 1 : 0;
@@ -153,7 +155,7 @@ TEST(Saliency, MissingColumnsAreAnErrorNotAZero) {
 moestats profile_of(const planted::plan & p, const std::string & corpus, uint32_t n_labels = 0) {
     moestats s;
     s.model             = planted::model_of(p);
-    s.model.metadata    = {};   // not part of the file
+    s.model.metadata    = {};  // not part of the file
     s.model_fingerprint = 0xfeedfacecafebeef;
     s.options           = {{"context", "2048"}, {"last_layer", "all"}};
     for (uint32_t i = 0; i < n_labels; ++i) {
@@ -188,15 +190,16 @@ private:
 
 TEST(Moestats, ReadsBackToTheByte) {
     planted::plan p;
-    p.n_seq                   = 3;
-    p.second_block            = true;
-    const std::string bytes   = encode_moestats(profile_of(p, "a.jsonl", 2));
+    p.n_seq                 = 3;
+    p.second_block          = true;
+    const std::string bytes = encode_moestats(profile_of(p, "a.jsonl", 2));
     const scratch     file;
     const moestats    back = read_moestats(file.put(bytes));
     EXPECT_EQ(encode_moestats(back), bytes);
     EXPECT_EQ(back.corpora.front().failed, (std::vector<uint64_t>{3, 17}));
     EXPECT_EQ(back.model.architecture, "planted");
-    EXPECT_EQ(back.blocks.front().count, accumulate(p, planted::layout_of(p), gate_kind::final, 2).blocks().front().count);
+    EXPECT_EQ(back.blocks.front().count,
+              accumulate(p, planted::layout_of(p), gate_kind::final, 2).blocks().front().count);
 }
 
 TEST(Moestats, EveryCutAndEveryFlippedBitIsReported) {
@@ -216,9 +219,9 @@ TEST(Moestats, EveryCutAndEveryFlippedBitIsReported) {
 
 TEST(Merge, PartsAddUpToTheWhole) {
     planted::plan whole;
-    whole.n_seq     = 2;
-    whole.last_only = false;
-    planted::plan one = whole;   // the plan's sequence 0 alone
+    whole.n_seq       = 2;
+    whole.last_only   = false;
+    planted::plan one = whole;  // the plan's sequence 0 alone
     one.n_seq         = 1;
     // Twice the one-sequence plan has the same rows as two runs of it.
     moestats a = profile_of(one, "a"), b = profile_of(one, "b");
@@ -262,8 +265,8 @@ void expect_refused(const moestats & a, const moestats & b, const std::string & 
 
 TEST(Merge, RefusesWhatDoesNotBelongTogether) {
     const planted::plan p;
-    const moestats      a = profile_of(p, "a");
-    const auto changed = [&](auto && change) {
+    const moestats      a       = profile_of(p, "a");
+    const auto          changed = [&](auto && change) {
         moestats b = profile_of(p, "b");
         change(b);
         return b;
@@ -295,8 +298,9 @@ TEST(Merge, RefusesPartsOfOneCorpusThatMayOverlap) {
         expect_refused(part(all.c_str()), part(other), "twice");
     }
     expect_refused(part("windows limit=0 shard=0/2"), part("windows limit=0 shard=1/3"), "twice");
-    for (const auto & [a, b] : {std::pair("windows limit=0 shard=0/3", "windows limit=0 shard=2/3"),
-                                std::pair(all.c_str(), "prompt_key=question response_key=response label_key= limit=0 shard=0/1")}) {
+    for (const auto & [a, b] :
+         {std::pair("windows limit=0 shard=0/3", "windows limit=0 shard=2/3"),
+          std::pair(all.c_str(), "prompt_key=question response_key=response label_key= limit=0 shard=0/1")}) {
         moestats to = part(a);
         merge_into(to, "a", part(b), "b");
         EXPECT_EQ(to.corpora.size(), 2u) << a << " and " << b;
@@ -305,8 +309,8 @@ TEST(Merge, RefusesPartsOfOneCorpusThatMayOverlap) {
 
 TEST(ExpertStats, HasExactlyTheDocumentedShape) {
     planted::plan p;
-    p.n_prompt = 2;   // few rows, so that some experts are never selected
-    p.n_generated = 0;
+    p.n_prompt       = 2;  // few rows, so that some experts are never selected
+    p.n_generated    = 0;
     const moestats s = profile_of(p, "a");
     const auto     j = nlohmann::json::parse(expert_stats_json(s));
     ASSERT_EQ(j.size(), p.layers.size());
@@ -314,7 +318,8 @@ TEST(ExpertStats, HasExactlyTheDocumentedShape) {
         const auto & layer = j.at(std::to_string(b.layer));
         EXPECT_EQ(layer.size(), 7u);
         EXPECT_EQ(layer.at("total_tokens"), b.rows);
-        for (const char * key : {"activation_counts", "activation_frequency", "avg_gate_weight", "ean_mean", "reap", "never_activated"}) {
+        for (const char * key :
+             {"activation_counts", "activation_frequency", "avg_gate_weight", "ean_mean", "reap", "never_activated"}) {
             EXPECT_EQ(layer.at(key).size(), p.n_expert) << key;
         }
         for (uint32_t e = 0; e < p.n_expert; ++e) {
@@ -322,7 +327,9 @@ TEST(ExpertStats, HasExactlyTheDocumentedShape) {
             EXPECT_EQ(layer["reap"][e].get<double>(), b.reap(e));
             EXPECT_EQ(layer["never_activated"][e].get<bool>(), b.count[e] == 0);
             if (b.count[e] == 0) {
-                EXPECT_EQ(layer["reap"][e].get<double>() + layer["ean_mean"][e].get<double>() + layer["avg_gate_weight"][e].get<double>(), 0.0);
+                EXPECT_EQ(layer["reap"][e].get<double>() + layer["ean_mean"][e].get<double>() +
+                              layer["avg_gate_weight"][e].get<double>(),
+                          0.0);
             }
         }
     }

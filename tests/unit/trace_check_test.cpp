@@ -16,12 +16,13 @@ namespace {
 using namespace trace_kit;
 
 // Writes the plan with one thing changed and returns the names of the findings, "name@layer".
-std::vector<std::string> names_after(const std::function<void(graph_layout &, std::vector<planted::ubatch_data> &)> & change) {
+std::vector<std::string> names_after(
+    const std::function<void(graph_layout &, std::vector<planted::ubatch_data> &)> & change) {
     planted::plan p;
-    p.n_expert        = 18;   // 18 = 4 * 4 + 2: the misread windows do not end with a row
-    p.n_prompt        = 12;
-    p.n_ubatch        = 12;
-    p.last_only       = false;
+    p.n_expert            = 18;  // 18 = 4 * 4 + 2: the misread windows do not end with a row
+    p.n_prompt            = 12;
+    p.n_ubatch            = 12;
+    p.last_only           = false;
     graph_layout layout   = planted::layout_of(p);
     auto         ubatches = planted::make_ubatches(p, layout);
     change(layout, ubatches);
@@ -51,9 +52,7 @@ TEST(TraceCheck, ACorrectTraceHasNoFindings) {
 }
 
 TEST(TraceCheck, NamesRepeatedIds) {
-    EXPECT_EQ(names_after([](auto &, auto & u) {
-                  u[0].data[1].ids[5] = u[0].data[1].ids[4];
-              }),
+    EXPECT_EQ(names_after([](auto &, auto & u) { u[0].data[1].ids[5] = u[0].data[1].ids[4]; }),
               (strings{"ids-distinct@2", "ids-topk@2"}));
 }
 
@@ -66,11 +65,11 @@ TEST(TraceCheck, RepeatedIdsAreFineWhereTheLayoutSaysSo) {
 }
 
 TEST(TraceCheck, NamesIdsThatAreNotTheTopK) {
-    EXPECT_EQ(names_after([](auto &, auto & u) {   // swap the last selected for the first that was not
+    EXPECT_EQ(names_after([](auto &, auto & u) {  // swap the last selected for the first that was not
                   u[0].data[0].ids[3] = static_cast<uint8_t>((u[0].data[0].ids[3] + 1) % 18);
               }),
               strings{"ids-topk@1"});
-    EXPECT_EQ(names_after([](auto & layout, auto & u) {   // a hash-routed layer chooses nothing
+    EXPECT_EQ(names_after([](auto & layout, auto & u) {  // a hash-routed layer chooses nothing
                   layout[0].flags |= block_layout::given_ids;
                   u[0].data[0].ids[3] = static_cast<uint8_t>((u[0].data[0].ids[3] + 1) % 18);
               }),
@@ -81,15 +80,16 @@ TEST(TraceCheck, EqualScoresMayGoEitherWay) {
     EXPECT_EQ(names_after([](auto &, auto & u) {
                   const uint8_t last = u[0].data[0].ids[3], next = static_cast<uint8_t>((last + 1) % 18);
                   value(u, column::selection, 0, next) = value(u, column::selection, 0, last);
-                  u[0].data[0].ids[3]                   = next;
+                  u[0].data[0].ids[3]                  = next;
               }),
               strings{});
 }
 
 TEST(TraceCheck, NamesWeightsThatDoNotAddUp) {
-    EXPECT_EQ(names_after([](auto &, auto & u) { value(u, column::weights, 2, 0) += 0.01f; }), strings{"weights-sum@3"});
+    EXPECT_EQ(names_after([](auto &, auto & u) { value(u, column::weights, 2, 0) += 0.01f; }),
+              strings{"weights-sum@3"});
     EXPECT_EQ(names_after([](auto & layout, auto & u) {
-                  layout[2].weight_sum = 0;   // not normalised
+                  layout[2].weight_sum = 0;  // not normalised
                   value(u, column::weights, 2, 0) += 0.01f;
               }),
               strings{});
@@ -97,11 +97,13 @@ TEST(TraceCheck, NamesWeightsThatDoNotAddUp) {
 
 TEST(TraceCheck, NamesValuesThatAreNotFinite) {
     const float nan = std::numeric_limits<float>::quiet_NaN();
-    EXPECT_EQ(names_after([&](auto &, auto & u) { value(u, column::weights, 0, 1) = nan; }), strings{"weights-finite@1"});
-    EXPECT_EQ(names_after([&](auto &, auto & u) { value(u, column::norms, 0, 1) = HUGE_VALF; }), strings{"values-finite@1"});
+    EXPECT_EQ(names_after([&](auto &, auto & u) { value(u, column::weights, 0, 1) = nan; }),
+              strings{"weights-finite@1"});
+    EXPECT_EQ(names_after([&](auto &, auto & u) { value(u, column::norms, 0, 1) = HUGE_VALF; }),
+              strings{"values-finite@1"});
     EXPECT_EQ(names_after([&](auto &, auto & u) { value(u, column::norms, 0, 1) = -1; }), strings{"norms-negative@1"});
-    EXPECT_EQ(names_after([&](auto &, auto & u) {   // experts outside the chosen groups are masked
-                  const uint8_t worst = static_cast<uint8_t>((u[0].data[0].ids[0] + 17) % 18);
+    EXPECT_EQ(names_after([&](auto &, auto & u) {  // experts outside the chosen groups are masked
+                  const uint8_t worst                   = static_cast<uint8_t>((u[0].data[0].ids[0] + 17) % 18);
                   value(u, column::selection, 0, worst) = -HUGE_VALF;
               }),
               strings{});
@@ -152,7 +154,7 @@ check::misread_test test_of(uint32_t n_expert, uint32_t k, uint32_t n_rows, bool
     l.n_expert      = n_expert;
     l.n_expert_used = k;
     l.columns       = column::ids;
-    shuffler     random;
+    shuffler            random;
     check::misread_test test;
     for (int i = 0; i < n_ubatches; ++i) {
         std::vector<uint8_t> argsort;
@@ -175,8 +177,10 @@ check::misread_test test_of(uint32_t n_expert, uint32_t k, uint32_t n_rows, bool
 }
 
 TEST(ContiguousMisread, IsFoundInEveryShape) {
-    for (const auto & [n_expert, k] : std::vector<std::pair<uint32_t, uint32_t>>{{16, 4}, {64, 8}, {128, 8}, {60, 4}, {160, 6}, {32, 4}}) {
-        const check::misread_test wrong = test_of(n_expert, k, 128, true, 1), right = test_of(n_expert, k, 128, false, 1);
+    for (const auto & [n_expert, k] :
+         std::vector<std::pair<uint32_t, uint32_t>>{{16, 4}, {64, 8}, {128, 8}, {60, 4}, {160, 6}, {32, 4}}) {
+        const check::misread_test wrong = test_of(n_expert, k, 128, true, 1),
+                                  right = test_of(n_expert, k, 128, false, 1);
         EXPECT_EQ(wrong.partitions(), wrong.windows()) << n_expert;
         EXPECT_GT(wrong.windows(), 0u);
         EXPECT_LT(wrong.log10_chance(), -6) << n_expert << " " << k;
@@ -208,9 +212,10 @@ TEST(TraceCheck, GateInputsAloneAreFine) {
 }
 
 TEST(ContiguousMisread, ChanceOfDisjointRowsIsCountedRight) {
-    EXPECT_NEAR(check::chance_disjoint(8, 2, 4), 2520.0 / (28.0 * 28 * 28 * 28), 1e-12);   // 8! / 2!^4 partitions, 28 pairs each
+    EXPECT_NEAR(check::chance_disjoint(8, 2, 4), 2520.0 / (28.0 * 28 * 28 * 28),
+                1e-12);  // 8! / 2!^4 partitions, 28 pairs each
     EXPECT_NEAR(check::chance_disjoint(4, 1, 4), 24.0 / 256, 1e-12);
-    EXPECT_NEAR(check::chance_disjoint(6, 2, 2), 6.0 / 15, 1e-12);   // the second pair avoids the first
+    EXPECT_NEAR(check::chance_disjoint(6, 2, 2), 6.0 / 15, 1e-12);  // the second pair avoids the first
 }
 
 TEST(ContiguousMisread, IsAFindingOfCheck) {

@@ -34,7 +34,7 @@ struct small_trace {
         ubatches         = planted::make_ubatches(plan, layout);
         wanted           = expected(ubatches);
         writer_options options;
-        options.flush_bytes = 1;   // every ubatch is a chunk
+        options.flush_bytes = 1;  // every ubatch is a chunk
         trace_head head;
         head.program  = "planted";
         head.trace_id = 5;
@@ -58,7 +58,7 @@ std::pair<size_t, size_t> whole_prefix(const std::string & bytes, size_t size) {
         if (next > size) {
             break;
         }
-        n += kind == 6;   // each rows chunk holds one ubatch here
+        n += kind == 6;  // each rows chunk holds one ubatch here
         at = next;
     }
     return {n, at};
@@ -70,8 +70,8 @@ TEST(TraceDamage, CutAtEveryByte) {
     ASSERT_EQ(whole_prefix(t.bytes, t.bytes.size()), std::make_pair(n_ubatches, t.bytes.size()));
     for (size_t cut = 0; cut < t.bytes.size(); ++cut) {
         spill(t.path, t.bytes.substr(0, cut));
-        const reading r          = read_all(t.path);
-        const auto [n, whole]    = whole_prefix(t.bytes, cut);
+        const reading r       = read_all(t.path);
+        const auto [n, whole] = whole_prefix(t.bytes, cut);
         ASSERT_FALSE(r.ended) << cut;
         if (!r.opened) {
             ASSERT_NE(r.problem, "") << cut;
@@ -89,8 +89,8 @@ TEST(TraceDamage, CheckSaysHowMuchACutLost) {
     const small_trace t;
     for (size_t cut = t.bytes.size() - 200; cut < t.bytes.size(); cut += 13) {
         spill(t.path, t.bytes.substr(0, cut));
-        const check::check_result r     = check::check_trace(t.path);
-        const auto [n, whole]    = whole_prefix(t.bytes, cut);
+        const check::check_result r = check::check_trace(t.path);
+        const auto [n, whole]       = whole_prefix(t.bytes, cut);
         ASSERT_EQ(r.parts.size(), 1u);
         EXPECT_EQ(r.parts[0].ubatches, n);
         EXPECT_EQ(r.parts[0].whole_bytes, whole);
@@ -108,11 +108,11 @@ TEST(TraceDamage, FlipEveryBit) {
     size_t noticed = 0;
     for (size_t bit = 0; bit < t.bytes.size() * 8; ++bit) {
         std::string bytes = t.bytes;
-        bytes[bit / 8] = static_cast<char>(bytes[bit / 8] ^ (1 << (bit % 8)));
+        bytes[bit / 8]    = static_cast<char>(bytes[bit / 8] ^ (1 << (bit % 8)));
         spill(t.path, bytes);
         const reading r = read_all(t.path);
         ASSERT_TRUE(is_prefix(r.ubatches, t.wanted)) << "wrong numbers after a flip in byte " << bit / 8;
-        if (r.problem.empty()) {   // then it hit what nothing reads: padding, or the reserved word behind the version
+        if (r.problem.empty()) {  // then it hit what nothing reads: padding, or the reserved word behind the version
             ASSERT_EQ(r.ubatches, t.wanted) << "silently less, byte " << bit / 8;
             ASSERT_EQ(r.model, whole.model);
             ASSERT_TRUE(r.ended);
@@ -126,14 +126,14 @@ TEST(TraceDamage, CheckFindsWhatAFlipBroke) {
     const small_trace t;
     for (size_t byte = 16; byte < t.bytes.size(); byte += 5) {
         std::string bytes = t.bytes;
-        bytes[byte] = static_cast<char>(~bytes[byte]);
+        bytes[byte]       = static_cast<char>(~bytes[byte]);
         spill(t.path, bytes);
-        const bool         broken = !read_all(t.path).problem.empty();
+        const bool                broken = !read_all(t.path).problem.empty();
         const check::check_result r      = check::check_trace(t.path);
         ASSERT_EQ(!r.findings.empty(), broken) << byte;
         if (broken) {
             EXPECT_EQ(r.findings[0].name, "file-damaged");
-            spill(t.path, bytes.substr(0, r.parts.at(0).whole_bytes));   // what check says can be saved
+            spill(t.path, bytes.substr(0, r.parts.at(0).whole_bytes));  // what check says can be saved
             const reading saved = read_all(t.path);
             EXPECT_TRUE(saved.opened ? saved.problem.empty() : saved.ubatches.empty()) << byte;
             EXPECT_EQ(saved.ubatches.size(), r.parts[0].ubatches);
@@ -176,7 +176,7 @@ TEST(TraceDamage, RandomBytesAreNoTrace) {
         const reading r = read_all(path);
         EXPECT_FALSE(r.opened);
         EXPECT_NE(r.problem, "");
-        if (bytes.size() >= 16) {   // the same behind a right beginning
+        if (bytes.size() >= 16) {  // the same behind a right beginning
             std::memcpy(bytes.data(), "MOETRACE\1\0\0\0\0\0\0\0", 16);
             spill(path, bytes);
             EXPECT_EQ(read_all(path).ubatches.size(), 0u);
@@ -192,7 +192,7 @@ TEST(TraceDamage, NonsenseUnderRightChecksumsDoesNotCrash) {
     for (uint64_t at = sizeof(file_header); at < list.runs().back().end; at = chunk_list::next_of(chunks.back())) {
         chunks.push_back(list.chunk_at(at));
     }
-    random_bytes             random{2};
+    random_bytes random{2};
     for (int i = 0; i < 1000; ++i) {
         std::string         bytes = t.bytes;
         const chunk_place & c     = chunks[random.next() % chunks.size()];
@@ -202,7 +202,7 @@ TEST(TraceDamage, NonsenseUnderRightChecksumsDoesNotCrash) {
         for (uint32_t n = 1 + random.next() % 4; n > 0; --n) {
             static constexpr uint32_t values[] = {0, 1, 0x7fffffff, 0xffffffff, 0x40000000, 0x80000000, 255};
             const size_t              at       = c.offset + random.next() % c.size / 4 * 4;
-            const uint32_t v = random.next() % 2 ? values[random.next() % 7] : random.next();
+            const uint32_t            v        = random.next() % 2 ? values[random.next() % 7] : random.next();
             std::memcpy(&bytes[at], &v, std::min<size_t>(4, c.offset + c.size - at));
         }
         const chunk_header h = make_chunk_header(c.kind, &bytes[c.offset], c.size);
@@ -225,7 +225,8 @@ TEST(TraceDamage, UnknownChunksAreSkipped) {
     const std::string  payload = "from the future.";
     const chunk_header h       = make_chunk_header(static_cast<chunk_kind>(77), payload.data(), payload.size());
     const auto         at      = whole_prefix(t.bytes, t.bytes.size() / 2).second;
-    spill(t.path, t.bytes.substr(0, at) + std::string(reinterpret_cast<const char *>(&h), sizeof(h)) + payload + t.bytes.substr(at));
+    spill(t.path, t.bytes.substr(0, at) + std::string(reinterpret_cast<const char *>(&h), sizeof(h)) + payload +
+                      t.bytes.substr(at));
     const reading r = read_all(t.path);
     EXPECT_EQ(r.problem, "");
     EXPECT_EQ(r.ubatches, t.wanted);

@@ -25,7 +25,8 @@ strings summary(const std::string & path, column column = column::weights) {
                 for (uint32_t r = 0; r < b.n_rows; ++r) {
                     const int32_t t = b.token_of(r);
                     std::string   s = t < 0 ? "?" : u.phases[static_cast<size_t>(t)] ? "decode" : "prefill";
-                    s += " batch " + std::to_string(u.batch) + " pos " + std::to_string(t < 0 ? -1 : u.pos[static_cast<size_t>(t)]);
+                    s += " batch " + std::to_string(u.batch) + " pos " +
+                         std::to_string(t < 0 ? -1 : u.pos[static_cast<size_t>(t)]);
                     s += " layer " + std::to_string(b.layout->layer) + ":";
                     for (uint32_t i = 0; i < b.layout->n_expert_used; ++i) {
                         s += " " + std::to_string(b.id(r * b.layout->n_expert_used + i));
@@ -34,7 +35,8 @@ strings summary(const std::string & path, column column = column::weights) {
                         s += " |";
                         for (uint32_t i = 0; i < b.layout->width(column); ++i) {
                             char text[32];
-                            std::snprintf(text, sizeof(text), " %g", static_cast<double>(v[r * b.layout->width(column) + i]));
+                            std::snprintf(text, sizeof(text), " %g",
+                                          static_cast<double>(v[r * b.layout->width(column) + i]));
                             s += text;
                         }
                     }
@@ -80,8 +82,9 @@ TEST(ForeignLog, ReadsTheTextLogOfTheDesign) {
 
 TEST(ForeignLog, ReadsSelectionRows) {
     const log_file f("3,52 40 85 110\n4,1 2 3 4\n3,5 6 7 8\n4,9 10 11 12\n");
-    EXPECT_EQ(summary(f.path), (strings{"prefill batch 0 pos -1 layer 3: 52 40 85 110", "prefill batch 0 pos -1 layer 4: 1 2 3 4",
-                                        "decode batch 1 pos -1 layer 3: 5 6 7 8", "decode batch 1 pos -1 layer 4: 9 10 11 12"}));
+    EXPECT_EQ(summary(f.path),
+              (strings{"prefill batch 0 pos -1 layer 3: 52 40 85 110", "prefill batch 0 pos -1 layer 4: 1 2 3 4",
+                       "decode batch 1 pos -1 layer 3: 5 6 7 8", "decode batch 1 pos -1 layer 4: 9 10 11 12"}));
     const auto source = logs::open_source(f.path);
     EXPECT_EQ(source->blocks()[0].n_expert, 111u);
     EXPECT_NE(source->info().notes.at(0).find("largest id + 1, 111"), std::string::npos);
@@ -91,12 +94,14 @@ TEST(ForeignLog, HasAtLeastAsManyExpertsAsARowHasIds) {
     const log_file f("3,1 1 0 1\n3,0 0 0 0\n");
     const auto     source = logs::open_source(f.path);
     EXPECT_EQ(source->blocks()[0].n_expert, 4u);
-    EXPECT_NE(source->info().notes.at(0).find("the number of ids in a row, 4"), std::string::npos) << source->info().notes.at(0);
+    EXPECT_NE(source->info().notes.at(0).find("the number of ids in a row, 4"), std::string::npos)
+        << source->info().notes.at(0);
 }
 
 TEST(ForeignLog, APositionThatCannotBeIsUnknown) {
     const log_file f("7,-5,\"[0 1]\",\"[0.5 0.5]\"\n7,3000000000,\"[2 3]\",\"[0.5 0.5]\"\n");
-    EXPECT_EQ(summary(f.path), (strings{"prefill batch 0 pos -1 layer 7: 0 1 | 0.5 0.5", "prefill batch 0 pos -1 layer 7: 2 3 | 0.5 0.5"}));
+    EXPECT_EQ(summary(f.path), (strings{"prefill batch 0 pos -1 layer 7: 0 1 | 0.5 0.5",
+                                        "prefill batch 0 pos -1 layer 7: 2 3 | 0.5 0.5"}));
 }
 
 TEST(ForeignLog, ReadsGateRowsAndTellsGeneratedTokens) {
@@ -124,10 +129,11 @@ TEST(ForeignLog, ReadsBothKindsMixed) {
 }
 
 TEST(ForeignLog, BannersAndHeadersDoNotMatterAndMalformedLinesAreNamed) {
-    const log_file f("llama_model_loader: - kv 0\nlayer_id,expert_ids\n0,1 2\n0,1 2 3\n0,4 x\n0,5 6\r\ngate_input,0,zero,1\n");
+    const log_file f(
+        "llama_model_loader: - kv 0\nlayer_id,expert_ids\n0,1 2\n0,1 2 3\n0,4 x\n0,5 6\r\ngate_input,0,zero,1\n");
     EXPECT_EQ(summary(f.path), (strings{"prefill batch 0 pos -1 layer 0: 1 2", "prefill batch 0 pos -1 layer 0: 5 6"}));
-    const auto  notes = logs::open_source(f.path)->info().notes;
-    const std::string & last = notes.back();
+    const auto          notes = logs::open_source(f.path)->info().notes;
+    const std::string & last  = notes.back();
     EXPECT_NE(last.find("3 lines make no sense"), std::string::npos) << last;
     EXPECT_NE(last.find("line 4: 3 ids where layer 0 selects 2"), std::string::npos) << last;
 }
@@ -153,11 +159,11 @@ class written_logs : public testing::TestWithParam<bool> {};
 
 TEST_P(written_logs, ComeBack) {
     planted::plan p;
-    p.n_expert        = 300;
-    const auto layout   = planted::layout_of(p);
-    const auto ubatches = planted::make_ubatches(p, layout);
-    const bool csv      = GetParam();
-    std::string text    = csv ? logs::csv_log_header : "";
+    p.n_expert                           = 300;
+    const auto                  layout   = planted::layout_of(p);
+    const auto                  ubatches = planted::make_ubatches(p, layout);
+    const bool                  csv      = GetParam();
+    std::string                 text     = csv ? logs::csv_log_header : "";
     const logs::text_log_format format;
     if (!csv) {
         format.banner(text);
@@ -176,12 +182,12 @@ TEST_P(written_logs, ComeBack) {
     for (const auto & u : ubatches) {
         ASSERT_TRUE(source->next(v));
         ASSERT_EQ(std::vector<int32_t>(v.pos.begin(), v.pos.end()), u.pos);
-        if (!csv) {   // the CSV does not say which tokens were generated
+        if (!csv) {  // the CSV does not say which tokens were generated
             ASSERT_EQ(std::vector<uint8_t>(v.phases.begin(), v.phases.end()), u.phases);
         }
         ASSERT_EQ(v.blocks.size(), u.blocks.size());
         for (size_t i = 0; i < u.blocks.size(); ++i) {
-            const block_rows & a = u.blocks[i], & b = v.blocks[i];
+            const block_rows &a = u.blocks[i], &b = v.blocks[i];
             ASSERT_EQ(b.n_rows, a.n_rows);
             for (uint32_t r = 0; r < a.n_rows; ++r) {
                 ASSERT_EQ(b.token_of(r), a.token_of(r));
@@ -191,7 +197,8 @@ TEST_P(written_logs, ComeBack) {
                     ASSERT_NEAR(got, wanted, csv ? 0 : 0.0005);
                 }
                 for (size_t e = 0; e < p.n_expert && !csv; ++e) {
-                    ASSERT_NEAR(b.values_of(column::logits)[r * p.n_expert + e], a.values_of(column::logits)[r * p.n_expert + e], 0.0005);
+                    ASSERT_NEAR(b.values_of(column::logits)[r * p.n_expert + e],
+                                a.values_of(column::logits)[r * p.n_expert + e], 0.0005);
                 }
             }
         }
@@ -203,17 +210,20 @@ INSTANTIATE_TEST_SUITE_P(Formats, written_logs, testing::Bool());
 
 // Any bytes may stand in a log.
 TEST(ForeignLog, NonsenseDoesNotCrash) {
-    const std::string good = "Layer 0 - Selected Expert IDs (top-2):\n  Token 0: [1, 2]\n0,0,\"[1 2]\",\"[0.5 0.5]\"\n0,1 2\n"
-                             "gate_input,0,0,1 2\nTokens: 3\n";
-    uint64_t state = 3;
-    const auto random = [&] { return static_cast<uint32_t>((state = state * 6364136223846793005u + 1442695040888963407u) >> 33); };
+    const std::string good =
+        "Layer 0 - Selected Expert IDs (top-2):\n  Token 0: [1, 2]\n0,0,\"[1 2]\",\"[0.5 0.5]\"\n0,1 2\n"
+        "gate_input,0,0,1 2\nTokens: 3\n";
+    uint64_t   state  = 3;
+    const auto random = [&] {
+        return static_cast<uint32_t>((state = state * 6364136223846793005u + 1442695040888963407u) >> 33);
+    };
     temp_folder       folder;
     const std::string path = folder.file("x.log");
     for (int i = 0; i < 2000; ++i) {
         std::string text = good;
         for (uint32_t n = 1 + random() % 6; n > 0; --n) {
             static constexpr char alphabet[] = "0123456789,[]\" .-?eL\nT";
-            text[random() % text.size()] = alphabet[random() % (sizeof(alphabet) - 1)];
+            text[random() % text.size()]     = alphabet[random() % (sizeof(alphabet) - 1)];
         }
         spill(path, text);
         try {

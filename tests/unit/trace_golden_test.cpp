@@ -28,7 +28,7 @@ TEST(TraceGolden, Version1HoldsWhatTheFormulasSay) {
 
     // Written out rather than taken from planted::make_ubatches, so that a mistake there cannot hide one in the file.
     const std::vector<std::vector<int32_t>> positions = {{0, 1, 2}, {3, 4}, {5}, {6}, {7}};
-    size_t n = 0;
+    size_t                                  n         = 0;
     for (routed_ubatch u; reader.next(u); ++n) {
         ASSERT_LT(n, positions.size());
         ASSERT_EQ(u.n_tokens(), positions[n].size());

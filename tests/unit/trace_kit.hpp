@@ -58,7 +58,8 @@ inline std::string slurp(const std::string & path) {
 }
 
 inline void spill(const std::string & path, const std::string & bytes) {
-    std::ofstream(path, std::ios::binary | std::ios::trunc).write(bytes.data(), static_cast<std::streamsize>(bytes.size()));
+    std::ofstream(path, std::ios::binary | std::ios::trunc)
+        .write(bytes.data(), static_cast<std::streamsize>(bytes.size()));
 }
 
 template <class T>
@@ -66,7 +67,9 @@ void put(std::string & out, const T * values, size_t n) {
     out.append(reinterpret_cast<const char *>(values), n * sizeof(T));
 }
 template <class T>
-void put(std::string & out, T value) { put(out, &value, 1); }
+void put(std::string & out, T value) {
+    put(out, &value, 1);
+}
 
 inline std::string bytes_of(const block_layout & l) {
     std::string s;
@@ -122,13 +125,13 @@ inline const access_list * access_of(const trace::trace_source & source, const r
 }
 
 struct reading {
-    std::vector<std::string> ubatches;   // bytes of each that was handed out
-    std::string              problem;    // what was thrown, if anything
+    std::vector<std::string> ubatches;  // bytes of each that was handed out
+    std::string              problem;   // what was thrown, if anything
     bool                     opened     = false;
     bool                     ended      = false;
     uint64_t                 lost_bytes = 0;
     std::string              unread_part;
-    std::string              model;      // the names in it
+    std::string              model;  // the names in it
 };
 
 // Reads a file as far as it goes. Anything but moescope::error passes through and fails the test.
@@ -151,7 +154,7 @@ inline reading read_all(const std::string & path) {
 }
 
 inline std::vector<std::string> expected(const std::vector<planted::ubatch_data> & ubatches,
-                                         const access_list * access = nullptr) {
+                                         const access_list *                       access = nullptr) {
     std::vector<std::string> list;
     for (const auto & u : ubatches) {
         list.push_back(bytes_of(u.view, access));

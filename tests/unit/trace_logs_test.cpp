@@ -6,10 +6,10 @@
 
 #include <gtest/gtest.h>
 
-#include "planted_trace.hpp"
 #include "logs/csv_log.hpp"
 #include "logs/row_text.hpp"
 #include "logs/text_log.hpp"
+#include "planted_trace.hpp"
 
 namespace moescope::trace {
 namespace {
@@ -37,40 +37,39 @@ struct example {
 
     example() {
         block_layout l;
-        l.layer = 10;
-        l.n_expert = 160;
+        l.layer         = 10;
+        l.n_expert      = 160;
         l.n_expert_used = 8;
-        l.columns = column::ids | column::weights;
+        l.columns       = column::ids | column::weights;
         layout.push_back(l);
         rows.layout    = &layout[0];
         rows.n_rows    = 1;
         rows.ids       = ids;
         rows.values[0] = weights;
         u.token = u.pos = u.seq = zero;
-        u.phases = phases;
-        u.layout = &layout;
-        u.blocks = {&rows, 1};
+        u.phases                = phases;
+        u.layout                = &layout;
+        u.blocks                = {&rows, 1};
     }
 };
 
 TEST(TextLog, WritesTheExampleToTheLetter) {
-    const example e;
-    std::string   text;
-    logs::text_log      log(std::make_unique<memory_sink>(text));
+    const example  e;
+    std::string    text;
+    logs::text_log log(std::make_unique<memory_sink>(text));
     log.prompt("Explain quantum computing", 15);
     log.ubatch(e.u);
     log.finish();
-    EXPECT_EQ(text,
-              "=== MoE Expert Selection Log ===\n"
-              "Prompt: Explain quantum computing\n"
-              "Tokens: 15\n"
-              "\n"
-              "Layer 10 - Selected Expert IDs (top-8):\n"
-              "  Token 0: [42, 105, 17, 88, 134, 3, 99, 12]\n"
-              "Layer 10 - Expert Routing Weights:\n"
-              "  Token 0: [0.245, 0.189, 0.156, 0.112, 0.089, 0.078, 0.067, 0.064] (sum=1.000)\n"
-              "\n"
-              "=== Inference Complete ===\n");
+    EXPECT_EQ(text, "=== MoE Expert Selection Log ===\n"
+                    "Prompt: Explain quantum computing\n"
+                    "Tokens: 15\n"
+                    "\n"
+                    "Layer 10 - Selected Expert IDs (top-8):\n"
+                    "  Token 0: [42, 105, 17, 88, 134, 3, 99, 12]\n"
+                    "Layer 10 - Expert Routing Weights:\n"
+                    "  Token 0: [0.245, 0.189, 0.156, 0.112, 0.089, 0.078, 0.067, 0.064] (sum=1.000)\n"
+                    "\n"
+                    "=== Inference Complete ===\n");
 }
 
 TEST(TextLog, CutsRowsOnlyWhenAsked) {
@@ -78,7 +77,8 @@ TEST(TextLog, CutsRowsOnlyWhenAsked) {
     std::string   text;
     logs::text_log_format(3).ubatch(text, e.u);
     EXPECT_NE(text.find("  Token 0: [42, 105, 17, ...]\n"), std::string::npos) << text;
-    EXPECT_NE(text.find("  Token 0: [0.245, 0.189, 0.156, ...] (sum=1.000)\n"), std::string::npos) << "the sum is of all: " << text;
+    EXPECT_NE(text.find("  Token 0: [0.245, 0.189, 0.156, ...] (sum=1.000)\n"), std::string::npos)
+        << "the sum is of all: " << text;
 }
 
 TEST(TextLog, NamesUnknownPositionsAndOtherSequences) {
@@ -95,7 +95,7 @@ TEST(TextLog, NamesUnknownPositionsAndOtherSequences) {
     logs::text_log_format().ubatch(text, e.u);
     EXPECT_NE(text.find("  Token 7 (sequence 2): [42"), std::string::npos) << text;
 
-    e.rows.row_token = minus;   // a row that belongs to no known token
+    e.rows.row_token = minus;  // a row that belongs to no known token
     text.clear();
     logs::text_log_format().ubatch(text, e.u);
     EXPECT_NE(text.find("  Token ?: [42"), std::string::npos) << text;
@@ -103,39 +103,38 @@ TEST(TextLog, NamesUnknownPositionsAndOtherSequences) {
 
 TEST(TextLog, ScoresCarryTheirShape) {
     planted::plan p;
-    p.layers = {4};
-    p.n_prompt = 2;
-    p.n_generated = 0;
-    p.last_only = false;
-    p.n_expert = 5;
-    p.k = 2;
-    const auto layout = planted::layout_of(p);
-    const auto all    = planted::make_ubatches(p, layout);
+    p.layers           = {4};
+    p.n_prompt         = 2;
+    p.n_generated      = 0;
+    p.last_only        = false;
+    p.n_expert         = 5;
+    p.k                = 2;
+    const auto  layout = planted::layout_of(p);
+    const auto  all    = planted::make_ubatches(p, layout);
     std::string text;
     logs::text_log_format().ubatch(text, all[0].view);
     // layer 4: expert (7 pos + 12) mod 5 stands first; logits fall by 0.25 from 2, probs halve from 0.5
-    EXPECT_EQ(text,
-              "Layer 4 - Raw Logits:\n"
-              "  n_experts=5, n_tokens=2\n"
-              "  Token 0: [1.250, 1.000, 2.000, 1.750, 1.500]\n"
-              "  Token 1: [1.750, 1.500, 1.250, 1.000, 2.000]\n"
-              "Layer 4 - Router Probabilities:\n"
-              "  n_experts=5, n_tokens=2\n"
-              "  Token 0: [0.062, 0.031, 0.500, 0.250, 0.125]\n"
-              "  Token 1: [0.250, 0.125, 0.062, 0.031, 0.500]\n"
-              "Layer 4 - Selected Expert IDs (top-2):\n"
-              "  Token 0: [2, 3]\n"
-              "  Token 1: [4, 0]\n"
-              "Layer 4 - Expert Routing Weights:\n"
-              "  Token 0: [0.667, 0.333] (sum=1.000)\n"
-              "  Token 1: [0.667, 0.333] (sum=1.000)\n"
-              "\n");
+    EXPECT_EQ(text, "Layer 4 - Raw Logits:\n"
+                    "  n_experts=5, n_tokens=2\n"
+                    "  Token 0: [1.250, 1.000, 2.000, 1.750, 1.500]\n"
+                    "  Token 1: [1.750, 1.500, 1.250, 1.000, 2.000]\n"
+                    "Layer 4 - Router Probabilities:\n"
+                    "  n_experts=5, n_tokens=2\n"
+                    "  Token 0: [0.062, 0.031, 0.500, 0.250, 0.125]\n"
+                    "  Token 1: [0.250, 0.125, 0.062, 0.031, 0.500]\n"
+                    "Layer 4 - Selected Expert IDs (top-2):\n"
+                    "  Token 0: [2, 3]\n"
+                    "  Token 1: [4, 0]\n"
+                    "Layer 4 - Expert Routing Weights:\n"
+                    "  Token 0: [0.667, 0.333] (sum=1.000)\n"
+                    "  Token 1: [0.667, 0.333] (sum=1.000)\n"
+                    "\n");
 }
 
 TEST(CsvLog, WritesHeaderAndQuotedLists) {
     const example e;
     std::string   text;
-    logs::csv_log       log(std::make_unique<memory_sink>(text));
+    logs::csv_log log(std::make_unique<memory_sink>(text));
     log.ubatch(e.u);
     EXPECT_EQ(text, "Layer,Token,ExpertIDs,ExpertWeights\n"
                     "10,0,\"[42 105 17 88 134 3 99 12]\",\"[0.245 0.189 0.156 0.112 0.089 0.078 0.067 0.064]\"\n");
@@ -143,9 +142,9 @@ TEST(CsvLog, WritesHeaderAndQuotedLists) {
 
 TEST(CsvLog, LeavesOutSecondBlocksAndSaysHowMany) {
     planted::plan p;
-    p.second_block    = true;
-    const auto layout = planted::layout_of(p);
-    const auto all    = planted::make_ubatches(p, layout);
+    p.second_block     = true;
+    const auto  layout = planted::layout_of(p);
+    const auto  all    = planted::make_ubatches(p, layout);
     std::string text;
     EXPECT_EQ(logs::append_csv_rows(text, all[0].view), all[0].token.size());
 }

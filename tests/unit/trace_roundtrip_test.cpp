@@ -28,7 +28,7 @@ TEST_P(round_trip, EveryColumn) {
     p.second_block = true;
     p.n_prompt     = 4;
     p.n_generated  = 2;
-    if (n_expert > 1000) {   // whole rows of scores would be megabytes
+    if (n_expert > 1000) {  // whole rows of scores would be megabytes
         p.columns = column::ids | column::weights | column::weights_raw | column::norms | column::gate_input;
     }
     const graph_layout layout   = planted::layout_of(p);
@@ -42,11 +42,12 @@ TEST_P(round_trip, EveryColumn) {
     planted::feed(p, ubatches, writer);
     writer.finish({"finished", 5, 1});
 
-    if (f16) {   // what is read is what half precision keeps
+    if (f16) {  // what is read is what half precision keeps
         for (auto & u : ubatches) {
             for (auto & d : u.data) {
                 for (auto & column : d.values) {
-                    std::transform(column.begin(), column.end(), column.begin(), [](float v) { return from_f16(to_f16(v)); });
+                    std::transform(column.begin(), column.end(), column.begin(),
+                                   [](float v) { return from_f16(to_f16(v)); });
                 }
             }
         }
@@ -64,12 +65,12 @@ INSTANTIATE_TEST_SUITE_P(Widths, round_trip,
 
 TEST(TraceRoundTrip, KeepsWhatIsUnknown) {
     planted::plan p;
-    p.unknown = true;
-    const graph_layout layout   = planted::layout_of(p);
-    auto               ubatches = planted::make_ubatches(p, layout);
-    ubatches[0].data[0].row_token = {1, -1, 0};   // a row that belongs to no known token
+    p.unknown                       = true;
+    const graph_layout layout       = planted::layout_of(p);
+    auto               ubatches     = planted::make_ubatches(p, layout);
+    ubatches[0].data[0].row_token   = {1, -1, 0};  // a row that belongs to no known token
     ubatches[0].blocks[0].row_token = ubatches[0].data[0].row_token;
-    ubatches[1].blocks[1].n_rows    = 0;          // a block that computed nothing
+    ubatches[1].blocks[1].n_rows    = 0;  // a block that computed nothing
 
     temp_folder       folder;
     const std::string path = folder.file("x.moetrace");
@@ -153,7 +154,7 @@ TEST(TraceRoundTrip, CountsOnlyHoldsTheSameCounts) {
     }
     const auto wanted = count_by_hand(p);
     for (const std::string & path : {rows, counts}) {
-        trace_reader  reader(path);
+        trace_reader        reader(path);
         const expert_counts c = reader.counts();
         EXPECT_EQ(c.tokens, p.n_prompt + p.n_generated);
         EXPECT_EQ(c.decoded, p.n_generated);
@@ -171,8 +172,8 @@ TEST(TraceRoundTrip, CountsOnlyHoldsTheSameCounts) {
 
 TEST(TraceRoundTrip, CountsGrowWhenALaterGraphKnowsMoreExperts) {
     planted::plan small, large;
-    small.n_expert = 8;
-    large.n_expert = 32;
+    small.n_expert               = 8;
+    large.n_expert               = 32;
     const graph_layout layouts[] = {planted::layout_of(small), planted::layout_of(large)};
     const auto         a = planted::make_ubatches(small, layouts[0]), b = planted::make_ubatches(large, layouts[1]);
     expert_counts      c;
@@ -231,7 +232,7 @@ TEST(TraceParts, ReadAsOne) {
 }
 
 TEST(TraceParts, ReadAsOneAfterARename) {
-    rolled t;
+    rolled                   t;
     std::vector<std::string> renamed = {t.folder.file("y.moetrace")};
     for (uint32_t n = 2; n <= t.parts.size(); ++n) {
         renamed.push_back(t.folder.file(part_path("y.moetrace", n)));
@@ -253,7 +254,7 @@ TEST(TraceParts, AMissingPartIsNamed) {
 }
 
 TEST(TraceParts, ACutPartLeavesNoHole) {
-    rolled t;
+    rolled            t;
     const std::string whole = slurp(t.path);
     for (size_t cut = whole.size() - 300; cut < whole.size(); cut += 7) {
         spill(t.path, whole.substr(0, cut));
@@ -267,10 +268,10 @@ TEST(TraceParts, ACutPartLeavesNoHole) {
 }
 
 TEST(TraceParts, AnotherTracesFileIsNotJoined) {
-    rolled t, other;
-    std::string bytes = slurp(other.parts[1]);
-    const size_t at   = bytes.find("99");   // its trace_id; the checksum no longer fits either
-    bytes[at]         = '8';
+    rolled       t, other;
+    std::string  bytes = slurp(other.parts[1]);
+    const size_t at    = bytes.find("99");  // its trace_id; the checksum no longer fits either
+    bytes[at]          = '8';
     spill(t.parts[1], bytes);
     const reading r = read_all(t.path);
     EXPECT_TRUE(is_prefix(r.ubatches, expected(t.ubatches)));
@@ -279,7 +280,7 @@ TEST(TraceParts, AnotherTracesFileIsNotJoined) {
 
 TEST(TraceParts, AReaderFollowsThemWhileTheyGrow) {
     planted::plan p;
-    p.n_generated = 40;
+    p.n_generated               = 40;
     const graph_layout layout   = planted::layout_of(p);
     const auto         ubatches = planted::make_ubatches(p, layout);
     temp_folder        folder;
@@ -289,7 +290,7 @@ TEST(TraceParts, AReaderFollowsThemWhileTheyGrow) {
     }
     writer_options options;
     options.max_size    = 6'000;
-    options.flush_bytes = 1;   // every ubatch is a chunk
+    options.flush_bytes = 1;  // every ubatch is a chunk
     trace_writer writer(path, a_head(), options);
     writer.model(planted::model_of(p));
     trace_reader             reader(path);
@@ -308,19 +309,19 @@ TEST(TraceParts, AReaderFollowsThemWhileTheyGrow) {
 
 TEST(TraceReader, SeeksToAnyUbatchAndKeepsNoListOfTheirChunks) {
     planted::plan p;
-    p.n_generated = 200;
+    p.n_generated               = 200;
     const graph_layout layout   = planted::layout_of(p);
     const auto         ubatches = planted::make_ubatches(p, layout);
     temp_folder        folder;
     const std::string  path = folder.file("x.moetrace");
     writer_options     options;
-    options.flush_bytes = 1;   // every ubatch is a chunk
+    options.flush_bytes = 1;  // every ubatch is a chunk
     trace_writer writer(path, a_head(), options);
     for (const auto & u : ubatches) {
         writer.ubatch(u.view);
     }
     writer.finish({"finished", 0, 0});
-    EXPECT_LT(chunk_list(path).runs().size(), 12u);   // head, layouts, end, and the rows between them
+    EXPECT_LT(chunk_list(path).runs().size(), 12u);  // head, layouts, end, and the rows between them
 
     trace_reader                        reader(path), other(path);
     std::vector<trace_reader::position> at;
@@ -332,7 +333,7 @@ TEST(TraceReader, SeeksToAnyUbatchAndKeepsNoListOfTheirChunks) {
         }
     }
     ASSERT_EQ(seen, expected(ubatches));
-    for (size_t i = seen.size(); i-- > 0;) {   // the other reader goes backwards
+    for (size_t i = seen.size(); i-- > 0;) {  // the other reader goes backwards
         routed_ubatch u;
         other.seek(at[i]);
         ASSERT_TRUE(other.next(u));
@@ -359,7 +360,7 @@ TEST(TraceHalf, EveryHalfComesBack) {
 TEST(TraceHalf, RoundsToTheNearestAndHalfwayToEven) {
     for (uint32_t h = 0; h < 0x7bff; ++h) {
         const float a = from_f16(static_cast<uint16_t>(h)), b = from_f16(static_cast<uint16_t>(h + 1));
-        const float middle = a + (b - a) / 2;   // exact: a float has 13 bits more
+        const float middle = a + (b - a) / 2;  // exact: a float has 13 bits more
         ASSERT_EQ(to_f16(middle), h % 2 == 0 ? h : h + 1);
         ASSERT_EQ(to_f16(std::nextafter(middle, b)), h + 1);
         ASSERT_EQ(to_f16(std::nextafter(middle, a)), h);

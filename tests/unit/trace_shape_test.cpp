@@ -30,7 +30,7 @@ struct written {
         trace_head head;
         head.trace_id = 5;
         writer_options options;
-        options.flush_bytes = 1;   // every ubatch is a chunk
+        options.flush_bytes = 1;  // every ubatch is a chunk
         trace_writer writer(path, head, options);
         planted::feed(p, ubatches, writer);
         writer.finish({"finished"});
@@ -75,13 +75,13 @@ TEST(TraceShape, EachFramesIdsAreChecked) {
 
 TEST(TraceShape, LayoutsOfOneSizeAreToldApart) {
     planted::plan p = decoding(), other = decoding();
-    other.layers = {4, 5, 6};
+    other.layers              = {4, 5, 6};
     const graph_layout layout = planted::layout_of(p), other_layout = planted::layout_of(other);
     const auto         a = planted::make_ubatches(p, layout), b = planted::make_ubatches(other, other_layout);
     std::vector<planted::ubatch_data> mixed;
     for (size_t i = 0; i < a.size(); ++i) {
         for (const auto & u : {a[i], b[i], a[i]}) {
-            mixed.push_back(u);   // its views stay those of a and b
+            mixed.push_back(u);  // its views stay those of a and b
         }
     }
     const written t(p, mixed);
@@ -92,11 +92,11 @@ TEST(TraceShape, LayoutsOfOneSizeAreToldApart) {
 
 // Two blocks change their numbers of rows for each other's: same layout, same size, same tokens.
 TEST(TraceShape, RowCountsAreToldApart) {
-    planted::plan p = decoding();
-    p.n_generated   = 0;
-    p.layers        = {1, 2};
-    p.n_prompt      = 2;
-    p.last_only     = false;
+    planted::plan p             = decoding();
+    p.n_generated               = 0;
+    p.layers                    = {1, 2};
+    p.n_prompt                  = 2;
+    p.last_only                 = false;
     const graph_layout layout   = planted::layout_of(p);
     const auto         ubatches = planted::make_ubatches(p, layout);
     ASSERT_EQ(ubatches.size(), 1u);

@@ -21,7 +21,7 @@ TEST(TraceSink, ADescriptorThatTheHostClosedIsNotWrittenTo) {
     const int         next  = ::open("/dev/null", O_RDONLY);
     ::close(next);
     {
-        const auto sink = io::open_file_sink(path, io::existing_file::refuse);   // takes the same number
+        const auto sink = io::open_file_sink(path, io::existing_file::refuse);  // takes the same number
         sink->write("abc", 3);
         ASSERT_EQ(::close(next), 0);
         ASSERT_EQ(::open(other.c_str(), O_CREAT | O_RDWR, 0600), next);
@@ -37,11 +37,11 @@ TEST(TraceSink, ReplacingLeavesTheFileBeforeToWhoUsesIt) {
     const std::string path   = folder.file("t.moetrace");
     const auto        before = io::open_file_sink(path, io::existing_file::refuse);
     before->write("before", 6);
-    const int reader = ::open(path.c_str(), O_RDONLY);
-    const auto after = io::open_file_sink(path, io::existing_file::replace);
+    const int  reader = ::open(path.c_str(), O_RDONLY);
+    const auto after  = io::open_file_sink(path, io::existing_file::replace);
     after->write("after", 5);
-    before->write("!", 1);   // another process that still runs
-    char      bytes[16];
+    before->write("!", 1);  // another process that still runs
+    char       bytes[16];
     const auto n = ::read(reader, bytes, sizeof(bytes));
     ::close(reader);
     EXPECT_EQ(slurp(path), "after");

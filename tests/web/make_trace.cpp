@@ -29,22 +29,25 @@ namespace {
 
 struct options {
     std::string out, truth, text_file, gpt_oss;
-    std::vector<std::string> labels;   // of the prompts, as `run --label-key` notes them: one each, of equally many ubatches
-    std::string name       = "planted";
-    uint32_t    n_layer    = 24, n_expert = 32, n_used = 4, n_prompt = 400, n_decode = 200, n_ubatch = 64, n_seq = 1;
-    uint32_t    n_dead     = 0;        // experts at the end that no token selects
-    uint64_t    seed       = 1;
-    bool        norms      = false, counts_only = false, access = false, flat = false;
-    uint32_t    delay_ms   = 0;        // between ubatches: a trace that grows
+    std::vector<std::string>
+                labels;  // of the prompts, as `run --label-key` notes them: one each, of equally many ubatches
+    std::string name    = "planted";
+    uint32_t    n_layer = 24, n_expert = 32, n_used = 4, n_prompt = 400, n_decode = 200, n_ubatch = 64, n_seq = 1;
+    uint32_t    n_dead = 0;  // experts at the end that no token selects
+    uint64_t    seed   = 1;
+    bool        norms = false, counts_only = false, access = false, flat = false;
+    uint32_t    delay_ms = 0;  // between ubatches: a trace that grows
 };
 
-uint64_t mix(uint64_t x) {   // splitmix64
+uint64_t mix(uint64_t x) {  // splitmix64
     x += 0x9e3779b97f4a7c15ull;
     x = (x ^ (x >> 30)) * 0xbf58476d1ce4e5b9ull;
     x = (x ^ (x >> 27)) * 0x94d049bb133111ebull;
     return x ^ (x >> 31);
 }
-double unit(uint64_t x) { return static_cast<double>(mix(x) >> 11) * 0x1p-53; }
+double unit(uint64_t x) {
+    return static_cast<double>(mix(x) >> 11) * 0x1p-53;
+}
 
 struct row {
     std::vector<uint32_t> ids;
@@ -55,8 +58,10 @@ struct row {
 std::vector<std::string> split(const std::string & text) {
     std::vector<std::string> pieces;
     for (size_t i = 0; i < text.size();) {
-        size_t j = i + 1;
-        const auto letter = [&](size_t at) { return at < text.size() && (std::isalpha(static_cast<uint8_t>(text[at])) || (text[at] & 0x80)); };
+        size_t     j      = i + 1;
+        const auto letter = [&](size_t at) {
+            return at < text.size() && (std::isalpha(static_cast<uint8_t>(text[at])) || (text[at] & 0x80));
+        };
         if (letter(i) || (text[i] == ' ' && letter(i + 1))) {
             while (letter(j)) {
                 ++j;
@@ -70,22 +75,27 @@ std::vector<std::string> split(const std::string & text) {
 
 int class_of(const std::string & piece) {
     const char c = piece.size() > 1 && piece[0] == ' ' ? piece[1] : piece.empty() ? ' ' : piece[0];
-    if (std::isdigit(static_cast<uint8_t>(c))) return 0;
-    if (std::isupper(static_cast<uint8_t>(c))) return 1;
-    if (std::isalpha(static_cast<uint8_t>(c))) return piece.size() <= 4 ? 2 : 3;
-    if (std::isspace(static_cast<uint8_t>(c))) return 4;
+    if (std::isdigit(static_cast<uint8_t>(c)))
+        return 0;
+    if (std::isupper(static_cast<uint8_t>(c)))
+        return 1;
+    if (std::isalpha(static_cast<uint8_t>(c)))
+        return piece.size() <= 4 ? 2 : 3;
+    if (std::isspace(static_cast<uint8_t>(c)))
+        return 4;
     return 5;
 }
 
 row route(const options & o, uint32_t layer, int cls, uint64_t token, uint64_t position) {
-    const uint32_t n_live = o.n_expert - o.n_dead;
+    const uint32_t      n_live = o.n_expert - o.n_dead;
     std::vector<double> score(n_live);
     for (uint32_t e = 0; e < n_live; ++e) {
-        const double liking  = o.flat ? 0 : 3.2 * std::pow(unit(o.seed * 7919 + layer * 613 + e * 31 + uint64_t(cls) * 101), 3);
+        const double liking =
+            o.flat ? 0 : 3.2 * std::pow(unit(o.seed * 7919 + layer * 613 + e * 31 + uint64_t(cls) * 101), 3);
         const double general = o.flat ? 0 : 1.6 * std::pow(unit(o.seed * 104729 + layer * 17 + e * 1009), 4);
         const double word    = 0.9 * unit(o.seed + token * 7 + layer * 131 + e * 65537);
         const double noise   = 0.7 * unit(o.seed * 3 + position * 8191 + layer * 127 + e * 524287);
-        score[e] = liking + general + word + noise;
+        score[e]             = liking + general + word + noise;
     }
     std::vector<uint32_t> order(n_live);
     std::iota(order.begin(), order.end(), 0u);
@@ -122,8 +132,13 @@ public:
 
     void run(const std::vector<std::string> & pieces) {
         model_info m;
-        m.architecture = "gpt-oss"; m.name = o_.name; m.n_layer = o_.n_layer; m.n_expert = o_.n_expert;
-        m.n_expert_used = o_.n_used; m.n_embd = 2880; m.n_vocab = 201088;
+        m.architecture  = "gpt-oss";
+        m.name          = o_.name;
+        m.n_layer       = o_.n_layer;
+        m.n_expert      = o_.n_expert;
+        m.n_expert_used = o_.n_used;
+        m.n_embd        = 2880;
+        m.n_vocab       = 201088;
         writer_.model(m);
         if (o_.access) {
             put_access();
@@ -141,8 +156,8 @@ public:
     }
 
     json truth() const {
-        return {{"count", counts_}, {"accesses", accesses_}, {"tokens", tokens_}, {"ids", ids_}, {"weights", weights_},
-                {"pieces", piece_of_}, {"label", label_of_}, {"bytes", writer_.bytes()}};
+        return {{"count", counts_},    {"accesses", accesses_}, {"tokens", tokens_},  {"ids", ids_},
+                {"weights", weights_}, {"pieces", piece_of_},   {"label", label_of_}, {"bytes", writer_.bytes()}};
     }
 
 private:
@@ -168,7 +183,8 @@ private:
             const std::string blk = "blk." + std::to_string(il) + ".";
             list.push_back({"MUL_MAT", "Qcur", static_cast<int32_t>(il), -1, {blk + "attn_q.weight"}});
             for (const char * part : {"ffn_gate_exps", "ffn_up_exps", "ffn_down_exps"}) {
-                list.push_back({"MUL_MAT_ID", part, static_cast<int32_t>(il), static_cast<int32_t>(il), {blk + part + ".weight"}});
+                list.push_back(
+                    {"MUL_MAT_ID", part, static_cast<int32_t>(il), static_cast<int32_t>(il), {blk + part + ".weight"}});
             }
         }
         access_ = writer_.access(list);
@@ -210,9 +226,15 @@ private:
         rows_of(begin, token);
         now_ns_ += how == phase::decode ? 21'000'000 : 90'000'000;
         routed_ubatch u;
-        u.time_ns = now_ns_; u.batch = batch_++; u.access = access_;
-        u.token = token; u.pos = pos; u.seq = seq; u.phases = phases;
-        u.layout = &layout_; u.blocks = blocks_;
+        u.time_ns = now_ns_;
+        u.batch   = batch_++;
+        u.access  = access_;
+        u.token   = token;
+        u.pos     = pos;
+        u.seq     = seq;
+        u.phases  = phases;
+        u.layout  = &layout_;
+        u.blocks  = blocks_;
         writer_.ubatch(u);
         tokens_ += n;
         if (o_.delay_ms > 0) {
@@ -223,7 +245,10 @@ private:
 
     void rows_of(uint32_t begin, const std::vector<int32_t> & token) {
         const size_t n = token.size(), k = o_.n_used;
-        ids8_.assign(o_.n_layer, {}); ids16_.assign(o_.n_layer, {}); w_.assign(o_.n_layer, {}); norm_.assign(o_.n_layer, {});
+        ids8_.assign(o_.n_layer, {});
+        ids16_.assign(o_.n_layer, {});
+        w_.assign(o_.n_layer, {});
+        norm_.assign(o_.n_layer, {});
         blocks_.assign(o_.n_layer, {});
         for (uint32_t il = 0; il < o_.n_layer; ++il) {
             std::vector<bool> read(o_.n_expert);
@@ -246,11 +271,11 @@ private:
                 accesses_[il][e] += read[e];
             }
             block_rows & b = blocks_[il];
-            b.layout = &layout_[il];
-            b.n_rows = static_cast<uint32_t>(n);
-            b.ids    = o_.n_expert <= 256 ? static_cast<const void *>(ids8_[il].data()) : ids16_[il].data();
-            b.values[0] = w_[il].data();
-            b.values[5] = o_.norms ? norm_[il].data() : nullptr;
+            b.layout       = &layout_[il];
+            b.n_rows       = static_cast<uint32_t>(n);
+            b.ids          = o_.n_expert <= 256 ? static_cast<const void *>(ids8_[il].data()) : ids16_[il].data();
+            b.values[0]    = w_[il].data();
+            b.values[5]    = o_.norms ? norm_[il].data() : nullptr;
         }
     }
 
@@ -262,8 +287,8 @@ private:
     std::vector<std::vector<uint16_t>> ids16_;
     std::vector<std::vector<float>>    w_, norm_;
     std::vector<std::vector<uint64_t>> counts_, accesses_;
-    std::vector<std::string>           piece_of_, label_of_;   // [token]
-    std::vector<int>                   classes_;               // of the ubatch's tokens
+    std::vector<std::string>           piece_of_, label_of_;  // [token]
+    std::vector<int>                   classes_;              // of the ubatch's tokens
     std::map<std::string, int32_t>     numbers_;
     json                               ids_ = json::object(), weights_ = json::object();
     uint64_t                           tokens_ = 0, now_ns_ = 0;

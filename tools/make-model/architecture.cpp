@@ -1,7 +1,7 @@
 #include "make-model/architecture.hpp"
 
 #include "core/error.hpp"
-#include "llama-arch.h"   // private to llama.cpp: llm_arch_all()
+#include "llama-arch.h"  // private to llama.cpp: llm_arch_all()
 #include "llama.h"
 #include "make-model/child_process.hpp"
 #include "make-model/gguf_file.hpp"
@@ -25,10 +25,10 @@ using model_ptr = std::unique_ptr<llama_model, model_deleter>;
 
 llama_model_params cpu_only() {
     static ggml_backend_dev_t no_device[] = {nullptr};
-    llama_model_params params = llama_model_default_params();
-    params.devices           = no_device;
-    params.load_mtp          = true;
-    params.progress_callback = [](float, void *) { return true; };
+    llama_model_params        params      = llama_model_default_params();
+    params.devices                        = no_device;
+    params.load_mtp                       = true;
+    params.progress_callback              = [](float, void *) { return true; };
     return params;
 }
 
@@ -45,7 +45,7 @@ void report_tensor(ggml_tensor * tensor, void * send) {
 
 std::vector<tensor_spec> parse_tensors(const std::string & lines) {
     std::vector<tensor_spec> tensors;
-    std::set<std::string>    seen;   // a tied output tensor is created twice under one name
+    std::set<std::string>    seen;  // a tied output tensor is created twice under one name
     std::istringstream       in(lines);
     tensor_spec              spec;
     int                      type = 0;
@@ -79,7 +79,8 @@ probe_result probe_tensors(gguf_context * kv) {
 std::string temporary_path() {
     static int counter = 0;
     return (std::filesystem::temp_directory_path() /
-            ("make-model." + std::to_string(getpid()) + "." + std::to_string(counter++) + ".gguf")).string();
+            ("make-model." + std::to_string(getpid()) + "." + std::to_string(counter++) + ".gguf"))
+        .string();
 }
 
 // What llama.cpp says when it loads the layout from a file; empty when it accepts it.
@@ -88,8 +89,8 @@ std::string judge(const model_layout & layout) {
     write_hollow_gguf(path, layout);
     const child_result child = run_in_child([&path](const send_fn &) {
         llama_model_params params = cpu_only();
-        params.load_mode = LLAMA_LOAD_MODE_NONE;
-        params.no_alloc  = true;
+        params.load_mode          = LLAMA_LOAD_MODE_NONE;
+        params.no_alloc           = true;
         const model_ptr model(llama_model_load_from_file(path.c_str(), params));
         if (!model) {
             throw error("llama_model_load_from_file failed");
@@ -102,7 +103,7 @@ std::string judge(const model_layout & layout) {
 // "missing tensor 'X'", "tensor 'X' not found" -> X; empty when the text says something else.
 std::string missing_tensor(const std::string & text) {
     static const std::regex pattern("missing tensor '([^']+)'|tensor '([^']+)' not found");
-    std::smatch match;
+    std::smatch             match;
     if (!std::regex_search(text, match, pattern)) {
         return "";
     }
@@ -125,7 +126,7 @@ bool is_extra(const tensor_spec & tensor, const layout_options & options) {
 }
 
 std::vector<tensor_spec> split_gate_up(const tensor_spec & fused) {
-    tensor_spec gate = fused, up = fused;
+    tensor_spec  gate = fused, up = fused;
     const size_t at = fused.name.find("gate_up");
     gate.name.replace(at, 7, "gate");
     up.name.replace(at, 7, "up");
@@ -153,15 +154,15 @@ std::vector<tensor_spec> choose(const std::vector<tensor_spec> & all, const layo
 }  // namespace
 
 model_layout make_layout(const model_shape & shape, const layout_options & options) {
-    const model_shape s = complete(shape);
-    model_layout layout = {s.arch, make_metadata(s), {}};
-    const probe_result probe = probe_tensors(layout.kv.get());
+    const model_shape  s      = complete(shape);
+    model_layout       layout = {s.arch, make_metadata(s), {}};
+    const probe_result probe  = probe_tensors(layout.kv.get());
     if (!probe.error.empty()) {
         throw error("llama.cpp refuses this shape of " + s.arch + ": " + probe.error);
     }
     std::set<std::string> needed;
     for (;;) {
-        layout.tensors = choose(probe.tensors, options, needed);
+        layout.tensors              = choose(probe.tensors, options, needed);
         const std::string complaint = judge(layout);
         if (complaint.empty()) {
             return layout;
@@ -189,10 +190,10 @@ const architecture_survey & survey_architectures() {
         architecture_survey result;
         for (const std::string & arch : all_architectures()) {
             model_shape shape;
-            shape.arch = arch;
+            shape.arch               = arch;
             const gguf_ptr     kv    = make_metadata(complete(shape));
             const probe_result probe = probe_tensors(kv.get());
-            const bool moe = std::any_of(probe.tensors.begin(), probe.tensors.end(), is_expert_matrix);
+            const bool         moe   = std::any_of(probe.tensors.begin(), probe.tensors.end(), is_expert_matrix);
             if (moe) {
                 result.moe.push_back(arch);
             } else if (probe.error.empty()) {

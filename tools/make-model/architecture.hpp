@@ -11,9 +11,9 @@ namespace moescope::make_model {
 
 // Which of the tensors that llama.cpp can do without a model gets.
 struct layout_options {
-    bool biases           = false;   // optional biases: attention, dense and shared feed-forward
-    bool scales           = false;   // optional per-tensor and per-expert scales ("….scale", "….input_scale")
-    bool fused_gate_up    = false;   // one ffn_gate_up_exps instead of ffn_gate_exps and ffn_up_exps
+    bool biases        = false;  // optional biases: attention, dense and shared feed-forward
+    bool scales        = false;  // optional per-tensor and per-expert scales ("….scale", "….input_scale")
+    bool fused_gate_up = false;  // one ffn_gate_up_exps instead of ffn_gate_exps and ffn_up_exps
 };
 
 // Asks llama.cpp (in a child process: an assertion there must not end the caller) which tensors a model of that shape
@@ -34,13 +34,13 @@ struct architecture_survey {
 };
 const architecture_survey & survey_architectures();
 
-std::vector<std::string> moe_architectures();   // survey_architectures().moe
+std::vector<std::string> moe_architectures();  // survey_architectures().moe
 
 // What a test that runs a model must know about its architecture.
 struct architecture_traits {
-    bool causal         = true;    // false: attends in both directions, the whole prompt must be one ubatch
-    bool has_logits     = true;    // false: gives embeddings (llama_context_params.embeddings)
-    bool reads_experts  = true;    // false: llama.cpp loads its experts, but the graph is dense
+    bool causal        = true;  // false: attends in both directions, the whole prompt must be one ubatch
+    bool has_logits    = true;  // false: gives embeddings (llama_context_params.embeddings)
+    bool reads_experts = true;  // false: llama.cpp loads its experts, but the graph is dense
 };
 architecture_traits traits_of(const std::string & arch);
 

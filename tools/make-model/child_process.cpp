@@ -103,7 +103,7 @@ std::string trimmed(std::string text) {
 }  // namespace
 
 child_result run_in_child(const std::function<void(const send_fn &)> & work) {
-    pipe_pair out, err;
+    pipe_pair   out, err;
     const pid_t child = fork();
     if (child < 0) {
         throw error(std::string("no child process: ") + std::strerror(errno));

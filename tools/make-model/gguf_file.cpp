@@ -29,7 +29,7 @@ public:
             std::remove(part_.c_str());
         }
     }
-    output_file(const output_file &) = delete;
+    output_file(const output_file &)             = delete;
     output_file & operator=(const output_file &) = delete;
 
     void write(const void * data, size_t size) {
@@ -48,14 +48,14 @@ public:
         }
     }
     size_t size() const { return size_; }
-    void commit() {
-        const int failed = std::fclose(file_);
-        file_ = nullptr;
-        if (failed != 0 || std::rename(part_.c_str(), path_.c_str()) != 0) {
-            const int code = errno;
-            std::remove(part_.c_str());
-            errno = code;
-            fail("cannot be completed");
+    void   commit() {
+          const int failed = std::fclose(file_);
+          file_            = nullptr;
+          if (failed != 0 || std::rename(part_.c_str(), path_.c_str()) != 0) {
+              const int code = errno;
+              std::remove(part_.c_str());
+              errno = code;
+              fail("cannot be completed");
         }
     }
 
@@ -105,7 +105,7 @@ void convert_row(const tensor_spec & tensor, const float * values, char * out) {
 
 void convert_rows(const tensor_spec & tensor, int64_t first, int64_t last, const fill_row & fill, char * out) {
     std::vector<float> values(tensor.ne[0]);
-    const size_t row_size = ggml_row_size(tensor.type, tensor.ne[0]);
+    const size_t       row_size = ggml_row_size(tensor.type, tensor.ne[0]);
     for (int64_t row = first; row < last; row++) {
         fill(tensor, row, values.data());
         convert_row(tensor, values.data(), out + (row - first) * row_size);
@@ -121,7 +121,7 @@ void convert_on_two_threads(const tensor_spec & tensor, int64_t first, int64_t l
         return;
     }
     std::exception_ptr failed;
-    std::thread other([&] {
+    std::thread        other([&] {
         try {
             convert_rows(tensor, middle, last, fill, out + (middle - first) * ggml_row_size(tensor.type, tensor.ne[0]));
         } catch (...) {
@@ -144,7 +144,7 @@ void convert_on_two_threads(const tensor_spec & tensor, int64_t first, int64_t l
 
 void write_gguf(const std::string & path, const model_layout & layout, const fill_row & fill) {
     const gguf_ptr gguf = declare_tensors(layout);
-    output_file file(path);
+    output_file    file(path);
     write_header(file, gguf.get());
     std::vector<char> buffer;
     for (const tensor_spec & tensor : layout.tensors) {
@@ -163,7 +163,7 @@ void write_gguf(const std::string & path, const model_layout & layout, const fil
 
 void write_hollow_gguf(const std::string & path, const model_layout & layout) {
     const gguf_ptr gguf = declare_tensors(layout);
-    output_file file(path);
+    output_file    file(path);
     write_header(file, gguf.get());
     size_t end = file.size();
     for (const tensor_spec & tensor : layout.tensors) {

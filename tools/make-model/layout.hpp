@@ -25,9 +25,9 @@ struct tensor_spec {
     int64_t n_elements() const { return ne[0] * n_rows(); }
     int     n_dims() const;
 
-    bool is(const std::string & suffix) const;        // name ends so: is("ffn_down_exps.weight")
+    bool is(const std::string & suffix) const;  // name ends so: is("ffn_down_exps.weight")
     bool contains(const std::string & part) const { return name.find(part) != std::string::npos; }
-    int  layer() const;                               // il of "blk.<il>.…", else -1
+    int  layer() const;  // il of "blk.<il>.…", else -1
 };
 
 // A model without its weights: the metadata and the tensors llama.cpp asks for, in its order.

@@ -6,9 +6,9 @@
 #include "make-model/planted_model.hpp"
 #include "make-model/variants.hpp"
 
+#include <CLI/CLI.hpp>
 #include <fstream>
 #include <nlohmann/json.hpp>
-#include <CLI/CLI.hpp>
 
 #include <cstdio>
 #include <exception>
@@ -34,8 +34,9 @@ void add_random(CLI::App & app, arguments & a) {
     cmd->add_option("--top-k", s.n_expert_used, "experts per token")->capture_default_str();
     cmd->add_option("--layers", s.n_layer, "layers (default: the fewest that show all kinds the architecture has)");
     cmd->add_option("--width", s.n_embd, "width of the residual stream (default: 256 in most architectures)");
-    cmd->add_option("--expert-width", s.n_ff_exp,
-                    "hidden width of an expert, where the architecture tells it from --ff-width (default: half the width)");
+    cmd->add_option(
+        "--expert-width", s.n_ff_exp,
+        "hidden width of an expert, where the architecture tells it from --ff-width (default: half the width)");
     cmd->add_option("--ff-width", s.n_ff, "hidden width of dense feed-forward blocks (default: the width)");
     cmd->add_option("--vocab", s.n_vocab, "tokens (default: 260, the byte-level vocabulary)");
     cmd->add_option("--context", s.n_ctx, "context length the model claims")->capture_default_str();
@@ -61,15 +62,16 @@ void write_truth(const std::string & path, const planted_truth & truth) {
     nlohmann::json layers;
     for (uint32_t il = 0; il < truth.options().n_layer; il++) {
         for (int32_t t = 0; t < static_cast<int32_t>(truth.options().n_vocab); t++) {
-            layers[il][static_cast<size_t>(t)] = {{"ids", truth.ids(il, t)}, {"weights", truth.weights(il, t)}, {"norms", truth.norms(il, t)}};
+            layers[il][static_cast<size_t>(t)] = {
+                {"ids", truth.ids(il, t)}, {"weights", truth.weights(il, t)}, {"norms", truth.norms(il, t)}};
         }
     }
     std::ofstream(path) << nlohmann::json{{"layers", layers}};
 }
 
 void add_planted(CLI::App & app, arguments & a) {
-    CLI::App * cmd = app.add_subcommand("planted", "routing, gate weights and expert norms known in closed form");
-    planted_options & o   = a.planted;
+    CLI::App * cmd      = app.add_subcommand("planted", "routing, gate weights and expert norms known in closed form");
+    planted_options & o = a.planted;
     cmd->add_option("--arch", o.arch, "architecture")
         ->check(CLI::IsMember(planted_architectures()))
         ->capture_default_str();
@@ -81,7 +83,8 @@ void add_planted(CLI::App & app, arguments & a) {
     cmd->add_option("--vocab", o.n_vocab, "tokens")->capture_default_str();
     cmd->add_option("--seed", o.seed, "seed of the planting")->capture_default_str();
     cmd->add_option("-o,--output", a.output, "file to write")->required();
-    cmd->add_option("--truth", a.truth, "also write the closed form as JSON: layers[layer][token] = ids, weights, norms");
+    cmd->add_option("--truth", a.truth,
+                    "also write the closed form as JSON: layers[layer][token] = ids, weights, norms");
     cmd->callback([&a] {
         const planted_truth truth(a.planted);
         write_planted_model(a.output, truth);

@@ -11,14 +11,14 @@ namespace {
 
 uint32_t least_layers(llm_arch arch) {
     switch (arch) {
-        case LLM_ARCH_LLAMA4:         return 4;    // every fourth layer goes without RoPE
-        case LLM_ARCH_GEMMA4:         return 5;    // every fifth layer attends to everything
-        case LLM_ARCH_GEMMA3N:        return 22;   // the first 20 own a KV cache
-        case LLM_ARCH_DEEPSEEK4:      return 4;    // one compress ratio of each kind, and a plain layer
+        case LLM_ARCH_LLAMA4: return 4;     // every fourth layer goes without RoPE
+        case LLM_ARCH_GEMMA4: return 5;     // every fifth layer attends to everything
+        case LLM_ARCH_GEMMA3N: return 22;   // the first 20 own a KV cache
+        case LLM_ARCH_DEEPSEEK4: return 4;  // one compress ratio of each kind, and a plain layer
         case LLM_ARCH_NEMOTRON_H:
-        case LLM_ARCH_NEMOTRON_H_MOE: return 4;    // attention, state space, and two with experts
-        case LLM_ARCH_HRM_TEXT:       return 8;
-        default:                      return 3;
+        case LLM_ARCH_NEMOTRON_H_MOE: return 4;  // attention, state space, and two with experts
+        case LLM_ARCH_HRM_TEXT: return 8;
+        default: return 3;
     }
 }
 
@@ -29,7 +29,7 @@ void put_sizes(key_writer & kv, const plan & p) {
     kv.u32(LLM_KV_EMBEDDING_LENGTH, s.n_embd);
     kv.u32(LLM_KV_BLOCK_COUNT, p.n_block);
     if (one_of(p.arch, {LLM_ARCH_NEMOTRON_H, LLM_ARCH_NEMOTRON_H_MOE})) {
-        std::vector<uint32_t> n_ff(p.n_block, s.n_ff);   // 0: attention or state space, no feed-forward
+        std::vector<uint32_t> n_ff(p.n_block, s.n_ff);  // 0: attention or state space, no feed-forward
         n_ff[0] = n_ff[1] = 0;
         kv.u32s(LLM_KV_FEED_FORWARD_LENGTH, n_ff);
     } else {
@@ -86,8 +86,8 @@ uint32_t gating_function(const plan & p) {
 }
 
 void put_experts(key_writer & kv, const plan & p) {
-    const model_shape & s = p.shape;
-    const bool has_shared = p.arch != LLM_ARCH_GRANITE_MOE;
+    const model_shape & s          = p.shape;
+    const bool          has_shared = p.arch != LLM_ARCH_GRANITE_MOE;
     kv.u32(LLM_KV_EXPERT_COUNT, s.n_expert);
     if (s.n_expert_used_per_layer.empty()) {
         kv.u32(LLM_KV_EXPERT_USED_COUNT, s.n_expert_used);

@@ -59,7 +59,7 @@ void put_deepseek4(key_writer & kv, const plan & p) {
 
 // Qwen 4's n-gram embeddings: two n-gram orders of two heads each, looked up in layer 0.
 void put_ngram_embeddings(key_writer & kv, const plan & p) {
-    constexpr uint32_t n_gram = 3, n_heads_per_gram = 2, n_heads = (n_gram - 1) * n_heads_per_gram;
+    constexpr uint32_t    n_gram = 3, n_heads_per_gram = 2, n_heads = (n_gram - 1) * n_heads_per_gram;
     std::vector<uint64_t> offsets(n_heads), sizes(n_heads, p.shape.n_vocab);
     for (uint32_t h = 0; h < n_heads; h++) {
         offsets[h] = static_cast<uint64_t>(h) * p.shape.n_vocab;
@@ -76,7 +76,7 @@ void put_ngram_embeddings(key_writer & kv, const plan & p) {
 }
 
 void put_gemma4(key_writer & kv, const plan & p) {
-    kv.u32(LLM_KV_EMBEDDING_LENGTH_PER_LAYER, 0);   // as the family's MoE member has it
+    kv.u32(LLM_KV_EMBEDDING_LENGTH_PER_LAYER, 0);  // as the family's MoE member has it
     kv.u32(LLM_KV_ATTENTION_SHARED_KV_LAYERS, 0);
     kv.u32(LLM_KV_ATTENTION_KEY_LENGTH, p.n_embd_head);
     kv.u32(LLM_KV_ATTENTION_VALUE_LENGTH, p.n_embd_head);
@@ -172,12 +172,12 @@ void put_particulars(key_writer & kv, const plan & p) {
         put_hyper_connections(kv, p);
     }
     switch (p.arch) {
-        case LLM_ARCH_DEEPSEEK4:      put_deepseek4(kv, p); break;
-        case LLM_ARCH_QWEN4EXP:       put_ngram_embeddings(kv, p); break;
-        case LLM_ARCH_GEMMA4:         put_gemma4(kv, p); break;
+        case LLM_ARCH_DEEPSEEK4: put_deepseek4(kv, p); break;
+        case LLM_ARCH_QWEN4EXP: put_ngram_embeddings(kv, p); break;
+        case LLM_ARCH_GEMMA4: put_gemma4(kv, p); break;
         case LLM_ARCH_NOMIC_BERT_MOE: put_nomic_bert(kv); break;
         case LLM_ARCH_GRANITE_SWITCH: put_granite_switch(kv); break;
-        default:                      break;
+        default: break;
     }
 }
 

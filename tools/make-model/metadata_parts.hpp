@@ -1,6 +1,6 @@
 #pragma once
 
-#include "llama-arch.h"   // private to llama.cpp: its own list of architectures and of key names
+#include "llama-arch.h"  // private to llama.cpp: its own list of architectures and of key names
 #include "make-model/layout.hpp"
 #include "make-model/shape.hpp"
 
@@ -37,7 +37,7 @@ private:
 struct plan {
     llm_arch            arch;
     const model_shape & shape;
-    uint32_t            n_block;       // with the nextn blocks
+    uint32_t            n_block;  // with the nextn blocks
     uint32_t            n_head;
     uint32_t            n_embd_head;
 
@@ -51,13 +51,13 @@ struct plan {
 };
 
 bool one_of(llm_arch arch, std::initializer_list<llm_arch> list);
-bool has_mla(llm_arch arch);                                // multi-head latent attention as DeepSeek 2 has it
-bool has_recurrent_layers_by_head_count(llm_arch arch);     // head_count = 0 marks a layer without attention
-bool has_swa_array(llm_arch arch);                          // sliding-window pattern per layer, not as a period
-bool has_mrope(llm_arch arch);                              // positions of several dimensions
+bool has_mla(llm_arch arch);                             // multi-head latent attention as DeepSeek 2 has it
+bool has_recurrent_layers_by_head_count(llm_arch arch);  // head_count = 0 marks a layer without attention
+bool has_swa_array(llm_arch arch);                       // sliding-window pattern per layer, not as a period
+bool has_mrope(llm_arch arch);                           // positions of several dimensions
 
-void put_indexer(key_writer & kv, const plan & p);          // sparse attention
-void put_recurrence(key_writer & kv, const plan & p);       // state space, delta net, short convolution
-void put_particulars(key_writer & kv, const plan & p);      // what one architecture alone wants
+void put_indexer(key_writer & kv, const plan & p);      // sparse attention
+void put_recurrence(key_writer & kv, const plan & p);   // state space, delta net, short convolution
+void put_particulars(key_writer & kv, const plan & p);  // what one architecture alone wants
 
 }  // namespace moescope::make_model

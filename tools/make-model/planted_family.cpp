@@ -6,13 +6,13 @@
 namespace moescope::make_model {
 
 const std::vector<planted_family> & planted_families() {
-    using router = planted_family::router_kind;
+    using router                                      = planted_family::router_kind;
     static const std::vector<planted_family> families = {
-        {"qwen3moe",   router::softmax_normalised,    false, "ffn_norm"},
-        {"llama",      router::softmax_normalised,    false, "ffn_norm"},
-        {"olmoe",      router::softmax,               false, "ffn_norm"},
-        {"gpt-oss",    router::softmax_over_selected, true,  "post_attention_norm"},
-        {"minimax-m2", router::sigmoid_biased,        false, "ffn_norm"},
+        {"qwen3moe", router::softmax_normalised, false, "ffn_norm"},
+        {"llama", router::softmax_normalised, false, "ffn_norm"},
+        {"olmoe", router::softmax, false, "ffn_norm"},
+        {"gpt-oss", router::softmax_over_selected, true, "post_attention_norm"},
+        {"minimax-m2", router::sigmoid_biased, false, "ffn_norm"},
     };
     return families;
 }

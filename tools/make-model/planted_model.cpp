@@ -14,15 +14,17 @@ namespace {
 class planter {
 public:
     explicit planter(const planted_truth & truth)
-        : t_(truth), o_(truth.options()), ffn_norm_(std::string(planted_family_of(o_.arch).ffn_norm) + ".weight") {}
+        : t_(truth),
+          o_(truth.options()),
+          ffn_norm_(std::string(planted_family_of(o_.arch).ffn_norm) + ".weight") {}
 
     // False where the tensor is none of the planted ones.
     bool fill(const tensor_spec & tensor, uint32_t row, float * values) const {
         const uint32_t n = static_cast<uint32_t>(tensor.ne[0]);
         std::fill(values, values + n, 0.0f);
         if (tensor.is("token_embd.weight")) {
-            values[t_.class_of(row)]  = t_.sign_of(row);
-            values[t_.ballast_dim()]  = t_.ballast(row);
+            values[t_.class_of(row)] = t_.sign_of(row);
+            values[t_.ballast_dim()] = t_.ballast(row);
             return true;
         }
         if (tensor.name == "output.weight") {
@@ -51,10 +53,10 @@ private:
     }
 
     bool fill_block(const tensor_spec & tensor, uint32_t il, uint32_t row, float * v, uint32_t n) const {
-        const uint32_t unit_expert = row / o_.n_ff_exp;   // gate and up: [n_ff_exp, n_expert] rows
-        const uint32_t out_expert = row / o_.n_embd, out_dim = row % o_.n_embd;      // down: [n_embd, n_expert] rows
+        const uint32_t unit_expert = row / o_.n_ff_exp;  // gate and up: [n_ff_exp, n_expert] rows
+        const uint32_t out_expert = row / o_.n_embd, out_dim = row % o_.n_embd;  // down: [n_embd, n_expert] rows
         if (tensor.contains("attn_output")) {
-            return true;   // zero: attention adds nothing
+            return true;  // zero: attention adds nothing
         }
         if (tensor.is(ffn_norm_)) {
             for_each(v, n, [&](uint32_t d) { return t_.norm_weight(il, d); });
@@ -98,15 +100,15 @@ private:
 
 void write_planted_model(const std::string & path, const planted_truth & truth) {
     const planted_options & o = truth.options();
-    model_shape shape;
-    shape.arch          = o.arch;
-    shape.n_layer       = o.n_layer;
-    shape.n_embd        = o.n_embd;
-    shape.n_ff          = o.n_ff_exp;   // minimax-m2 takes the width of its experts from here
-    shape.n_ff_exp      = o.n_ff_exp;
-    shape.n_vocab       = o.n_vocab;
-    shape.n_expert      = o.n_expert;
-    shape.n_expert_used = o.n_expert_used;
+    model_shape             shape;
+    shape.arch                = o.arch;
+    shape.n_layer             = o.n_layer;
+    shape.n_embd              = o.n_embd;
+    shape.n_ff                = o.n_ff_exp;  // minimax-m2 takes the width of its experts from here
+    shape.n_ff_exp            = o.n_ff_exp;
+    shape.n_vocab             = o.n_vocab;
+    shape.n_expert            = o.n_expert;
+    shape.n_expert_used       = o.n_expert_used;
     const model_layout layout = make_layout(shape);
     const planter      plant(truth);
     const fill_row     rest = random_weights(layout, o.seed);

@@ -105,8 +105,8 @@ void planted_truth::clear_tables() {
 
 planted_truth planted_truth::keep(const std::vector<uint32_t> & experts) const {
     planted_truth kept = *this;
-    kept.o_.n_expert = static_cast<uint32_t>(experts.size());
-    kept.margin_     = margin_of_the_rest;
+    kept.o_.n_expert   = static_cast<uint32_t>(experts.size());
+    kept.margin_       = margin_of_the_rest;
     check(kept.o_);
     kept.original_.clear();
     for (uint32_t e : experts) {
@@ -191,7 +191,7 @@ float planted_truth::down_bias(uint32_t layer, uint32_t expert, uint32_t d) cons
 
 // The experts in a random order get the levels in falling order, each moved by up to a fifth of a step.
 void planted_truth::draw_levels(uint32_t layer, uint32_t c, uint32_t attempt) {
-    random_stream stream(o_.seed, "levels" + std::to_string(layer), uint64_t(attempt) * n_class_ + c);
+    random_stream         stream(o_.seed, "levels" + std::to_string(layer), uint64_t(attempt) * n_class_ + c);
     std::vector<uint32_t> order(o_.n_expert);
     std::iota(order.begin(), order.end(), 0u);
     for (uint32_t i = o_.n_expert; i > 1; i--) {
@@ -213,7 +213,7 @@ void planted_truth::plant_class(uint32_t layer, uint32_t c) {
         for (uint32_t t = 0; t < o_.n_vocab && clear; t++) {
             if (class_of(t) == c) {
                 routing_[layer][t] = route(layer, t);
-                clear = is_clear(routing_[layer][t], o_.n_expert);
+                clear              = is_clear(routing_[layer][t], o_.n_expert);
             }
         }
         if (clear) {
@@ -229,12 +229,12 @@ void planted_truth::plant_class(uint32_t layer, uint32_t c) {
 }
 
 bool planted_truth::is_clear(const routing & r, uint32_t n_rank) const {
-    const std::vector<int> order = by_rank(r.selection);
-    const bool probabilities = planted_family_of(o_.arch).router == router_kind::softmax ||
+    const std::vector<int> order         = by_rank(r.selection);
+    const bool             probabilities = planted_family_of(o_.arch).router == router_kind::softmax ||
                                planted_family_of(o_.arch).router == router_kind::softmax_normalised;
     for (uint32_t i = 0; i < n_rank && i + 1 < o_.n_expert; i++) {
         const double a = r.selection[order[i]], b = r.selection[order[i + 1]];
-        const double distance = probabilities ? std::log(a / b) : a - b;   // of logits, in either softmax
+        const double distance = probabilities ? std::log(a / b) : a - b;  // of logits, in either softmax
         if (distance < (i < o_.n_expert_used ? margin_ : margin_of_the_rest)) {
             return false;
         }
@@ -250,8 +250,8 @@ const planted_truth::routing & planted_truth::at(uint32_t layer, int32_t token) 
 }
 
 planted_truth::input planted_truth::normalised(uint32_t layer, int32_t token) const {
-    const double b = ballast(token);
-    double squares = 1.0 + b * b;
+    const double b       = ballast(token);
+    double       squares = 1.0 + b * b;
     for (double v : out_[layer][token]) {
         squares += v * v;
     }
@@ -261,7 +261,7 @@ planted_truth::input planted_truth::normalised(uint32_t layer, int32_t token) co
 
 std::vector<double> planted_truth::gate_input(uint32_t layer, int32_t token) const {
     at(layer, token);
-    const input x = normalised(layer, token);
+    const input         x   = normalised(layer, token);
     std::vector<double> row = out_[layer][token];
     for (uint32_t d = 0; d < o_.n_embd; d++) {
         row[d] *= x.scale * norm_weight(layer, d);
@@ -274,14 +274,14 @@ std::vector<double> planted_truth::gate_input(uint32_t layer, int32_t token) con
 planted_truth::routing planted_truth::route(uint32_t layer, int32_t token) const {
     const planted_family & family = planted_family_of(o_.arch);
     const input            x      = normalised(layer, token);
-    routing r;
+    routing                r;
     for (uint32_t e = 0; e < o_.n_expert; e++) {
         const double logit = router(layer, e, class_of(token)) * x.x_class;
         r.logits.push_back(logit + (family.has_biases ? router_bias(layer, e) : 0.0f));
     }
     switch (family.router) {
         case router_kind::softmax:
-        case router_kind::softmax_normalised:    r.probs = softmax(r.logits); break;
+        case router_kind::softmax_normalised: r.probs = softmax(r.logits); break;
         case router_kind::softmax_over_selected: r.probs = r.logits; break;
         case router_kind::sigmoid_biased:
             for (double logit : r.logits) {
@@ -310,16 +310,16 @@ planted_truth::routing planted_truth::route(uint32_t layer, int32_t token) const
 }
 
 void planted_truth::run_experts(uint32_t layer, int32_t token, routing & r) {
-    const bool  biased = planted_family_of(o_.arch).has_biases;
-    const input x      = normalised(layer, token);
-    std::vector<double> & next = out_[layer + 1][token];
-    next = out_[layer][token];
+    const bool            biased = planted_family_of(o_.arch).has_biases;
+    const input           x      = normalised(layer, token);
+    std::vector<double> & next   = out_[layer + 1][token];
+    next                         = out_[layer][token];
     for (uint32_t i = 0; i < o_.n_expert_used; i++) {
-        const uint32_t e = static_cast<uint32_t>(r.ids[i]);
-        const double   g = gate(layer, e) * x.x_ballast;
-        const double   u = up(layer, e, class_of(token)) * x.x_class;
-        const double   h = biased ? swiglu_oai(g + gate_bias(layer, e), u + up_bias(layer, e)) : swiglu(g, u);
-        double squares = 0;
+        const uint32_t e       = static_cast<uint32_t>(r.ids[i]);
+        const double   g       = gate(layer, e) * x.x_ballast;
+        const double   u       = up(layer, e, class_of(token)) * x.x_class;
+        const double   h       = biased ? swiglu_oai(g + gate_bias(layer, e), u + up_bias(layer, e)) : swiglu(g, u);
+        double         squares = 0;
         for (uint32_t d = 0; d < o_.n_embd; d++) {
             const double f = o_.n_ff_exp * h * down(layer, e, d) + (biased ? down_bias(layer, e, d) : 0.0f);
             squares += f * f;

@@ -7,7 +7,7 @@
 namespace moescope::make_model {
 
 struct planted_options {
-    std::string arch = "qwen3moe";   // one of planted_architectures()
+    std::string arch    = "qwen3moe";  // one of planted_architectures()
     uint32_t    n_layer = 3, n_expert = 8, n_expert_used = 3, n_embd = 256, n_ff_exp = 64, n_vocab = 260;
     uint64_t    seed = 1;
 };
@@ -43,9 +43,9 @@ public:
 
     // Of MoE layer il and a token id, in rank order, n_expert_used entries each.
     std::vector<int>    ids(uint32_t il, int32_t token) const { return at(il, token).ids; }
-    std::vector<double> weights(uint32_t il, int32_t token) const { return at(il, token).weights; }   // final gates
+    std::vector<double> weights(uint32_t il, int32_t token) const { return at(il, token).weights; }  // final gates
     std::vector<double> weights_raw(uint32_t il, int32_t token) const { return at(il, token).weights_raw; }
-    std::vector<double> norms(uint32_t il, int32_t token) const { return at(il, token).norms; }       // |f_e|
+    std::vector<double> norms(uint32_t il, int32_t token) const { return at(il, token).norms; }  // |f_e|
 
     // By expert id, n_expert entries each; gate_input by dimension, n_embd entries.
     std::vector<double> logits(uint32_t il, int32_t token) const { return at(il, token).logits; }
@@ -71,8 +71,8 @@ public:
     float    ballast(int32_t token) const;
     float    norm_weight(uint32_t layer, uint32_t d) const;
     float    router(uint32_t layer, uint32_t expert, uint32_t c) const { return levels_[layer][c][expert]; }
-    float    router_bias(uint32_t layer, uint32_t expert) const;      // gpt-oss
-    float    selection_bias(uint32_t layer, uint32_t expert) const;   // exp_probs_b
+    float    router_bias(uint32_t layer, uint32_t expert) const;     // gpt-oss
+    float    selection_bias(uint32_t layer, uint32_t expert) const;  // exp_probs_b
     float    gate(uint32_t layer, uint32_t expert) const;
     float    gate_bias(uint32_t layer, uint32_t expert) const;
     float    up(uint32_t layer, uint32_t expert, uint32_t c) const;
@@ -86,7 +86,7 @@ private:
         std::vector<int>    ids;
         std::vector<double> weights, weights_raw, norms, logits, probs, selection;
     };
-    struct input {           // the normalised input of a MoE block
+    struct input {  // the normalised input of a MoE block
         double scale, x_class, x_ballast;
     };
 
@@ -96,20 +96,20 @@ private:
     void            plant_class(uint32_t layer, uint32_t c);
     void            clear_tables();
     void            draw_levels(uint32_t layer, uint32_t c, uint32_t attempt);
-    bool            is_clear(const routing & r, uint32_t n_rank) const;   // of the first ranks
+    bool            is_clear(const routing & r, uint32_t n_rank) const;  // of the first ranks
     void            run_experts(uint32_t layer, int32_t token, routing & r);
     float           draw(const char * what, uint32_t layer, uint32_t i, double low, double high) const;
     float           draw_expert(const char * what, uint32_t layer, uint32_t expert, double low, double high) const {
-        return draw(what, layer, original_[expert], low, high);
+                  return draw(what, layer, original_[expert], low, high);
     }
 
-    planted_options o_;
-    uint32_t        n_class_ = 0;
-    double          margin_  = 0;
-    std::vector<uint32_t> original_;                         // [expert]: its number before keep()
-    std::vector<std::vector<std::vector<float>>>  levels_;   // [layer][class][expert]
-    std::vector<std::vector<std::vector<double>>> out_;      // [layer][token][d]: output dimensions before the layer
-    std::vector<std::vector<routing>>             routing_;  // [layer][token]
+    planted_options                               o_;
+    uint32_t                                      n_class_ = 0;
+    double                                        margin_  = 0;
+    std::vector<uint32_t>                         original_;  // [expert]: its number before keep()
+    std::vector<std::vector<std::vector<float>>>  levels_;    // [layer][class][expert]
+    std::vector<std::vector<std::vector<double>>> out_;       // [layer][token][d]: output dimensions before the layer
+    std::vector<std::vector<routing>>             routing_;   // [layer][token]
 };
 
 std::vector<std::string> planted_architectures();

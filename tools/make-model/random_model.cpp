@@ -25,7 +25,7 @@ distribution distribution_of(const tensor_spec & t) {
         return {1.0, 0.0};
     }
     if (t.is("ssm_a") || t.is("ssm_a.weight")) {
-        return {-1.0, 0.5};   // a state must decay
+        return {-1.0, 0.5};  // a state must decay
     }
     if (t.is(".bias") || t.is("_b")) {
         return {0.0, 0.1};
@@ -34,7 +34,7 @@ distribution distribution_of(const tensor_spec & t) {
         return {1.0, 0.25};
     }
     if (t.contains("ffn_gate_inp")) {
-        return around_zero(1.5 / std::sqrt(t.ne[0]));   // its input has been normalised: logits of deviation 1.5
+        return around_zero(1.5 / std::sqrt(t.ne[0]));  // its input has been normalised: logits of deviation 1.5
     }
     if (t.is("token_embd.weight")) {
         return around_zero(1.0);
@@ -48,7 +48,7 @@ distribution distribution_of(const tensor_spec & t) {
 // Hash-routed layers: the experts of a token, all different.
 void fill_expert_ids(random_stream stream, int64_t n_used, int64_t n_expert, float * ids) {
     const int64_t first = static_cast<int64_t>(stream.below(n_expert));
-    int64_t step = 1 + static_cast<int64_t>(stream.below(n_expert));
+    int64_t       step  = 1 + static_cast<int64_t>(stream.below(n_expert));
     while (std::gcd(step, n_expert) != 1) {
         step++;
     }
@@ -92,9 +92,9 @@ fill_row random_weights(const model_layout & layout, uint64_t seed) {
         const distribution d     = distribution_of(tensor);
         const float        low   = static_cast<float>(d.mean - d.spread);
         const float        scale = static_cast<float>(2 * d.spread * 0x1.0p-32);
-        for (int64_t i = 0; i < tensor.ne[0]; i += 2) {   // two values out of each 64 random bits
+        for (int64_t i = 0; i < tensor.ne[0]; i += 2) {  // two values out of each 64 random bits
             const uint64_t bits = stream.next();
-            values[i] = low + scale * static_cast<float>(static_cast<uint32_t>(bits));
+            values[i]           = low + scale * static_cast<float>(static_cast<uint32_t>(bits));
             if (i + 1 < tensor.ne[0]) {
                 values[i + 1] = low + scale * static_cast<float>(bits >> 32);
             }
@@ -113,7 +113,7 @@ void set_matrix_type(model_layout & layout, ggml_type type) {
 ggml_type parse_type(const std::string & name) {
     std::string known;
     for (int i = 0; i < GGML_TYPE_COUNT; i++) {
-        const ggml_type type = static_cast<ggml_type>(i);
+        const ggml_type          type   = static_cast<ggml_type>(i);
         const ggml_type_traits * traits = ggml_get_type_traits(type);
         const bool               writable =
             type == GGML_TYPE_F32 || (traits->from_float_ref != nullptr && !ggml_quantize_requires_imatrix(type));

@@ -8,7 +8,7 @@ namespace moescope::make_model {
 struct random_options {
     model_shape    shape;
     layout_options layout;
-    ggml_type      type = GGML_TYPE_F32;   // of the matrices that quantisers touch, where their width permits
+    ggml_type      type = GGML_TYPE_F32;  // of the matrices that quantisers touch, where their width permits
     uint64_t       seed = 1;
 };
 

@@ -13,7 +13,7 @@ public:
         : state_(mix(seed ^ hash(name)) ^ mix(row + 1)) {}
 
     uint64_t next() { return mix(state_ += 0x9E3779B97F4A7C15u); }
-    double   uniform() { return static_cast<double>(next() >> 11) * 0x1.0p-53; }              // [0, 1)
+    double   uniform() { return static_cast<double>(next() >> 11) * 0x1.0p-53; }  // [0, 1)
     double   uniform(double low, double high) { return low + (high - low) * uniform(); }
     uint64_t below(uint64_t n) { return static_cast<uint64_t>(uniform() * static_cast<double>(n)); }
 
@@ -23,7 +23,7 @@ private:
         z = (z ^ (z >> 27)) * 0x94D049BB133111EBu;
         return z ^ (z >> 31);
     }
-    static uint64_t hash(const std::string & text) {   // FNV-1a
+    static uint64_t hash(const std::string & text) {  // FNV-1a
         uint64_t h = 0xCBF29CE484222325u;
         for (unsigned char c : text) {
             h = (h ^ c) * 0x100000001B3u;

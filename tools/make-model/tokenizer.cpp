@@ -22,10 +22,10 @@ std::string utf8(uint32_t code_point) {
 // GPT-2's printable name of a byte: itself where it is printable Latin-1, else the next free code point from 256 on.
 std::vector<std::string> byte_names() {
     std::vector<std::string> names(256);
-    uint32_t next = 256;
+    uint32_t                 next = 256;
     for (uint32_t b = 0; b < 256; b++) {
         const bool printable = (b >= '!' && b <= '~') || (b >= 0xA1 && b <= 0xAC) || b >= 0xAE;
-        names[b] = utf8(printable ? b : next++);
+        names[b]             = utf8(printable ? b : next++);
     }
     return names;
 }

@@ -107,10 +107,10 @@ const std::vector<variant> & variants() {
 const variant & bench_model() {
     static const variant bench = {"bench", "4 layers of OLMoE-1B-7B's shape: 64 experts, top-8, Q4_0, over 500 MB",
                                   with(plain("olmoe", 64, 8), [](random_options & o) {
-                                      o.shape.n_layer  = 4;   // of 16
-                                      o.shape.n_embd   = 2048;
-                                      o.shape.n_ff     = 1024;   // of an expert, in this architecture
-                                      o.type           = GGML_TYPE_Q4_0;
+                                      o.shape.n_layer = 4;  // of 16
+                                      o.shape.n_embd  = 2048;
+                                      o.shape.n_ff    = 1024;  // of an expert, in this architecture
+                                      o.type          = GGML_TYPE_Q4_0;
                                   })};
     return bench;
 }

@@ -6,8 +6,8 @@ namespace moescope::make_model {
 
 // A small random model that has something which the plain model of its architecture lacks.
 struct variant {
-    std::string    name;      // also a good file name
-    std::string    what;      // one line
+    std::string    name;  // also a good file name
+    std::string    what;  // one line
     random_options options;
 };
 

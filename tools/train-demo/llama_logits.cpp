@@ -17,7 +17,7 @@ static void fail(const char * what) {
 
 static std::string read_stdin() {
     std::string all;
-    char buf[1 << 16];
+    char        buf[1 << 16];
     for (size_t n; (n = fread(buf, 1, sizeof buf, stdin)) > 0;) {
         all.append(buf, n);
     }
@@ -25,9 +25,9 @@ static std::string read_stdin() {
 }
 
 static void tokenize(const llama_vocab * vocab) {
-    const std::string text = read_stdin();
+    const std::string        text = read_stdin();
     std::vector<llama_token> ids(text.size() + 1);
-    const int n = llama_tokenize(vocab, text.data(), text.size(), ids.data(), ids.size(), false, false);
+    const int                n = llama_tokenize(vocab, text.data(), text.size(), ids.data(), ids.size(), false, false);
     if (n < 0) {
         fail("tokenize failed");
     }
@@ -42,19 +42,19 @@ static void logits(llama_model * model, int n_ctx) {
     if (!ctx) {
         fail("no context");
     }
-    const std::string bytes = read_stdin();
-    const auto * ids = reinterpret_cast<const llama_token *>(bytes.data());
-    const size_t n_ids = bytes.size() / sizeof ids[0];
-    const size_t n_vocab = llama_vocab_n_tokens(llama_model_get_vocab(model));
-    llama_batch batch = llama_batch_init(n_ctx, 0, 1);
+    const std::string bytes   = read_stdin();
+    const auto *      ids     = reinterpret_cast<const llama_token *>(bytes.data());
+    const size_t      n_ids   = bytes.size() / sizeof ids[0];
+    const size_t      n_vocab = llama_vocab_n_tokens(llama_model_get_vocab(model));
+    llama_batch       batch   = llama_batch_init(n_ctx, 0, 1);
     for (size_t start = 0; start < n_ids; start += batch.n_tokens) {
         batch.n_tokens = std::min<size_t>(n_ctx, n_ids - start);
         for (int i = 0; i < batch.n_tokens; i++) {
-            batch.token[i] = ids[start + i];
-            batch.pos[i] = i;
-            batch.n_seq_id[i] = 1;
+            batch.token[i]     = ids[start + i];
+            batch.pos[i]       = i;
+            batch.n_seq_id[i]  = 1;
             batch.seq_id[i][0] = 0;
-            batch.logits[i] = true;
+            batch.logits[i]    = true;
         }
         llama_memory_clear(llama_get_memory(ctx.get()), true);
         if (llama_decode(ctx.get(), batch) != 0) {
@@ -71,15 +71,17 @@ int main(int argc, char ** argv) {
         fail("usage: llama_logits MODEL tokenize | llama_logits MODEL logits N_CTX");
     }
     ggml_backend_load_all();
-    llama_log_set([](ggml_log_level level, const char * text, void *) {
-        if (level >= GGML_LOG_LEVEL_ERROR) {
-            fputs(text, stderr);
-        }
-    }, nullptr);
+    llama_log_set(
+        [](ggml_log_level level, const char * text, void *) {
+            if (level >= GGML_LOG_LEVEL_ERROR) {
+                fputs(text, stderr);
+            }
+        },
+        nullptr);
     llama_model_params params = llama_model_default_params();
-    params.vocab_only = mode == "tokenize";
-    params.use_extra_bufts = false;  // ggml's AMX kernels crash (SIGILL) when built with GCC 12
-    params.progress_callback = [](float, void *) { return true; };  // else it prints dots
+    params.vocab_only         = mode == "tokenize";
+    params.use_extra_bufts    = false;  // ggml's AMX kernels crash (SIGILL) when built with GCC 12
+    params.progress_callback  = [](float, void *) { return true; };  // else it prints dots
     std::unique_ptr<llama_model, decltype(&llama_model_free)> model(llama_model_load_from_file(argv[1], params),
                                                                     llama_model_free);
     if (!model) {

@@ -16,7 +16,7 @@ int n_draws(uint32_t n_expert) {
     return static_cast<int>(std::clamp(100'000u / std::max(1u, n_expert), 5u, 100u));
 }
 
-constexpr uint64_t row_by_row_most = 20'000;   // selections; above, the counts are as good as normal
+constexpr uint64_t row_by_row_most = 20'000;  // selections; above, the counts are as good as normal
 
 void draw_rows(random_stream & random, uint64_t rows, uint32_t k, bool distinct, std::vector<uint64_t> & count,
                std::vector<uint32_t> & ids) {
@@ -24,7 +24,7 @@ void draw_rows(random_stream & random, uint64_t rows, uint32_t k, bool distinct,
     std::iota(ids.begin(), ids.end(), 0u);
     for (uint64_t r = 0; r < rows; ++r) {
         for (uint32_t i = 0; i < k; ++i) {
-            if (distinct) {   // the first k steps of a shuffle
+            if (distinct) {  // the first k steps of a shuffle
                 std::swap(ids[i], ids[i + random.below(n - i)]);
                 count[ids[i]] += 1;
             } else {
@@ -67,7 +67,7 @@ balance measure_balance(span<const uint64_t> count) {
     for (size_t i = 0; i < sorted.size(); ++i) {
         const double c = static_cast<double>(sorted[i]), p = c / total;
         entropy -= p > 0 ? p * std::log(p) : 0;
-        weighted += (n - 2.0 * static_cast<double>(i) - 1) * c;   // Σ over sorted pairs of their difference
+        weighted += (n - 2.0 * static_cast<double>(i) - 1) * c;  // Σ over sorted pairs of their difference
         sum += c;
         for (size_t l = 0; l < coverage_levels.size(); ++l) {
             // The level's share of selections, without the rounding of 0.95 · total.
@@ -90,11 +90,11 @@ balance_chance balance_by_chance(uint64_t rows, uint32_t k, uint32_t n_expert, b
         return chance;
     }
     const double n = n_expert;
-    chance.p_dead  = distinct ? std::pow(1 - k / n, static_cast<double>(rows))
-                              : std::pow(1 - 1 / n, static_cast<double>(rows) * k);
+    chance.p_dead =
+        distinct ? std::pow(1 - k / n, static_cast<double>(rows)) : std::pow(1 - 1 / n, static_cast<double>(rows) * k);
     balance sum;
     sum.entropy = sum.gini = sum.max_vio = 0;
-    sum.coverage = {0, 0, 0, 0};
+    sum.coverage                         = {0, 0, 0, 0};
     random_stream         random(uint64_t{n_expert} << 32 | k);
     std::vector<uint32_t> ids(n_expert);
     const int             draws = n_draws(n_expert);

@@ -37,10 +37,10 @@ std::vector<size_t> by_layer_and_block(size_t n, LayoutOf && layout_of) {
 template <class T>
 class block_table {
 public:
-    block_table()                            = default;
-    block_table(block_table &&)              = default;
-    block_table & operator=(block_table &&)  = default;
-    block_table(const block_table &)         = delete;   // places_ points into values_
+    block_table()                                = default;
+    block_table(block_table &&)                  = default;
+    block_table & operator=(block_table &&)      = default;
+    block_table(const block_table &)             = delete;  // places_ points into values_
     block_table & operator=(const block_table &) = delete;
 
     // hint: the block's index in its graph, which usually is its index here.
@@ -81,8 +81,8 @@ private:
     static block_key key(const block_layout & l) { return {l.layer, l.block}; }
 
     std::vector<block_key> keys_;
-    std::deque<T>          values_;   // in order of appearance
-    std::vector<T *>       places_;   // of the values, for speed
+    std::deque<T>          values_;  // in order of appearance
+    std::vector<T *>       places_;  // of the values, for speed
 };
 
 }  // namespace moescope::analysis

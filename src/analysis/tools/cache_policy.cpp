@@ -39,15 +39,15 @@ public:
     }
 
 private:
-    struct link {   // of a list from the most recently used slice to the oldest
+    struct link {  // of a list from the most recently used slice to the oldest
         uint32_t newer = none, older = none;
         bool     resident = false;
     };
     void take_out(uint32_t slice) {
-        link & l                                       = links_[slice];
+        link & l                                            = links_[slice];
         (l.newer == none ? newest_ : links_[l.newer].older) = l.older;
         (l.older == none ? oldest_ : links_[l.older].newer) = l.newer;
-        l.resident                                     = false;
+        l.resident                                          = false;
         n_ -= 1;
     }
     void put_in_front(uint32_t slice) {
@@ -91,7 +91,7 @@ public:
 private:
     struct use {
         uint64_t count = 0, last = 0;
-        uint32_t place = none;   // in the heap; none: not resident
+        uint32_t place = none;  // in the heap; none: not resident
     };
     // Whether a is to go before b.
     bool before(uint32_t a, uint32_t b) const {
@@ -125,7 +125,7 @@ private:
     uint32_t              n_slot_;
     uint64_t              clock_ = 0;
     std::vector<use>      uses_;
-    std::vector<uint32_t> heap_;   // residents; at its root the next to go
+    std::vector<uint32_t> heap_;  // residents; at its root the next to go
 };
 
 class random_pool final : public cache_pool {
@@ -200,24 +200,24 @@ std::vector<uint8_t> simulate_optimum(const std::vector<uint32_t> & accesses, ui
     const auto            never = static_cast<uint32_t>(accesses.size());
     std::vector<uint32_t> next(accesses.size()), upcoming(n_slice, never);
     for (size_t i = accesses.size(); i-- > 0;) {
-        next[i]                = upcoming[accesses[i]];
+        next[i]               = upcoming[accesses[i]];
         upcoming[accesses[i]] = static_cast<uint32_t>(i);
     }
-    std::vector<uint8_t>                     hits(accesses.size());
-    std::set<std::pair<uint32_t, uint32_t>> resident;   // next use, slice
+    std::vector<uint8_t>                    hits(accesses.size());
+    std::set<std::pair<uint32_t, uint32_t>> resident;  // next use, slice
     for (uint32_t i = 0; i < accesses.size(); ++i) {
-        const auto it = resident.find({i, accesses[i]});   // a resident's next use is now
+        const auto it = resident.find({i, accesses[i]});  // a resident's next use is now
         hits[i]       = it != resident.end();
         if (hits[i]) {
             resident.erase(it);
         }
         if (next[i] == never || n_slot == 0) {
-            continue;   // will not be needed again
+            continue;  // will not be needed again
         }
         if (resident.size() == n_slot) {
             const auto last = std::prev(resident.end());
             if (last->first < next[i]) {
-                continue;   // all residents are needed sooner
+                continue;  // all residents are needed sooner
             }
             resident.erase(last);
         }

@@ -11,7 +11,7 @@ namespace moescope::analysis {
 // Which of a pool's expert slices stay in fast memory. Slices are numbers below n_slice; n_slot of them fit.
 enum class cache_policy { lru, lfu, fixed, random, optimum };
 
-const char * to_string(cache_policy p);   // "LRU", "LFU", "static", "random", "Belady"
+const char * to_string(cache_policy p);  // "LRU", "LFU", "static", "random", "Belady"
 
 // One pool under one policy that needs no knowledge of the future.
 class cache_pool {

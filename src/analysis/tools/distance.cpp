@@ -31,7 +31,7 @@ std::vector<double> ranks(const std::vector<uint64_t> & v) {
 }
 
 constexpr int    n_deals         = 20;
-constexpr size_t many_per_expert = 20;   // selections of the smaller side, from which the second order is good to 1 %
+constexpr size_t many_per_expert = 20;  // selections of the smaller side, from which the second order is good to 1 %
 
 // n of the selections in `all`, without replacement.
 std::vector<uint64_t> deal(random_stream & random, const std::vector<uint64_t> & all, uint64_t n) {
@@ -64,7 +64,8 @@ double jensen_shannon(const std::vector<uint64_t> & a, const std::vector<uint64_
 }
 
 double jensen_shannon_by_chance(const std::vector<uint64_t> & a, const std::vector<uint64_t> & b, uint32_t k) {
-    const uint64_t na = std::accumulate(a.begin(), a.end(), uint64_t{0}), nb = std::accumulate(b.begin(), b.end(), uint64_t{0});
+    const uint64_t na = std::accumulate(a.begin(), a.end(), uint64_t{0}),
+                   nb = std::accumulate(b.begin(), b.end(), uint64_t{0});
     if (na == 0 || nb == 0) {
         return unknown;
     }

@@ -10,7 +10,7 @@ namespace moescope::analysis {
 namespace {
 
 constexpr int    draws      = 2000;
-constexpr size_t most_units = 4096;   // so that drawing takes a moment however long the trace
+constexpr size_t most_units = 4096;  // so that drawing takes a moment however long the trace
 
 double sum(const std::vector<double> & v) {
     return std::accumulate(v.begin(), v.end(), 0.0);
@@ -71,7 +71,7 @@ interval wilson(uint64_t hits, uint64_t rows) {
     if (rows == 0 || hits > rows) {
         return {};
     }
-    constexpr double z = 1.959963984540054;   // the 97.5 % point of the normal distribution
+    constexpr double z = 1.959963984540054;  // the 97.5 % point of the normal distribution
     const double     n = static_cast<double>(rows), p = static_cast<double>(hits) / n;
     const double     centre = (p + z * z / (2 * n)) / (1 + z * z / n);
     const double     half   = z * std::sqrt(p * (1 - p) / n + z * z / (4 * n * n)) / (1 + z * z / n);
@@ -86,14 +86,15 @@ interval bootstrap_ratio(const std::vector<double> & part, const std::vector<dou
     return {quantile(ratio, 0.025), quantile(ratio, 0.975)};
 }
 
-std::vector<interval> bootstrap_lead(const std::vector<std::vector<double>> & parts, const std::vector<double> & whole, size_t first) {
+std::vector<interval> bootstrap_lead(const std::vector<std::vector<double>> & parts, const std::vector<double> & whole,
+                                     size_t first) {
     const size_t                           n     = parts.size();
     const std::vector<std::vector<double>> drawn = draw_ratios(parts, whole);
     std::vector<double>                    ratio;
     for (const std::vector<double> & p : parts) {
         ratio.push_back(sum(p) / sum(whole));
     }
-    std::vector<double> spread(n * n);   // of the difference of i and j
+    std::vector<double> spread(n * n);  // of the difference of i and j
     std::vector<double> largest(drawn.size());
     for (size_t i = 0; i < n; ++i) {
         for (size_t j = i + 1; j < n; ++j) {

@@ -27,7 +27,8 @@ interval bootstrap_ratio(const std::vector<double> & part, const std::vector<dou
 // units. The 95 % intervals hold for the differences of every two ratios at once (bootstrap of the largest standardised
 // deviation, Romano and Wolf 2005), so they stay true where `first` was chosen on these data, as the best of all (Hsu 1984).
 // Unknown for fewer than two units, and for i = first.
-std::vector<interval> bootstrap_lead(const std::vector<std::vector<double>> & parts, const std::vector<double> & whole, size_t first);
+std::vector<interval> bootstrap_lead(const std::vector<std::vector<double>> & parts, const std::vector<double> & whole,
+                                     size_t first);
 
 // Mean, spread and range of a stream of numbers (Welford 1962).
 class running_stats {
@@ -42,7 +43,7 @@ public:
     }
     uint64_t n() const { return n_; }
     double   mean() const { return n_ ? mean_ : unknown; }
-    double   sd() const { return n_ > 1 ? std::sqrt(m2_ / static_cast<double>(n_ - 1)) : unknown; }   // of a sample
+    double   sd() const { return n_ > 1 ? std::sqrt(m2_ / static_cast<double>(n_ - 1)) : unknown; }  // of a sample
     double   min() const { return n_ ? min_ : unknown; }
     double   max() const { return n_ ? max_ : unknown; }
 

@@ -11,16 +11,17 @@
 namespace moescope::analysis {
 
 expert_sizes read_expert_sizes(const std::string & model_path) {
-    const gguf::model_file                               model(model_path);
-    const gguf::moe_shape                                shape = gguf::read_moe_shape(model.metadata());
-    std::map<std::pair<int32_t, int32_t>, expert_sizes::block> blocks;   // by layer and block
+    const gguf::model_file                                     model(model_path);
+    const gguf::moe_shape                                      shape = gguf::read_moe_shape(model.metadata());
+    std::map<std::pair<int32_t, int32_t>, expert_sizes::block> blocks;  // by layer and block
     for (const gguf::model_file::tensor & t : model.tensors()) {
         const gguf::tensor_name   name   = gguf::parse_tensor_name(t.name);
         const gguf::expert_layout layout = gguf::find_expert_layout(t, name, shape);
         if (layout.part == gguf::expert_part::matrix || layout.part == gguf::expert_part::chunk_matrix) {
             const int32_t         block = layout.part == gguf::expert_part::chunk_matrix;
             expert_sizes::block & b     = blocks[{name.layer, block}];
-            b = {name.layer, block, b.bytes + t.size / static_cast<uint64_t>(layout.n_slab), static_cast<uint32_t>(layout.n_slab)};
+            b                           = {name.layer, block, b.bytes + t.size / static_cast<uint64_t>(layout.n_slab),
+                                           static_cast<uint32_t>(layout.n_slab)};
         }
     }
     if (blocks.empty()) {
@@ -36,17 +37,17 @@ expert_sizes read_expert_sizes(const std::string & model_path) {
 weight_sizes read_weight_sizes(const std::string & model_path) {
     const gguf::model_file model(model_path);
     const gguf::moe_shape  shape = gguf::read_moe_shape(model.metadata());
-    weight_sizes     sizes;
+    weight_sizes           sizes;
     for (const gguf::model_file::tensor & t : model.tensors()) {
         const gguf::tensor_name   name   = gguf::parse_tensor_name(t.name);
         const gguf::expert_layout layout = gguf::find_expert_layout(t, name, shape);
-        const bool          slices = layout.part == gguf::expert_part::matrix || layout.part == gguf::expert_part::chunk_matrix ||
-                            layout.part == gguf::expert_part::value;
+        const bool                slices = layout.part == gguf::expert_part::matrix ||
+                            layout.part == gguf::expert_part::chunk_matrix || layout.part == gguf::expert_part::value;
         weight_size & s = sizes[t.name];
-        s.whole   = t.size;
-        s.row     = t.ne[1] > 0 ? t.size / static_cast<uint64_t>(t.ne[1] * t.ne[2] * t.ne[3]) : t.size;
-        s.n_slice = slices ? static_cast<uint64_t>(layout.n_slab) : 1;
-        s.layer   = name.layer;
+        s.whole         = t.size;
+        s.row           = t.ne[1] > 0 ? t.size / static_cast<uint64_t>(t.ne[1] * t.ne[2] * t.ne[3]) : t.size;
+        s.n_slice       = slices ? static_cast<uint64_t>(layout.n_slab) : 1;
+        s.layer         = name.layer;
     }
     return sizes;
 }

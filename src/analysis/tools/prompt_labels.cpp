@@ -10,9 +10,9 @@ namespace {
 
 // The note as an object; null where it is something else.
 nlohmann::json label_note(const std::string & note) {
-    const nlohmann::json j = nlohmann::json::parse(note, nullptr, false);
-    const bool is_one = j.is_object() && j.contains("prompt") && j["prompt"].is_number_unsigned() && j.contains("label") &&
-                        j["label"].is_string();
+    const nlohmann::json j      = nlohmann::json::parse(note, nullptr, false);
+    const bool           is_one = j.is_object() && j.contains("prompt") && j["prompt"].is_number_unsigned() &&
+                        j.contains("label") && j["label"].is_string();
     return is_one ? j : nlohmann::json();
 }
 
@@ -23,7 +23,7 @@ bool is_prompt_label(const std::string & note) {
 }
 
 std::vector<std::string> prompt_labels(const std::vector<std::string> & notes) {
-    constexpr size_t         most_prompts = size_t{1} << 24;   // a number in a damaged note must not cost memory
+    constexpr size_t         most_prompts = size_t{1} << 24;  // a number in a damaged note must not cost memory
     std::vector<std::string> labels;
     for (const std::string & note : notes) {
         const nlohmann::json j = label_note(note);

@@ -34,8 +34,8 @@ void row_filter::ubatch(const routed_ubatch & u) {
     }
     kept_.resize(std::max(kept_.size(), blocks_.size()));
     const bool mixed = choice_.only && !std::all_of(u.phases.begin(), u.phases.end(), [&](uint8_t p) {
-        return p == static_cast<uint8_t>(*choice_.only);
-    });
+                           return p == static_cast<uint8_t>(*choice_.only);
+                       });
     for (size_t i = 0; i < blocks_.size(); ++i) {
         if (mixed || (choice_.only && !blocks_[i].row_token.empty())) {
             blocks_[i] = keep(blocks_[i], u, kept_[i]);

@@ -10,8 +10,8 @@
 namespace moescope::analysis {
 
 struct row_choice {
-    std::vector<std::pair<int32_t, int32_t>> layers;   // inclusive ranges; empty: all
-    std::optional<phase>                     only;     // rows of this phase; rows of unknown tokens belong to neither
+    std::vector<std::pair<int32_t, int32_t>> layers;  // inclusive ranges; empty: all
+    std::optional<phase>                     only;    // rows of this phase; rows of unknown tokens belong to neither
 
     bool has_layer(int32_t il) const;
     bool everything() const { return layers.empty() && !only; }
@@ -27,7 +27,7 @@ public:
     void ubatch(const routed_ubatch & u) override;
 
 private:
-    struct kept_rows {   // storage of one block's copied rows
+    struct kept_rows {  // storage of one block's copied rows
         std::vector<int32_t> row_token;
         std::vector<uint8_t> ids;
         std::vector<float>   values[n_float_columns];

@@ -10,8 +10,8 @@ namespace moescope::analysis {
 
 // Where a token stands in its sequence.
 struct token_place {
-    int64_t sequence = -1;      // running number of the sequence, from 0 in order of appearance; -1: not known
-    bool    follows  = false;   // the sequence's token just before it was the one seen last
+    int64_t sequence = -1;     // running number of the sequence, from 0 in order of appearance; -1: not known
+    bool    follows  = false;  // the sequence's token just before it was the one seen last
 };
 
 // Follows sequences through ubatches by sequence id and position. A sequence id whose position does not grow begins a new
@@ -64,7 +64,7 @@ private:
         int32_t pos      = -1;
         int64_t sequence = -1;
     };
-    std::unordered_map<int32_t, state> last_;   // by sequence id
+    std::unordered_map<int32_t, state> last_;  // by sequence id
     std::vector<token_place>           places_;
     int64_t                            n_         = 0;
     bool                               ids_known_ = false;
@@ -72,7 +72,8 @@ private:
 
 // The place of a row's token; unknown where the row's token is.
 inline token_place place_of(const std::vector<token_place> & places, int32_t token) {
-    return token >= 0 && static_cast<size_t>(token) < places.size() ? places[static_cast<size_t>(token)] : token_place{};
+    return token >= 0 && static_cast<size_t>(token) < places.size() ? places[static_cast<size_t>(token)]
+                                                                    : token_place{};
 }
 
 }  // namespace moescope::analysis

@@ -23,7 +23,7 @@ inline void slices_read(const block_rows & rows, std::vector<uint32_t> & ids) {
         }
         return;
     }
-    std::vector<bool> read(n_expert);   // many rows: marking is faster than sorting
+    std::vector<bool> read(n_expert);  // many rows: marking is faster than sorting
     rows.visit_ids([&](auto * p) {
         for (size_t i = 0; i < n; ++i) {
             if (p[i] < n_expert) {

@@ -33,10 +33,10 @@ tap * tap_of_llama(const reached_functions & to, void * caller) noexcept {
 
 // Declares `real`, the function behind this one, and `t`, the tap or null: once for each call, since another thread may
 // switch it off meanwhile. `library` is ggml or llama.
-#define PASS_ON(name, library)                                               \
-    void * const              caller = __builtin_return_address(0);         \
-    const reached_functions & to     = reached_from(caller);                \
-    const auto                real   = to.name;                             \
+#define PASS_ON(name, library)                                      \
+    void * const              caller = __builtin_return_address(0); \
+    const reached_functions & to     = reached_from(caller);        \
+    const auto                real   = to.name;                     \
     tap * const               t      = tap_of_##library(to, caller)
 
 EXPORTED bool ggml_backend_sched_reserve(ggml_backend_sched_t sched, ggml_cgraph * graph) {
@@ -87,7 +87,8 @@ EXPORTED void ggml_backend_sched_synchronize(ggml_backend_sched_t sched) {
     }
 }
 
-EXPORTED void ggml_backend_sched_set_eval_callback(ggml_backend_sched_t sched, ggml_backend_sched_eval_callback callback, void * user_data) {
+EXPORTED void ggml_backend_sched_set_eval_callback(ggml_backend_sched_t             sched,
+                                                   ggml_backend_sched_eval_callback callback, void * user_data) {
     PASS_ON(ggml_backend_sched_set_eval_callback, ggml);
     if (t != nullptr && callback != nullptr) {
         t->wrap_callback(sched, callback, user_data);
@@ -171,7 +172,7 @@ EXPORTED void _ZN13llama_context10set_warmupEb(llama_context * self, bool warmup
 
 namespace {
 
-thread_local llama_context * announced = nullptr;   // the context whose batch the tap knows of, until it is computed
+thread_local llama_context * announced = nullptr;  // the context whose batch the tap knows of, until it is computed
 
 void announce(tap * t, llama_context * ctx, const void * batch, bool encode) {
     if (t != nullptr) {
@@ -200,14 +201,16 @@ public:
 
 // llama_decode and llama_encode take a struct by value, whose size differs between versions. trampoline.S enters here with
 // a pointer to it and then jumps to what is returned, with all arguments as they were.
-extern "C" __attribute__((visibility("hidden"))) void * moescope_enter_decode(llama_context * ctx, const void * batch, void * caller) {
+extern "C" __attribute__((visibility("hidden"))) void * moescope_enter_decode(llama_context * ctx, const void * batch,
+                                                                              void * caller) {
     const reached_functions & to   = reached_from(caller);
     void * const              real = reinterpret_cast<void *>(to.llama_decode);
     announce(tap_of_llama(to, caller), ctx, batch, false);
     return real;
 }
 
-extern "C" __attribute__((visibility("hidden"))) void * moescope_enter_encode(llama_context * ctx, const void * batch, void * caller) {
+extern "C" __attribute__((visibility("hidden"))) void * moescope_enter_encode(llama_context * ctx, const void * batch,
+                                                                              void * caller) {
     const reached_functions & to   = reached_from(caller);
     void * const              real = reinterpret_cast<void *>(to.llama_encode);
     announce(tap_of_llama(to, caller), ctx, batch, true);

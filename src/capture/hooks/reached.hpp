@@ -13,16 +13,19 @@
 // else. Who looks llama_decode up by name at run time (Python's ctypes, .NET, Java) passes by ours, but not by these. Some
 // builds hide them.
 extern "C" {
-int  _ZN13llama_context6decodeERK11llama_batch(llama_context * self, const llama_batch * batch);   // decode(const llama_batch &)
-int  _ZN13llama_context6encodeERK11llama_batch(llama_context * self, const llama_batch * batch);   // encode(const llama_batch &)
-void _ZN13llama_contextD1Ev(llama_context * self);                                                 // ~llama_context()
-void _ZN13llama_context10perf_resetEv(llama_context * self);                                       // perf_reset()
-void _ZN13llama_context10set_warmupEb(llama_context * self, bool warmup);                          // set_warmup(bool)
+int  _ZN13llama_context6decodeERK11llama_batch(llama_context *     self,
+                                               const llama_batch * batch);  // decode(const llama_batch &)
+int  _ZN13llama_context6encodeERK11llama_batch(llama_context *     self,
+                                               const llama_batch * batch);  // encode(const llama_batch &)
+void _ZN13llama_contextD1Ev(llama_context * self);                          // ~llama_context()
+void _ZN13llama_context10perf_resetEv(llama_context * self);                // perf_reset()
+void _ZN13llama_context10set_warmupEb(llama_context * self, bool warmup);   // set_warmup(bool)
 }
 
 namespace moescope::capture {
 
 // The functions that hooks stand in front of. Complete for what libllama calls of ggml's scheduler.
+// clang-format off
 #define MOESCOPE_HOOKED_FUNCTIONS(X)                                                                                   \
     X(ggml_backend_sched_reserve) X(ggml_backend_sched_reserve_size) X(ggml_backend_sched_alloc_graph)                 \
     X(ggml_backend_sched_graph_compute_async) X(ggml_backend_sched_synchronize) X(ggml_backend_sched_reset)            \
@@ -30,6 +33,7 @@ namespace moescope::capture {
     X(llama_decode) X(llama_encode) X(llama_free) X(llama_memory_clear) X(llama_perf_context_reset) X(llama_set_warmup) \
     X(_ZN13llama_context6decodeERK11llama_batch) X(_ZN13llama_context6encodeERK11llama_batch)                          \
     X(_ZN13llama_contextD1Ev) X(_ZN13llama_context10perf_resetEv) X(_ZN13llama_context10set_warmupEb)
+// clang-format on
 
 // What the calls of one library reach; null for what it never calls.
 struct reached_functions {
@@ -37,9 +41,11 @@ struct reached_functions {
     MOESCOPE_HOOKED_FUNCTIONS(X)
 #undef X
     // Which copy of ggml that is: the same address for every library that reaches the same.
-    const void * copy() const { return reinterpret_cast<const void *>(ggml_backend_sched_synchronize); }
+    const void * copy() const {
+        return reinterpret_cast<const void *>(ggml_backend_sched_synchronize);
+    }
 
-    uintptr_t begin = 0, end = 0;   // the addresses of the library's code
+    uintptr_t begin = 0, end = 0;  // the addresses of the library's code
 };
 
 // `caller` is an address in the calling library. Looked up once for each library, which then stays loaded; it allocates

@@ -35,7 +35,8 @@ cell part_of(uint64_t bytes, uint64_t all) {
 }
 
 std::vector<cell> row_of(const weight_reads & w, uint64_t all_bytes) {
-    std::vector<cell> row = {w.layer < 0 && w.known ? cell() : cell_if(w.known, static_cast<uint64_t>(w.layer)), w.tensor};
+    std::vector<cell> row = {w.layer < 0 && w.known ? cell() : cell_if(w.known, static_cast<uint64_t>(w.layer)),
+                             w.tensor};
     if (w.expert >= 0) {
         row.push_back(int64_t{w.expert});
     }
@@ -53,11 +54,18 @@ std::vector<cell> row_of(const weight_reads & w, uint64_t all_bytes) {
 }
 
 table slices_table(const access_result & r, size_t top) {
-    table t{"slices", "Hottest experts' slices; a read is one ubatch that needs the slice, however many rows select it",
-            {layer_column, {"tensor", "tensor"}, {"expert", "expert", shown::integer}, {"reads", "reads", shown::integer},
-             {"rows", "selections", shown::integer}, {"bytes_per_read", "per read", shown::bytes},
-             {"bytes", "in all", shown::bytes}, {"share", "of all bytes", shown::percent}},
-            {}, top};
+    table t{"slices",
+            "Hottest experts' slices; a read is one ubatch that needs the slice, however many rows select it",
+            {layer_column,
+             {"tensor", "tensor"},
+             {"expert", "expert", shown::integer},
+             {"reads", "reads", shown::integer},
+             {"rows", "selections", shown::integer},
+             {"bytes_per_read", "per read", shown::bytes},
+             {"bytes", "in all", shown::bytes},
+             {"share", "of all bytes", shown::percent}},
+            {},
+            top};
     for (const weight_reads & w : r.slices) {
         t.rows.push_back(row_of(w, r.bytes()));
     }
@@ -65,11 +73,17 @@ table slices_table(const access_result & r, size_t top) {
 }
 
 table tensors_table(const access_result & r, size_t top) {
-    table t{"tensors", "The other tensors; of token embeddings and other lookups one row per token is read",
-            {layer_column, {"tensor", "tensor"}, {"reads", "reads", shown::integer}, {"rows", "tokens", shown::integer},
-             {"bytes_per_read", "per read", shown::bytes}, {"bytes", "in all", shown::bytes},
+    table t{"tensors",
+            "The other tensors; of token embeddings and other lookups one row per token is read",
+            {layer_column,
+             {"tensor", "tensor"},
+             {"reads", "reads", shown::integer},
+             {"rows", "tokens", shown::integer},
+             {"bytes_per_read", "per read", shown::bytes},
+             {"bytes", "in all", shown::bytes},
              {"share", "of all bytes", shown::percent}},
-            {}, top};
+            {},
+            top};
     for (const weight_reads & w : r.tensors) {
         t.rows.push_back(row_of(w, r.bytes()));
     }
@@ -78,8 +92,10 @@ table tensors_table(const access_result & r, size_t top) {
 
 void add_notes(answer & a, const access_result & r) {
     if (r.n_unknown > 0) {
-        a.notes.push_back(fmt::format("{} tensors are not in the model file (an adapter's?): their bytes are not known and not "
-                                      "in any sum", with_commas(r.n_unknown)));
+        a.notes.push_back(
+            fmt::format("{} tensors are not in the model file (an adapter's?): their bytes are not known and not "
+                        "in any sum",
+                        with_commas(r.n_unknown)));
     }
     if (r.n_unchosen > 0) {
         a.notes.push_back(fmt::format("{} reads take slices by ids that were not recorded (no MoE block's): left out",
@@ -100,13 +116,16 @@ answer answer_access(const std::string & trace, const std::string & model, size_
     const access_result r = reads.result();
 
     answer a;
-    a.kind  = "access";
-    a.notes = source_notes(*source);
-    a.figures = {{"ubatches", whole(r.ubatches)}, {"tokens", whole(r.tokens)}, {"bytes", whole(r.bytes())},
-                 {"bytes_experts", whole(r.bytes_slices)}, {"bytes_other", whole(r.bytes_tensors)}};
-    a.headline.push_back(fmt::format("{} of weights were read in {} ubatches of {} tokens: {} of experts, {} of all else.",
-                                     human_bytes(r.bytes()), with_commas(r.ubatches), with_commas(r.tokens),
-                                     human_bytes(r.bytes_slices), human_bytes(r.bytes_tensors)));
+    a.kind    = "access";
+    a.notes   = source_notes(*source);
+    a.figures = {{"ubatches", whole(r.ubatches)},
+                 {"tokens", whole(r.tokens)},
+                 {"bytes", whole(r.bytes())},
+                 {"bytes_experts", whole(r.bytes_slices)},
+                 {"bytes_other", whole(r.bytes_tensors)}};
+    a.headline.push_back(fmt::format(
+        "{} of weights were read in {} ubatches of {} tokens: {} of experts, {} of all else.", human_bytes(r.bytes()),
+        with_commas(r.ubatches), with_commas(r.tokens), human_bytes(r.bytes_slices), human_bytes(r.bytes_tensors)));
     a.tables = {slices_table(r, top), tensors_table(r, top)};
     add_notes(a, r);
     return a;

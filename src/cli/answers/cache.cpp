@@ -6,8 +6,8 @@
 
 #include "analysis/cache_study.hpp"
 #include "analysis/tools/model_sizes.hpp"
-#include "cli/answers/shared.hpp"
 #include "cli/answers/same_model.hpp"
+#include "cli/answers/shared.hpp"
 #include "core/error.hpp"
 #include "logs/open.hpp"
 
@@ -19,8 +19,8 @@ using namespace analysis;
 
 // Slots per layer that a budget of bytes holds.
 uint32_t slots_of_bytes(const cache_options & o, const cache_study & study, const expert_sizes & sizes) {
-    const cache_counts & c = study.counts();
-    uint64_t one_each = 0;
+    const cache_counts & c        = study.counts();
+    uint64_t             one_each = 0;
     for (size_t b = 0; b < c.blocks().size(); ++b) {
         one_each += sizes.of(c.blocks()[b].layout);
     }
@@ -49,11 +49,17 @@ std::vector<uint32_t> slots_to_try(const cache_options & o, const cache_study & 
 }
 
 table scores_table(const cache_result & r, uint32_t n_expert, double bandwidth) {
-    table t{"policies", "Share of the reads that hit, without the first read of each slice (cold); random is what chance evicts",
-            {{"slots", "slots/layer", shown::integer}, {"policy", "policy"}, {"hit_rate", "hits", shown::percent},
-             {"hit_rate_low", "from", shown::percent}, {"hit_rate_high", "to (95 %)", shown::percent},
-             {"slots_share", "slots/E", shown::percent}, {"accesses", "reads", shown::integer},
-             {"cold", "cold", shown::integer}, {"cold_hits", "", shown::integer}},
+    table      t{"policies",
+            "Share of the reads that hit, without the first read of each slice (cold); random is what chance evicts",
+            {{"slots", "slots/layer", shown::integer},
+                  {"policy", "policy"},
+                  {"hit_rate", "hits", shown::percent},
+                  {"hit_rate_low", "from", shown::percent},
+                  {"hit_rate_high", "to (95 %)", shown::percent},
+                  {"slots_share", "slots/E", shown::percent},
+                  {"accesses", "reads", shown::integer},
+                  {"cold", "cold", shown::integer},
+                  {"cold_hits", "", shown::integer}},
             {}};
     const bool sizes = r.mean_slice_bytes > 0;
     t.columns.push_back({"bytes_per_token", sizes ? "missed/token" : "", shown::bytes});
@@ -62,8 +68,9 @@ table scores_table(const cache_result & r, uint32_t n_expert, double bandwidth) 
         const interval i         = s.hit_rate_interval();
         const double   per_token = sizes && r.tokens > 0 ? s.bytes_missed / double(r.tokens) : unknown;
         t.rows.push_back({whole(s.slots), std::string(to_string(s.policy)), s.hit_rate(), i.low, i.high,
-                          r.chance(std::min(s.slots, n_expert), n_expert), whole(s.accesses), whole(s.cold), whole(s.cold_hits),
-                          per_token, bandwidth > 0 && per_token > 0 ? bandwidth / per_token : unknown});
+                          r.chance(std::min(s.slots, n_expert), n_expert), whole(s.accesses), whole(s.cold),
+                          whole(s.cold_hits), per_token,
+                          bandwidth > 0 && per_token > 0 ? bandwidth / per_token : unknown});
     }
     return t;
 }
@@ -80,14 +87,16 @@ void add_winner(answer & a, const cache_result & r, uint32_t slots) {
     const auto  optimum = std::find_if(r.scores.begin(), r.scores.end(), [&](const cache_score & s) {
         return s.slots == slots && s.policy == cache_policy::optimum;
     });
-    std::string above   = optimum == r.scores.end() ? "" : fmt::format(" (Belady's optimum: {:.1f} %)", 100 * optimum->hit_rate());
-    a.headline.push_back(fmt::format("With {} slots per layer {} holds {:.1f} % of the reads{}; {} by {:.2f} points ({}).", slots,
-                                     to_string(best.policy), 100 * best.hit_rate(), above,
-                                     ranking.first_is_sure() ? fmt::format("it beats {}, the next best,", to_string(next.policy))
-                                                             : fmt::format("it is not surely the best: it leads {}", to_string(next.policy)),
-                                     100 * (best.hit_rate() - next.hit_rate()),
-                                     std::isnan(lead.low) ? "too few sequences for an interval"
-                                                          : fmt::format("95 %: {:.2f} to {:.2f}", 100 * lead.low, 100 * lead.high)));
+    std::string above =
+        optimum == r.scores.end() ? "" : fmt::format(" (Belady's optimum: {:.1f} %)", 100 * optimum->hit_rate());
+    a.headline.push_back(fmt::format(
+        "With {} slots per layer {} holds {:.1f} % of the reads{}; {} by {:.2f} points ({}).", slots,
+        to_string(best.policy), 100 * best.hit_rate(), above,
+        ranking.first_is_sure() ? fmt::format("it beats {}, the next best,", to_string(next.policy))
+                                : fmt::format("it is not surely the best: it leads {}", to_string(next.policy)),
+        100 * (best.hit_rate() - next.hit_rate()),
+        std::isnan(lead.low) ? "too few sequences for an interval"
+                             : fmt::format("95 %: {:.2f} to {:.2f}", 100 * lead.low, 100 * lead.high)));
     a.figures.push_back({"winner", std::string(to_string(best.policy))});
     a.figures.push_back({"winner_slots", whole(slots)});
     a.figures.push_back({"winner_is_sure", int64_t{ranking.first_is_sure()}});
@@ -95,30 +104,39 @@ void add_winner(answer & a, const cache_result & r, uint32_t slots) {
 
 // How far each policy stays behind the best of its number of slots.
 table ranking_table(const cache_result & r, const std::vector<uint32_t> & slots) {
-    table t{"ranking", "Behind the best policy, in points of the hit rate; the 95 % intervals hold for all policies at once",
-            {{"slots", "slots/layer", shown::integer}, {"policy", "policy"}, {"behind", "behind the best", shown::percent},
-             {"behind_low", "from", shown::percent}, {"behind_high", "to (95 %)", shown::percent}},
+    table t{"ranking",
+            "Behind the best policy, in points of the hit rate; the 95 % intervals hold for all policies at once",
+            {{"slots", "slots/layer", shown::integer},
+             {"policy", "policy"},
+             {"behind", "behind the best", shown::percent},
+             {"behind_low", "from", shown::percent},
+             {"behind_high", "to (95 %)", shown::percent}},
             {}};
     for (const uint32_t n : slots) {
         const policy_ranking ranking = rank_policies(r, n);
         for (size_t i = 0; i < ranking.scores.size(); ++i) {
             t.rows.push_back({whole(n), std::string(to_string(ranking.scores[i]->policy)),
-                              ranking.scores[0]->hit_rate() - ranking.scores[i]->hit_rate(), ranking.lead[i].low, ranking.lead[i].high});
+                              ranking.scores[0]->hit_rate() - ranking.scores[i]->hit_rate(), ranking.lead[i].low,
+                              ranking.lead[i].high});
         }
     }
     return t;
 }
 
 void add_notes(answer & a, const cache_result & r, const std::optional<phase> & only, const cache_options & c) {
-    a.notes.push_back(fmt::format("{} ubatches with {} tokens ({}); a read is one ubatch that needs a slice", with_commas(r.ubatches),
-                                  with_commas(r.tokens),
-                                  !only ? "all" : *only == phase::decode ? "decoded tokens alone" : "prefilled tokens alone"));
-    a.notes.push_back(r.units_are_sequences ? fmt::format("intervals are over {} sequences", with_commas(r.units))
-                                            : "one sequence: intervals are over stretches of 64 ubatches, and too narrow where "
-                                              "these depend on each other");
+    a.notes.push_back(fmt::format("{} ubatches with {} tokens ({}); a read is one ubatch that needs a slice",
+                                  with_commas(r.ubatches), with_commas(r.tokens),
+                                  !only                    ? "all"
+                                  : *only == phase::decode ? "decoded tokens alone"
+                                                           : "prefilled tokens alone"));
+    a.notes.push_back(r.units_are_sequences
+                          ? fmt::format("intervals are over {} sequences", with_commas(r.units))
+                          : "one sequence: intervals are over stretches of 64 ubatches, and too narrow where "
+                            "these depend on each other");
     a.notes.push_back("each half of the trace starts with an empty cache; static holds what the other half used most");
     if (!c.bandwidth.empty() && r.mean_slice_bytes > 0) {
-        a.notes.push_back("tokens/s at most: the bandwidth over the bytes of missed experts; everything else comes on top");
+        a.notes.push_back(
+            "tokens/s at most: the bandwidth over the bytes of missed experts; everything else comes on top");
     }
     if (!c.bandwidth.empty() && r.mean_slice_bytes == 0) {
         a.notes.push_back("--bandwidth says nothing without the sizes of --model");
@@ -159,8 +177,11 @@ answer answer_cache(const analyze_options & o, const cache_options & c) {
     }
     const cache_result r         = study.simulate({plan}).front();
     const double       bandwidth = c.bandwidth.empty() ? 0 : double(parse_bytes(c.bandwidth, "--bandwidth"));
-    a.figures = {{"tokens", whole(r.tokens)}, {"ubatches", whole(r.ubatches)}, {"slices", whole(r.n_slices)},
-                 {"mean_slice_bytes", r.mean_slice_bytes}, {"global", int64_t{c.global}}};
+    a.figures                    = {{"tokens", whole(r.tokens)},
+                                    {"ubatches", whole(r.ubatches)},
+                                    {"slices", whole(r.n_slices)},
+                                    {"mean_slice_bytes", r.mean_slice_bytes},
+                                    {"global", int64_t{c.global}}};
     add_winner(a, r, plan.slots[plan.slots.size() / 2]);
     a.tables.push_back(scores_table(r, study.most_experts(), bandwidth));
     a.tables.push_back(ranking_table(r, plan.slots));

@@ -14,10 +14,12 @@ namespace {
 using namespace analysis;
 
 const std::vector<table_column> pair_columns = {
-    {"from_layer", "layer", shown::integer}, {"from_block", "", shown::integer}, {"a", "expert", shown::integer},
-    {"to_layer", "layer", shown::integer},   {"to_block", "", shown::integer},   {"b", "expert", shown::integer},
-    {"both", "together", shown::integer},    {"n_a", "first", shown::integer},   {"n_b", "second", shown::integer},
-    {"conditional", "N(ab)/N(a)", shown::percent}, {"lift", "lift", shown::ratio}, {"lift_low", "from", shown::ratio},
+    {"from_layer", "layer", shown::integer},  {"from_block", "", shown::integer},
+    {"a", "expert", shown::integer},          {"to_layer", "layer", shown::integer},
+    {"to_block", "", shown::integer},         {"b", "expert", shown::integer},
+    {"both", "together", shown::integer},     {"n_a", "first", shown::integer},
+    {"n_b", "second", shown::integer},        {"conditional", "N(ab)/N(a)", shown::percent},
+    {"lift", "lift", shown::ratio},           {"lift_low", "from", shown::ratio},
     {"lift_high", "to (95 %)", shown::ratio}, {"lift_chance", "random", shown::ratio}};
 
 struct found {
@@ -37,8 +39,8 @@ table pairs_table(const char * key, const std::string & title, const std::vector
     for (const found & f : best) {
         const pair_counts & p = *f.counts;
         const expert_pair & e = f.pair;
-        t.rows.push_back({layer_cell(p.from), block_cell(p.from), whole(e.a), layer_cell(p.to), block_cell(p.to), whole(e.b),
-                          whole(p.n_both(e.a, e.b)), whole(p.count_from[e.a]), whole(p.count_to[e.b]),
+        t.rows.push_back({layer_cell(p.from), block_cell(p.from), whole(e.a), layer_cell(p.to), block_cell(p.to),
+                          whole(e.b), whole(p.n_both(e.a, e.b)), whole(p.count_from[e.a]), whole(p.count_to[e.b]),
                           p.conditional(e.a, e.b), e.lift, e.range.low, e.range.high, p.lift_by_chance()});
     }
     return t;
@@ -55,9 +57,10 @@ table all_table(const coactivation_result & r) {
                         continue;
                     }
                     const interval i = p.lift_interval(a, b);
-                    t.rows.push_back({layer_cell(p.from), block_cell(p.from), whole(a), layer_cell(p.to), block_cell(p.to),
-                                      whole(b), whole(p.n_both(a, b)), whole(p.count_from[a]), whole(p.count_to[b]),
-                                      p.conditional(a, b), p.lift(a, b), i.low, i.high, p.lift_by_chance()});
+                    t.rows.push_back({layer_cell(p.from), block_cell(p.from), whole(a), layer_cell(p.to),
+                                      block_cell(p.to), whole(b), whole(p.n_both(a, b)), whole(p.count_from[a]),
+                                      whole(p.count_to[b]), p.conditional(a, b), p.lift(a, b), i.low, i.high,
+                                      p.lift_by_chance()});
                 }
             }
         }
@@ -84,17 +87,20 @@ answer answer_coactivation(const analyze_options & o, bool all_pairs) {
         a.tables.push_back(all_table(r));
     }
     if (a.tables[0].rows.empty()) {
-        a.headline.push_back(n == 0 ? nothing_selected
-                                    : fmt::format("No two experts of one layer serve the same token {} times or more.", least_together));
+        a.headline.push_back(
+            n == 0 ? nothing_selected
+                   : fmt::format("No two experts of one layer serve the same token {} times or more.", least_together));
     } else {
         const auto & best = a.tables[0].rows.front();
         const double low = std::get<double>(best[11]), chance = std::get<double>(best[13]);
-        a.headline.push_back(fmt::format("Strongest pair: layer {}, experts {} and {}, {:.1f} times as often together as their "
-                                         "frequencies alone would give ({:.1f} to {:.1f}; random routing: {:.2f}){}.",
-                                         std::get<int64_t>(best[0]), std::get<int64_t>(best[2]), std::get<int64_t>(best[5]),
-                                         std::get<double>(best[10]), low, std::get<double>(best[12]), chance,
-                                         low > chance ? "" : ": no more than chance"));
-        a.notes.push_back("pairs are ranked by the lower end of their interval; among so many, some intervals miss by chance");
+        a.headline.push_back(
+            fmt::format("Strongest pair: layer {}, experts {} and {}, {:.1f} times as often together as their "
+                        "frequencies alone would give ({:.1f} to {:.1f}; random routing: {:.2f}){}.",
+                        std::get<int64_t>(best[0]), std::get<int64_t>(best[2]), std::get<int64_t>(best[5]),
+                        std::get<double>(best[10]), low, std::get<double>(best[12]), chance,
+                        low > chance ? "" : ": no more than chance"));
+        a.notes.push_back(
+            "pairs are ranked by the lower end of their interval; among so many, some intervals miss by chance");
     }
     return a;
 }

@@ -8,8 +8,8 @@
 #include "analysis/agreement.hpp"
 #include "analysis/frequency.hpp"
 #include "analysis/temporal.hpp"
-#include "cli/answers/shared.hpp"
 #include "cli/answers/same_model.hpp"
+#include "cli/answers/shared.hpp"
 #include "core/error.hpp"
 #include "logs/open.hpp"
 
@@ -19,25 +19,38 @@ namespace {
 
 using namespace analysis;
 
-constexpr size_t all_pairs_most = 6;   // runs; of more, each is compared with the first
+constexpr size_t all_pairs_most = 6;  // runs; of more, each is compared with the first
 
 std::vector<cell> agreement_row(const block_agreement & b) {
     const double n    = double(b.overlap.n());
     const double half = 1.96 * b.overlap.sd() / std::sqrt(n);
-    return {layer_cell(b.layout), block_cell(b.layout), whole(b.overlap.n()), b.overlap.mean(), b.overlap.mean() - half,
-            std::min(1.0, b.overlap.mean() + half), b.overlap_by_chance, n > 0 ? double(b.same_set) / n : unknown,
-            n > 0 ? double(b.same_top) / n : unknown, b.rank_correlation(), b.distance()};
+    return {layer_cell(b.layout),
+            block_cell(b.layout),
+            whole(b.overlap.n()),
+            b.overlap.mean(),
+            b.overlap.mean() - half,
+            std::min(1.0, b.overlap.mean() + half),
+            b.overlap_by_chance,
+            n > 0 ? double(b.same_set) / n : unknown,
+            n > 0 ? double(b.same_top) / n : unknown,
+            b.rank_correlation(),
+            b.distance()};
 }
 
-const std::vector<table_column> agreement_columns = {
-    layer_column, block_column, {"rows", "rows", shown::integer}, {"overlap", "|A and B|/k", shown::percent},
-    {"overlap_low", "from", shown::percent}, {"overlap_high", "to (95 %)", shown::percent},
-    {"overlap_chance", "k/E", shown::percent}, {"same_set", "same set", shown::percent},
-    {"same_first", "same first", shown::percent}, {"rank_correlation", "rank corr.", shown::real},
-    {"distance", "JS distance", shown::real}};
+const std::vector<table_column> agreement_columns = {layer_column,
+                                                     block_column,
+                                                     {"rows", "rows", shown::integer},
+                                                     {"overlap", "|A and B|/k", shown::percent},
+                                                     {"overlap_low", "from", shown::percent},
+                                                     {"overlap_high", "to (95 %)", shown::percent},
+                                                     {"overlap_chance", "k/E", shown::percent},
+                                                     {"same_set", "same set", shown::percent},
+                                                     {"same_first", "same first", shown::percent},
+                                                     {"rank_correlation", "rank corr.", shown::real},
+                                                     {"distance", "JS distance", shown::real}};
 
 running_stats overall(const agreement_result & r) {
-    running_stats mean;   // of layers, each of equal weight
+    running_stats mean;  // of layers, each of equal weight
     for (const block_agreement & b : r.blocks) {
         if (b.overlap.n() > 0) {
             mean.add(b.overlap.mean());
@@ -49,7 +62,8 @@ running_stats overall(const agreement_result & r) {
 // Measures that mean the same whatever the number of layers, experts and k.
 struct shape_free {
     std::string name;
-    double      tokens = 0, layers = 0, experts = 0, k = 0, entropy = 0, gini = 0, held = 0, dead = 0, overlap = 0, random = 0;
+    double      tokens = 0, layers = 0, experts = 0, k = 0, entropy = 0, gini = 0, held = 0, dead = 0, overlap = 0,
+           random = 0;
 };
 
 shape_free measure_shape_free(const std::string & path, const analyze_options & o) {
@@ -76,13 +90,24 @@ shape_free measure_shape_free(const std::string & path, const analyze_options & 
         }
     }
     const double all = double(r.n_experts());
-    return {source->model().name.empty() ? path.substr(path.rfind('/') + 1) : source->model().name, double(r.tokens), double(r.blocks.size()), experts.mean(), k.mean(), entropy.mean(), gini.mean(),
-            held.mean(), all > 0 ? double(r.n_dead()) / all : unknown, overlap.mean(), random.mean()};
+    return {source->model().name.empty() ? path.substr(path.rfind('/') + 1) : source->model().name,
+            double(r.tokens),
+            double(r.blocks.size()),
+            experts.mean(),
+            k.mean(),
+            entropy.mean(),
+            gini.mean(),
+            held.mean(),
+            all > 0 ? double(r.n_dead()) / all : unknown,
+            overlap.mean(),
+            random.mean()};
 }
 
 table side_by_side(const shape_free & a, const shape_free & b) {
-    table t{"side_by_side", "Side by side, means over layers",
-            {{"measure", "measure"}, {"first", "first", shown::real}, {"second", "second", shown::real}}, {}};
+    table      t{"side_by_side",
+            "Side by side, means over layers",
+            {{"measure", "measure"}, {"first", "first", shown::real}, {"second", "second", shown::real}},
+            {}};
     const auto add = [&](const char * name, double shape_free::*field) {
         t.rows.push_back({std::string(name), a.*field, b.*field});
     };
@@ -103,15 +128,18 @@ table side_by_side(const shape_free & a, const shape_free & b) {
 constexpr double surely_related = 3;
 
 std::vector<figure> token_figures(const agreement_result & r) {
-    return {{"tokens_matched", whole(r.tokens_matched)}, {"tokens_differ", whole(r.tokens_differ)},
-            {"tokens_after", whole(r.tokens_after)}, {"tokens_unmatched", whole(r.tokens_unmatched)}};
+    return {{"tokens_matched", whole(r.tokens_matched)},
+            {"tokens_differ", whole(r.tokens_differ)},
+            {"tokens_after", whole(r.tokens_after)},
+            {"tokens_unmatched", whole(r.tokens_unmatched)}};
 }
 
 void add_token_notes(answer & a, const agreement_result & r) {
     if (r.tokens_differ > 0) {
-        a.notes.push_back(fmt::format("{} sequences part at a token that differs; the {} tokens behind it have another context "
-                                      "and were not compared",
-                                      with_commas(r.tokens_differ), with_commas(r.tokens_after)));
+        a.notes.push_back(
+            fmt::format("{} sequences part at a token that differs; the {} tokens behind it have another context "
+                        "and were not compared",
+                        with_commas(r.tokens_differ), with_commas(r.tokens_after)));
     }
     if (r.tokens_unmatched > 0) {
         a.notes.push_back(with_commas(r.tokens_unmatched) + " tokens have no partner, or no known place in a sequence");
@@ -131,7 +159,7 @@ void drop_layers(agreement_result & r, const analyze_options & o) {
 // What two files have in common, token by token.
 struct matched_files {
     agreement_result result;
-    std::string      why_not;   // the models cannot be compared expert by expert: how they differ
+    std::string      why_not;  // the models cannot be compared expert by expert: how they differ
     bool             names_differ = false;
 };
 
@@ -156,25 +184,31 @@ void refuse_filters(const analyze_options & o, const char * kind) {
 }
 
 void add_agreement(answer & a, const agreement_result & r, bool names_differ) {
-    table t{"layers", "Agreement of the two runs on the same tokens; k/E: of experts numbered at random", agreement_columns, {}};
+    table t{"layers",
+            "Agreement of the two runs on the same tokens; k/E: of experts numbered at random",
+            agreement_columns,
+            {}};
     for (const block_agreement & b : r.blocks) {
         t.rows.push_back(agreement_row(b));
     }
     const running_stats mean = overall(r);
-    a.headline.push_back(fmt::format("The runs share {:.2f} % of the experts of a token (experts numbered at random: {:.2f} %), over "
-                                     "{} and {}.",
-                                     100 * mean.mean(), 100 * r.blocks.front().overlap_by_chance, counted(r.tokens_matched, "token"),
-                                     counted(mean.n(), "layer")));
+    a.headline.push_back(
+        fmt::format("The runs share {:.2f} % of the experts of a token (experts numbered at random: {:.2f} %), over "
+                    "{} and {}.",
+                    100 * mean.mean(), 100 * r.blocks.front().overlap_by_chance, counted(r.tokens_matched, "token"),
+                    counted(mean.n(), "layer")));
     if (mean.mean() < 1 && !(r.relatedness() > surely_related)) {
-        a.headline.push_back(fmt::format("That is no more than unrelated models show ({:.1f} standard deviations): their expert "
-                                         "numbers mean different things, so read the measures side by side, not expert by expert.",
-                                         r.relatedness()));
+        a.headline.push_back(
+            fmt::format("That is no more than unrelated models show ({:.1f} standard deviations): their expert "
+                        "numbers mean different things, so read the measures side by side, not expert by expert.",
+                        r.relatedness()));
     }
     a.tables.push_back(std::move(t));
     add_token_notes(a, r);
     if (names_differ) {
-        a.notes.push_back("the models have different names: expert by expert the comparison holds only where one descends from the "
-                          "other (quantised, fine-tuned)");
+        a.notes.push_back(
+            "the models have different names: expert by expert the comparison holds only where one descends from the "
+            "other (quantised, fine-tuned)");
     }
 }
 
@@ -185,7 +219,9 @@ std::string why_side_by_side(const matched_files & m) {
         return fmt::format("The models differ ({}): expert numbers mean different things, so {}", m.why_not, so);
     }
     if (m.result.blocks.empty()) {
-        return fmt::format("No layer has the same number of experts and the same k in both: expert ids mean different things, so {}", so);
+        return fmt::format(
+            "No layer has the same number of experts and the same k in both: expert ids mean different things, so {}",
+            so);
     }
     return "The runs have no token in common that both know the place of: what differs may be the text as well as the model, so "
            "only measures of each run are shown, side by side.";
@@ -198,7 +234,7 @@ answer answer_compare(const analyze_options & o) {
     const matched_files      m     = measure_files(o.traces[0], o.traces[1], o);
     const agreement_result & r     = m.result;
     const shape_free         first = measure_shape_free(o.traces[0], o), second = measure_shape_free(o.traces[1], o);
-    const running_stats      mean  = overall(r);
+    const running_stats      mean = overall(r);
     answer                   a;
     a.kind    = "compare";
     a.figures = token_figures(r);
@@ -219,24 +255,31 @@ answer answer_stability(const analyze_options & o) {
     refuse_filters(o, "stability");
     answer a;
     a.kind = "stability";
-    table pairs{"pairs", "Runs in pairs: shared experts per token, mean over layers",
-                {{"run_a", "run"}, {"run_b", "and"}, {"tokens", "tokens", shown::integer}, {"tokens_after", "after parting", shown::integer},
-                 {"overlap", "|A and B|/k", shown::percent}, {"overlap_min", "lowest layer", shown::percent},
-                 {"overlap_chance", "random", shown::percent}},
+    table                                                                         pairs{"pairs",
+                "Runs in pairs: shared experts per token, mean over layers",
+                {{"run_a", "run"},
+                                                                                         {"run_b", "and"},
+                                                                                         {"tokens", "tokens", shown::integer},
+                                                                                         {"tokens_after", "after parting", shown::integer},
+                                                                                         {"overlap", "|A and B|/k", shown::percent},
+                                                                                         {"overlap_min", "lowest layer", shown::percent},
+                                                                                         {"overlap_chance", "random", shown::percent}},
                 {}};
     std::map<std::pair<int32_t, int32_t>, std::pair<block_layout, running_stats>> layers;
     running_stats                                                                 all;
-    const size_t n = o.traces.size();
+    const size_t                                                                  n = o.traces.size();
     for (size_t i = 0; i < (n > all_pairs_most ? 1 : n); ++i) {
         for (size_t j = i + 1; j < n; ++j) {
             const matched_files      m = measure_files(o.traces[i], o.traces[j], o);
             const agreement_result & r = m.result;
             if (!m.why_not.empty()) {
-                throw error("is of another model than the first (" + m.why_not + ")").in(o.traces[j]).fix("use: analyze compare");
+                throw error("is of another model than the first (" + m.why_not + ")")
+                    .in(o.traces[j])
+                    .fix("use: analyze compare");
             }
             const running_stats mean = overall(r);
-            pairs.rows.push_back({o.traces[i], o.traces[j], whole(r.tokens_matched), whole(r.tokens_after), mean.mean(), mean.min(),
-                                  r.blocks.empty() ? unknown : r.blocks.front().overlap_by_chance});
+            pairs.rows.push_back({o.traces[i], o.traces[j], whole(r.tokens_matched), whole(r.tokens_after), mean.mean(),
+                                  mean.min(), r.blocks.empty() ? unknown : r.blocks.front().overlap_by_chance});
             for (const block_agreement & b : r.blocks) {
                 auto & [layout, stats] = layers[{b.layout.layer, b.layout.block}];
                 layout                 = b.layout;
@@ -249,20 +292,26 @@ answer answer_stability(const analyze_options & o) {
             }
         }
     }
-    table t{"layers", "Layers: shared experts per token over the pairs of runs",
-            {layer_column, block_column, {"pairs", "pairs", shown::integer}, {"overlap", "mean", shown::percent},
-             {"overlap_min", "lowest", shown::percent}, {"overlap_max", "highest", shown::percent},
+    table t{"layers",
+            "Layers: shared experts per token over the pairs of runs",
+            {layer_column,
+             block_column,
+             {"pairs", "pairs", shown::integer},
+             {"overlap", "mean", shown::percent},
+             {"overlap_min", "lowest", shown::percent},
+             {"overlap_max", "highest", shown::percent},
              {"overlap_chance", "random", shown::percent}},
             {}};
     for (const auto & [key, value] : layers) {
         const auto & [layout, stats] = value;
-        t.rows.push_back({layer_cell(layout), block_cell(layout), whole(stats.n()), stats.mean(), stats.min(), stats.max(),
-                          double(layout.n_expert_used) / layout.n_expert});
+        t.rows.push_back({layer_cell(layout), block_cell(layout), whole(stats.n()), stats.mean(), stats.min(),
+                          stats.max(), double(layout.n_expert_used) / layout.n_expert});
     }
     a.figures = {{"runs", whole(n)}, {"overlap", all.mean()}, {"overlap_min", all.min()}};
-    a.headline.push_back(all.n() == 0 ? "The runs have no token in common that both know the place of: nothing to compare."
-                                      : fmt::format("Runs share {:.2f} % of the experts of a token (lowest pair {:.2f} %), over {}.",
-                                                    100 * all.mean(), 100 * all.min(), counted(all.n(), "pair")));
+    a.headline.push_back(
+        all.n() == 0 ? "The runs have no token in common that both know the place of: nothing to compare."
+                     : fmt::format("Runs share {:.2f} % of the experts of a token (lowest pair {:.2f} %), over {}.",
+                                   100 * all.mean(), 100 * all.min(), counted(all.n(), "pair")));
     a.tables = {t, pairs};
     if (n > all_pairs_most) {
         a.notes.push_back("of so many runs, each was compared with the first alone");

@@ -4,11 +4,11 @@
 
 #include <fmt/format.h>
 
-#include "analysis/tools/feed.hpp"
 #include "analysis/frequency.hpp"
 #include "analysis/imatrix.hpp"
-#include "cli/answers/shared.hpp"
+#include "analysis/tools/feed.hpp"
 #include "cli/answers/same_model.hpp"
+#include "cli/answers/shared.hpp"
 #include "core/error.hpp"
 #include "logs/open.hpp"
 
@@ -24,39 +24,79 @@ constexpr double hardly = 0.1;
 table layers_table(const frequency_result & r) {
     table t{"layers",
             "Layers; chance: what random routing of as many rows shows; N %: the fewest experts that hold it",
-            {layer_column, block_column, {"rows", "rows", shown::integer}, {"dead", "dead", shown::integer},
-             {"dead_chance", "chance", shown::integer}, {"entropy", "entropy", shown::real},
-             {"entropy_chance", "chance", shown::real}, {"gini", "Gini", shown::real},
-             {"gini_chance", "chance", shown::real}, {"max_vio", "MaxVio", shown::real},
-             {"max_vio_chance", "chance", shown::real}, {"coverage_50", "50 %", shown::integer},
-             {"coverage_80", "80 %", shown::integer}, {"coverage_90", "90 %", shown::integer},
-             {"coverage_90_chance", "chance", shown::integer}, {"coverage_95", "95 %", shown::integer},
-             {"n_expert", "experts", shown::integer}, {"n_expert_used", "k", shown::integer}, {"coverage_50_chance", ""},
-             {"coverage_80_chance", ""}, {"coverage_95_chance", ""}, {"p_dead_chance", ""}, {"selections", ""}},
+            {layer_column,
+             block_column,
+             {"rows", "rows", shown::integer},
+             {"dead", "dead", shown::integer},
+             {"dead_chance", "chance", shown::integer},
+             {"entropy", "entropy", shown::real},
+             {"entropy_chance", "chance", shown::real},
+             {"gini", "Gini", shown::real},
+             {"gini_chance", "chance", shown::real},
+             {"max_vio", "MaxVio", shown::real},
+             {"max_vio_chance", "chance", shown::real},
+             {"coverage_50", "50 %", shown::integer},
+             {"coverage_80", "80 %", shown::integer},
+             {"coverage_90", "90 %", shown::integer},
+             {"coverage_90_chance", "chance", shown::integer},
+             {"coverage_95", "95 %", shown::integer},
+             {"n_expert", "experts", shown::integer},
+             {"n_expert_used", "k", shown::integer},
+             {"coverage_50_chance", ""},
+             {"coverage_80_chance", ""},
+             {"coverage_95_chance", ""},
+             {"p_dead_chance", ""},
+             {"selections", ""}},
             {}};
     for (const block_frequency & b : r.blocks) {
         const balance &m = b.measured, &c = b.chance.mean;
-        const auto     count   = [](double v) { return cell_if(!std::isnan(v), static_cast<uint64_t>(std::isnan(v) ? 0 : v)); };
-        const bool     known_k = b.layout.n_expert_used > 0;
-        t.rows.push_back({layer_cell(b.layout), block_cell(b.layout), cell_if(known_k, b.n_rows), count(m.dead),
-                          c.dead, m.entropy, c.entropy, m.gini, c.gini, m.max_vio, c.max_vio, count(m.coverage[0]),
-                          count(m.coverage[1]), count(m.coverage[2]), c.coverage[2], count(m.coverage[3]),
-                          whole(b.layout.n_expert), cell_if(known_k, b.layout.n_expert_used), c.coverage[0],
-                          c.coverage[1], c.coverage[3], b.chance.p_dead, whole(m.selections)});
+        const auto     count = [](double v) {
+            return cell_if(!std::isnan(v), static_cast<uint64_t>(std::isnan(v) ? 0 : v));
+        };
+        const bool known_k = b.layout.n_expert_used > 0;
+        t.rows.push_back({layer_cell(b.layout),
+                          block_cell(b.layout),
+                          cell_if(known_k, b.n_rows),
+                          count(m.dead),
+                          c.dead,
+                          m.entropy,
+                          c.entropy,
+                          m.gini,
+                          c.gini,
+                          m.max_vio,
+                          c.max_vio,
+                          count(m.coverage[0]),
+                          count(m.coverage[1]),
+                          count(m.coverage[2]),
+                          c.coverage[2],
+                          count(m.coverage[3]),
+                          whole(b.layout.n_expert),
+                          cell_if(known_k, b.layout.n_expert_used),
+                          c.coverage[0],
+                          c.coverage[1],
+                          c.coverage[3],
+                          b.chance.p_dead,
+                          whole(m.selections)});
     }
     return t;
 }
 
 table router_table(const frequency_result & r) {
-    table t{"router", "The router's probabilities per row: normalised entropy (1: undecided) and lead of the first expert",
-            {layer_column, block_column, {"rows", "rows", shown::integer}, {"entropy", "entropy", shown::real},
-             {"entropy_sd", "sd", shown::real}, {"top1_margin", "top-1 margin", shown::real},
+    table t{"router",
+            "The router's probabilities per row: normalised entropy (1: undecided) and lead of the first expert",
+            {layer_column,
+             block_column,
+             {"rows", "rows", shown::integer},
+             {"entropy", "entropy", shown::real},
+             {"entropy_sd", "sd", shown::real},
+             {"top1_margin", "top-1 margin", shown::real},
              {"top1_margin_sd", "sd", shown::real}},
             {}};
     for (const block_frequency & b : r.blocks) {
         if (b.router_entropy.n() > 0) {
-            t.rows.push_back({layer_cell(b.layout), block_cell(b.layout), whole(b.router_entropy.n()), b.router_entropy.mean(),
-                              b.router_entropy.sd(), b.top1_margin.mean(), b.top1_margin.sd()});
+            t.rows.push_back({layer_cell(b.layout), block_cell(b.layout), whole(b.router_entropy.n()),
+                              b.router_entropy.mean(), b.router_entropy.sd(), b.top1_margin.mean(),
+                              b.top1_margin.sd()});
         }
     }
     return t;
@@ -65,7 +105,7 @@ table router_table(const frequency_result & r) {
 struct expert_place {
     const block_frequency * block;
     uint32_t                expert;
-    double vs_balance() const { return block->share(expert) * block->layout.n_expert; }
+    double                  vs_balance() const { return block->share(expert) * block->layout.n_expert; }
 };
 
 std::vector<expert_place> ranked_experts(const frequency_result & r, bool falling) {
@@ -81,22 +121,34 @@ std::vector<expert_place> ranked_experts(const frequency_result & r, bool fallin
     return all;
 }
 
-const std::vector<table_column> expert_columns = {
-    layer_column, block_column, {"expert", "expert", shown::integer}, {"count", "selections", shown::integer},
-    {"share", "share", shown::percent}, {"share_low", "from", shown::percent}, {"share_high", "to (95 %)", shown::percent},
-    {"vs_balance", "against 1/E", shown::ratio}, {"frequency", "of rows", shown::percent}};
+const std::vector<table_column> expert_columns = {layer_column,
+                                                  block_column,
+                                                  {"expert", "expert", shown::integer},
+                                                  {"count", "selections", shown::integer},
+                                                  {"share", "share", shown::percent},
+                                                  {"share_low", "from", shown::percent},
+                                                  {"share_high", "to (95 %)", shown::percent},
+                                                  {"vs_balance", "against 1/E", shown::ratio},
+                                                  {"frequency", "of rows", shown::percent}};
 
 std::vector<cell> expert_row(const block_frequency & b, uint32_t e) {
     const interval i    = b.share_interval(e);
     const bool     rows = b.layout.n_expert_used > 0 && b.n_rows > 0;
-    return {layer_cell(b.layout), block_cell(b.layout), whole(e), whole(b.total[e]), b.share(e), i.low, i.high, b.share(e) * b.layout.n_expert,
+    return {layer_cell(b.layout),
+            block_cell(b.layout),
+            whole(e),
+            whole(b.total[e]),
+            b.share(e),
+            i.low,
+            i.high,
+            b.share(e) * b.layout.n_expert,
             rows ? double(b.total[e]) / double(b.n_rows) : unknown};
 }
 
 void add_expert_tables(answer & a, const frequency_result & r, size_t top) {
     const std::vector<expert_place> ranked = ranked_experts(r, true), rising = ranked_experts(r, false);
-    table most{"top", "Most used experts", expert_columns, {}};
-    table least{"bottom", "Least used experts", expert_columns, {}};
+    table                           most{"top", "Most used experts", expert_columns, {}};
+    table                           least{"bottom", "Least used experts", expert_columns, {}};
     table rare{"hardly_used", fmt::format("Experts below a tenth of their balanced share"), expert_columns, {}, top};
     table every{"experts", "All experts", expert_columns, {}, 0};
     for (size_t i = 0; i < ranked.size(); ++i) {
@@ -120,27 +172,39 @@ void add_expert_tables(answer & a, const frequency_result & r, size_t top) {
 
 // Over all layers by id, as other tracers count. Ids of different layers are different experts.
 table by_id_table(const frequency_result & r, size_t top) {
-    table t{"by_id", "By id over all layers (ids of different layers are different experts)",
-            {{"expert", "expert", shown::integer}, {"count", "selections", shown::integer}, {"share", "share", shown::percent},
-             {"vs_balance", "against 1/E", shown::ratio}},
-            {}, top};
+    table        t{"by_id",
+            "By id over all layers (ids of different layers are different experts)",
+            {{"expert", "expert", shown::integer},
+                    {"count", "selections", shown::integer},
+                    {"share", "share", shown::percent},
+                    {"vs_balance", "against 1/E", shown::ratio}},
+            {},
+            top};
     const double total = static_cast<double>(r.selections()), n = static_cast<double>(r.by_id.size());
     for (size_t e = 0; e < r.by_id.size(); ++e) {
         const double share = total > 0 ? static_cast<double>(r.by_id[e]) / total : unknown;
         t.rows.push_back({whole(e), whole(r.by_id[e]), share, share * n});
     }
-    std::stable_sort(t.rows.begin(), t.rows.end(), [](const auto & a, const auto & b) {
-        return std::get<int64_t>(a[1]) > std::get<int64_t>(b[1]);
-    });
+    std::stable_sort(t.rows.begin(), t.rows.end(),
+                     [](const auto & a, const auto & b) { return std::get<int64_t>(a[1]) > std::get<int64_t>(b[1]); });
     return t;
 }
 
 table phases_table(const frequency_result & r) {
-    table t{"phases", "Prefilled and decoded tokens apart",
-            {layer_column, block_column, {"phase", "phase"}, {"rows", "rows", shown::integer}, {"dead", "dead", shown::integer},
-             {"entropy", "entropy", shown::real}, {"entropy_chance", "(chance)", shown::real}, {"gini", "Gini", shown::real},
-             {"max_vio", "MaxVio", shown::real}, {"coverage_90", "90 %", shown::integer}, {"top_expert", "top", shown::integer},
-             {"top_share", "its share", shown::percent}},
+    table                         t{"phases",
+            "Prefilled and decoded tokens apart",
+            {layer_column,
+                                     block_column,
+                                     {"phase", "phase"},
+                                     {"rows", "rows", shown::integer},
+                                     {"dead", "dead", shown::integer},
+                                     {"entropy", "entropy", shown::real},
+                                     {"entropy_chance", "(chance)", shown::real},
+                                     {"gini", "Gini", shown::real},
+                                     {"max_vio", "MaxVio", shown::real},
+                                     {"coverage_90", "90 %", shown::integer},
+                                     {"top_expert", "top", shown::integer},
+                                     {"top_share", "its share", shown::percent}},
             {}};
     static constexpr const char * names[] = {"prefill", "decode", "unknown"};
     for (const block_frequency & b : r.blocks) {
@@ -148,9 +212,9 @@ table phases_table(const frequency_result & r) {
             if (b.rows[kind] == 0) {
                 continue;
             }
-            const auto & count = b.count[kind];
-            const balance m    = measure_balance(count);
-            const auto    top  = std::max_element(count.begin(), count.end());
+            const auto &  count = b.count[kind];
+            const balance m     = measure_balance(count);
+            const auto    top   = std::max_element(count.begin(), count.end());
             t.rows.push_back({layer_cell(b.layout), block_cell(b.layout), std::string(names[kind]), whole(b.rows[kind]),
                               static_cast<int64_t>(m.dead), m.entropy,
                               balance_by_chance(b.rows[kind], b.layout.n_expert_used, b.layout.n_expert).mean.entropy,
@@ -171,26 +235,32 @@ void add_headline(answer & a, const frequency_result & r) {
         coverage += weight ? b.measured.coverage[2] : 0;
         coverage_chance += b.chance.mean.coverage[2];
     }
-    a.figures = {{"tokens", whole(r.tokens)}, {"tokens_decoded", whole(r.decoded)}, {"ubatches", whole(r.ubatches)},
-                 {"n_blocks", whole(r.blocks.size())}, {"n_experts", whole(experts)}, {"selections", whole(selections)},
-                 {"dead", whole(dead)}, {"dead_chance", dead_by_chance},
-                 {"invalid_ids", whole(r.invalid_ids)}, {"bad_probs", whole(r.bad_probs)}};
+    a.figures = {{"tokens", whole(r.tokens)},
+                 {"tokens_decoded", whole(r.decoded)},
+                 {"ubatches", whole(r.ubatches)},
+                 {"n_blocks", whole(r.blocks.size())},
+                 {"n_experts", whole(experts)},
+                 {"selections", whole(selections)},
+                 {"dead", whole(dead)},
+                 {"dead_chance", dead_by_chance},
+                 {"invalid_ids", whole(r.invalid_ids)},
+                 {"bad_probs", whole(r.bad_probs)}};
     if (r.blocks.empty() || selections == 0) {
         a.headline.push_back(nothing_selected);
         return;
     }
-    a.headline.push_back(fmt::format("{}, {} with MoE, {}, {}.", counted(r.tokens, "token"), counted(r.blocks.size(), "layer"),
-                                     counted(experts, "expert"), counted(selections, "selection")));
+    a.headline.push_back(fmt::format("{}, {} with MoE, {}, {}.", counted(r.tokens, "token"),
+                                     counted(r.blocks.size(), "layer"), counted(experts, "expert"),
+                                     counted(selections, "selection")));
     a.headline.push_back(fmt::format("{} of {} experts were never selected{}.", with_commas(dead), with_commas(experts),
                                      std::isnan(dead_by_chance)
                                          ? std::string()
                                          : fmt::format(" (random routing of as many rows: {:.1f})", dead_by_chance)));
     const double n = static_cast<double>(experts);
-    a.headline.push_back(fmt::format("90 % of the selections went to {:.1f} % of the experts{}; mean normalised entropy {:.3f}.",
-                                     100 * coverage / n,
-                                     std::isnan(coverage_chance) ? std::string()
-                                                                 : fmt::format(" (random: {:.1f} %)", 100 * coverage_chance / n),
-                                     entropy / double(r.blocks.size())));
+    a.headline.push_back(fmt::format(
+        "90 % of the selections went to {:.1f} % of the experts{}; mean normalised entropy {:.3f}.", 100 * coverage / n,
+        std::isnan(coverage_chance) ? std::string() : fmt::format(" (random: {:.1f} %)", 100 * coverage_chance / n),
+        entropy / double(r.blocks.size())));
 }
 
 // Quantising an expert with an imatrix that hardly saw it rests on almost nothing.
@@ -204,25 +274,27 @@ void add_calibration_warning(answer & a, const frequency_result & r) {
         }
     }
     if (n > 0) {
-        a.notes.push_back(fmt::format("calibration hardly saw {} of {} experts (below a tenth of their balanced share): layer/expert "
-                                      "{}{}; a text that uses them makes a better imatrix",
-                                      with_commas(n), with_commas(r.n_experts()), names, n > named ? ", … (--full)" : ""));
+        a.notes.push_back(
+            fmt::format("calibration hardly saw {} of {} experts (below a tenth of their balanced share): layer/expert "
+                        "{}{}; a text that uses them makes a better imatrix",
+                        with_commas(n), with_commas(r.n_experts()), names, n > named ? ", … (--full)" : ""));
     }
 }
 
 frequency_result read_all(const analyze_options & o, answer & a) {
-    frequency            counter;
+    frequency     counter;
     expert_counts stored;
-    one_model            same;
-    bool                 rows = false;
+    one_model     same;
+    bool          rows = false;
     for (const std::string & path : o.traces) {
         if (looks_like_gguf(path)) {
             imatrix_counts imatrix = read_imatrix_counts(path);
             same.add(path, {}, imatrix.counts.layout);
             stored.add(imatrix.counts);
             a.notes.insert(a.notes.end(), imatrix.notes.begin(), imatrix.notes.end());
-            a.notes.push_back("selections are those that llama-imatrix saw" +
-                              (imatrix.datasets.empty() ? "" : ", calibrated on " + printable(imatrix.datasets.front())));
+            a.notes.push_back(
+                "selections are those that llama-imatrix saw" +
+                (imatrix.datasets.empty() ? "" : ", calibrated on " + printable(imatrix.datasets.front())));
             continue;
         }
         const auto source = logs::open_source(path);
@@ -246,8 +318,8 @@ frequency_result read_all(const analyze_options & o, answer & a) {
     if (rows) {
         return counter.result();
     }
-    const row_choice     choice = choice_of(o);
-    expert_counts chosen = stored;
+    const row_choice choice = choice_of(o);
+    expert_counts    chosen = stored;
     chosen.layout.clear();
     chosen.blocks.clear();
     for (size_t i = 0; i < stored.layout.size(); ++i) {
@@ -277,18 +349,20 @@ answer answer_frequency(const analyze_options & o, bool phases) {
         add_calibration_warning(a, r);
     }
     if (r.invalid_ids > 0) {
-        a.notes.push_back(fmt::format("{} ids are not experts of their layer and were left out: moescope check says more",
-                                      with_commas(r.invalid_ids)));
+        a.notes.push_back(
+            fmt::format("{} ids are not experts of their layer and were left out: moescope check says more",
+                        with_commas(r.invalid_ids)));
     }
     if (r.bad_probs > 0) {
-        a.notes.push_back(with_commas(r.bad_probs) + " rows hold probabilities that are negative or not finite; left out");
+        a.notes.push_back(with_commas(r.bad_probs) +
+                          " rows hold probabilities that are negative or not finite; left out");
     }
     return a;
 }
 
 answer answer_stats(const analyze_options & o) {
-    answer a    = answer_frequency(o, true);
-    a.kind      = "stats";
+    answer a          = answer_frequency(o, true);
+    a.kind            = "stats";
     const auto source = logs::open_source(o.traces.front());
     a.figures.push_back({"model", source->model().name});
     a.figures.push_back({"architecture", source->model().architecture});

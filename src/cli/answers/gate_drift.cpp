@@ -26,9 +26,9 @@ constexpr named_measure measures[] = {
     {drift_measure::mean_abs, "mean_abs_difference", "mean |diff|"},
 };
 
-const std::vector<table_column> summary_columns = {{"n", "n", shown::integer},        {"mean", "mean", shown::real},
-                                             {"sd", "sd", shown::real},          {"min", "min", shown::real},
-                                             {"max", "max", shown::real},        {"median", "median", shown::real}};
+const std::vector<table_column> summary_columns = {{"n", "n", shown::integer},  {"mean", "mean", shown::real},
+                                                   {"sd", "sd", shown::real},   {"min", "min", shown::real},
+                                                   {"max", "max", shown::real}, {"median", "median", shown::real}};
 
 void add_summary(std::vector<cell> & row, const drift_summary & s) {
     row.insert(row.end(), {whole(s.n), s.mean, s.sd, s.min, s.max, s.median});
@@ -47,8 +47,10 @@ table total_table(const gate_drift_result & r) {
 
 // One line per pair for people: the mean of each measure.
 table pairs_table(const gate_drift_result & r) {
-    table t{"pairs", "Between consecutive captured layers: means over tokens",
-            {{"from_layer", "from", shown::integer}, {"to_layer", "to", shown::integer}, {"n", "n", shown::integer}}, {}};
+    table t{"pairs",
+            "Between consecutive captured layers: means over tokens",
+            {{"from_layer", "from", shown::integer}, {"to_layer", "to", shown::integer}, {"n", "n", shown::integer}},
+            {}};
     for (const named_measure & m : measures) {
         t.columns.push_back({m.key, m.title, shown::real});
     }
@@ -65,7 +67,11 @@ table pairs_table(const gate_drift_result & r) {
 }
 
 table summaries_table(const gate_drift_result & r) {
-    table t{"pair_measures", "", {{"from_layer", "from", shown::integer}, {"to_layer", "to", shown::integer}, {"measure", "measure"}}, {}, 0};
+    table t{"pair_measures",
+            "",
+            {{"from_layer", "from", shown::integer}, {"to_layer", "to", shown::integer}, {"measure", "measure"}},
+            {},
+            0};
     t.columns.insert(t.columns.end(), summary_columns.begin(), summary_columns.end());
     for (const drift_pair & p : r.pairs) {
         for (const named_measure & m : measures) {
@@ -78,18 +84,24 @@ table summaries_table(const gate_drift_result & r) {
 }
 
 table steps_table(const gate_drift_result & r, const trace::trace_source & source, size_t top) {
-    table t{"steps", "Token by token: means over the layer pairs",
-            {{"step", "step", shown::integer}, {"batch", "batch", shown::integer}, {"seq", "", shown::integer},
-             {"pos", "pos", shown::integer}, {"token", "token", shown::integer}, {"text", "text"}},
-            {}, top};
+    table t{"steps",
+            "Token by token: means over the layer pairs",
+            {{"step", "step", shown::integer},
+             {"batch", "batch", shown::integer},
+             {"seq", "", shown::integer},
+             {"pos", "pos", shown::integer},
+             {"token", "token", shown::integer},
+             {"text", "text"}},
+            {},
+            top};
     for (const named_measure & m : measures) {
         t.columns.push_back({m.key, m.title, shown::real});
     }
     for (size_t i = 0; i < r.steps.size(); ++i) {
         const drift_step &  s    = r.steps[i];
         const std::string * text = source.piece(s.token);
-        std::vector<cell>   row  = {whole(i), whole(s.batch), int64_t{s.seq}, int64_t{s.pos}, int64_t{s.token},
-                                    text != nullptr ? *text : std::string()};
+        std::vector<cell>   row  = {whole(i),       whole(s.batch),   int64_t{s.seq},
+                                    int64_t{s.pos}, int64_t{s.token}, text != nullptr ? *text : std::string()};
         for (const named_measure & m : measures) {
             row.push_back(s.mean[static_cast<size_t>(m.measure)]);
         }
@@ -99,7 +111,12 @@ table steps_table(const gate_drift_result & r, const trace::trace_source & sourc
 }
 
 table values_table(const gate_drift_result & r) {
-    table t{"values", "", {{"step", "step", shown::integer}, {"from_layer", "from", shown::integer}, {"to_layer", "to", shown::integer}}, {}, 0};
+    table t{
+        "values",
+        "",
+        {{"step", "step", shown::integer}, {"from_layer", "from", shown::integer}, {"to_layer", "to", shown::integer}},
+        {},
+        0};
     for (const named_measure & m : measures) {
         t.columns.push_back({m.key, m.title, shown::real});
     }
@@ -124,10 +141,11 @@ answer answer_gate_drift(const analyze_options & o, bool all_rows, bool values) 
     feed(*source, o, {&drift});
     const gate_drift_result & r = drift.result();
     answer                    a;
-    a.kind    = "gate-drift";
-    a.notes   = source_notes(*source);
-    a.figures = {{"tokens", whole(r.steps.size())}, {"pairs", whole(r.pairs.size())},
-                 {"rows_without_partner", whole(r.rows_without_partner)}};
+    a.kind             = "gate-drift";
+    a.notes            = source_notes(*source);
+    a.figures          = {{"tokens", whole(r.steps.size())},
+                          {"pairs", whole(r.pairs.size())},
+                          {"rows_without_partner", whole(r.rows_without_partner)}};
     const char * which = all_rows ? "token" : o.phase == "prefill" ? "prefilled token" : "decoded token";
     if (r.steps.empty()) {
         a.headline.push_back(fmt::format("No {} in this trace{}.", which, all_rows ? "" : ": --all takes every row"));
@@ -138,10 +156,11 @@ answer answer_gate_drift(const analyze_options & o, bool all_rows, bool values) 
         return a;
     }
     const drift_summary cosine = summarise(r.all(drift_measure::cosine));
-    a.headline.push_back(fmt::format("From layer to layer the gate input keeps a cosine similarity of {:.4f} on average "
-                                     "({:.4f} to {:.4f}), over {} {}{} and {} layer pair{}.",
-                                     cosine.mean, cosine.min, cosine.max, with_commas(r.steps.size()), which,
-                                     r.steps.size() == 1 ? "" : "s", r.pairs.size(), r.pairs.size() == 1 ? "" : "s"));
+    a.headline.push_back(
+        fmt::format("From layer to layer the gate input keeps a cosine similarity of {:.4f} on average "
+                    "({:.4f} to {:.4f}), over {} {}{} and {} layer pair{}.",
+                    cosine.mean, cosine.min, cosine.max, with_commas(r.steps.size()), which,
+                    r.steps.size() == 1 ? "" : "s", r.pairs.size(), r.pairs.size() == 1 ? "" : "s"));
     a.tables = {total_table(r), pairs_table(r), steps_table(r, *source, o.top), summaries_table(r)};
     if (values) {
         a.tables.push_back(values_table(r));

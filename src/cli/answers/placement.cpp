@@ -7,8 +7,8 @@
 
 #include "analysis/placement.hpp"
 #include "analysis/tools/model_sizes.hpp"
-#include "cli/answers/shared.hpp"
 #include "cli/answers/same_model.hpp"
+#include "cli/answers/shared.hpp"
 #include "core/error.hpp"
 #include "logs/open.hpp"
 
@@ -44,9 +44,13 @@ table memory_table(const model_memory & m, const placement_result & r, uint64_t 
 }
 
 table layers_table(const model_memory & m, const expert_reads & reads, const placement_result & r) {
-    table t{"layers", "Layers: experts read per ubatch, and where they go",
-            {{"layer", "layer", shown::integer}, {"bytes", "experts", shown::bytes}, {"reads_per_ubatch", "read per ubatch", shown::real},
-             {"advised", "advised"}, {"naive", "--n-cpu-moe"}},
+    table                   t{"layers",
+            "Layers: experts read per ubatch, and where they go",
+            {{"layer", "layer", shown::integer},
+                               {"bytes", "experts", shown::bytes},
+                               {"reads_per_ubatch", "read per ubatch", shown::real},
+                               {"advised", "advised"},
+                               {"naive", "--n-cpu-moe"}},
             {}};
     const std::set<int32_t> cpu(r.advised.on_cpu.begin(), r.advised.on_cpu.end()),
         naive(r.naive.on_cpu.begin(), r.naive.on_cpu.end());
@@ -57,20 +61,25 @@ table layers_table(const model_memory & m, const expert_reads & reads, const pla
                 n += reads.layers()[b].layout.layer == l.il ? x : 0;
             }
         }
-        t.rows.push_back({int64_t{l.il}, whole(l.bytes), n / double(reads.ubatches()), std::string(cpu.count(l.il) ? "CPU" : "GPU"),
+        t.rows.push_back({int64_t{l.il}, whole(l.bytes), n / double(reads.ubatches()),
+                          std::string(cpu.count(l.il) ? "CPU" : "GPU"),
                           std::string(naive.count(l.il) ? "CPU" : "GPU")});
     }
     return t;
 }
 
 table choices_table(const placement_result & r) {
-    table t{"choices", "Bytes of experts that the CPU reads per token",
-            {{"choice", "choice"}, {"cpu_bytes_per_token", "read by the CPU", shown::bytes}, {"gpu_bytes", "on the GPU", shown::bytes},
-             {"options", "llama.cpp options"}},
+    table             t{"choices",
+            "Bytes of experts that the CPU reads per token",
+            {{"choice", "choice"},
+                         {"cpu_bytes_per_token", "read by the CPU", shown::bytes},
+                         {"gpu_bytes", "on the GPU", shown::bytes},
+                         {"options", "llama.cpp options"}},
             {}};
     const std::string naive = fmt::format("-ngl 99 --n-cpu-moe {}", r.n_cpu_moe);
-    t.rows.push_back({std::string("advised"), r.advised.cpu_bytes_per_token, whole(r.advised.gpu_bytes),
-                      r.preferred && !r.advised.on_cpu.empty() ? "-ngl 99 " + override_option(r.advised.on_cpu) : naive});
+    t.rows.push_back(
+        {std::string("advised"), r.advised.cpu_bytes_per_token, whole(r.advised.gpu_bytes),
+         r.preferred && !r.advised.on_cpu.empty() ? "-ngl 99 " + override_option(r.advised.on_cpu) : naive});
     t.rows.push_back({std::string("naive"), r.naive.cpu_bytes_per_token, whole(r.naive.gpu_bytes), naive});
     return t;
 }
@@ -82,23 +91,25 @@ void add_headline(answer & a, const placement_result & r) {
     } else if (r.nothing_fits) {
         a.headline.push_back("No layer's experts fit: -ngl 99 --cpu-moe, or a smaller context with -c.");
     } else if (r.preferred) {
-        a.headline.push_back(fmt::format("Keep the experts of {} of {} layers on the GPU: the CPU then reads {:.1f} % less per token "
-                                         "than with {} (95 %: {:.1f} to {:.1f}).",
-                                         r.advised.on_gpu.size(), r.advised.on_gpu.size() + r.advised.on_cpu.size(), 100 * r.saving,
-                                         naive, 100 * r.saving_interval.low, 100 * r.saving_interval.high));
+        a.headline.push_back(
+            fmt::format("Keep the experts of {} of {} layers on the GPU: the CPU then reads {:.1f} % less per token "
+                        "than with {} (95 %: {:.1f} to {:.1f}).",
+                        r.advised.on_gpu.size(), r.advised.on_gpu.size() + r.advised.on_cpu.size(), 100 * r.saving,
+                        naive, 100 * r.saving_interval.low, 100 * r.saving_interval.high));
         a.headline.push_back("-ngl 99 " + override_option(r.advised.on_cpu));
     } else {
-        a.headline.push_back(fmt::format("{}: the trace does not support another choice ({:.2f} % would be saved, 95 %: {:.2f} to {:.2f}).",
-                                         naive, 100 * r.saving, 100 * r.saving_interval.low, 100 * r.saving_interval.high));
+        a.headline.push_back(fmt::format(
+            "{}: the trace does not support another choice ({:.2f} % would be saved, 95 %: {:.2f} to {:.2f}).", naive,
+            100 * r.saving, 100 * r.saving_interval.low, 100 * r.saving_interval.high));
     }
 }
 
 }  // namespace
 
 answer answer_placement(const analyze_options & options, const placement_options & p) {
-    analyze_options    o    = options;
-    const uint64_t     vram = parse_bytes(p.vram, "--vram");
-    const model_memory m    = read_model_memory(p.model, p.n_ctx);
+    analyze_options    o      = options;
+    const uint64_t     vram   = parse_bytes(p.vram, "--vram");
+    const model_memory m      = read_model_memory(p.model, p.n_ctx);
     const auto         source = logs::open_source(o.traces.front());
     require_rows(*source);
     require_fit(*source, read_expert_sizes(p.model), p.model);
@@ -111,16 +122,20 @@ answer answer_placement(const analyze_options & options, const placement_options
     expert_reads reads;
     feed(*source, o, {&reads});
     if (reads.ubatches() == 0) {
-        throw error("no decoded token in this trace").in(o.traces.front()).fix("record generation, or give --phase prefill");
+        throw error("no decoded token in this trace")
+            .in(o.traces.front())
+            .fix("record generation, or give --phase prefill");
     }
     const placement_result r = advise_placement(m, reads, vram);
     add_headline(a, r);
-    a.figures = {{"budget_bytes", whole(r.budget)}, {"saving", r.saving}, {"saving_low", r.saving_interval.low},
-                 {"saving_high", r.saving_interval.high}, {"preferred", int64_t{r.preferred}}, {"n_cpu_moe", whole(r.n_cpu_moe)},
+    a.figures = {{"budget_bytes", whole(r.budget)},     {"saving", r.saving},
+                 {"saving_low", r.saving_interval.low}, {"saving_high", r.saving_interval.high},
+                 {"preferred", int64_t{r.preferred}},   {"n_cpu_moe", whole(r.n_cpu_moe)},
                  {"all_fits", int64_t{r.all_fits}}};
-    a.tables = {choices_table(r), memory_table(m, r, vram, p.n_ctx), layers_table(m, reads, r)};
-    a.notes.push_back("a token that is decoded alone reads k experts in every layer, whatever they are: layers differ only where "
-                      "several sequences are decoded together, or in size");
+    a.tables  = {choices_table(r), memory_table(m, r, vram, p.n_ctx), layers_table(m, reads, r)};
+    a.notes.push_back(
+        "a token that is decoded alone reads k experts in every layer, whatever they are: layers differ only where "
+        "several sequences are decoded together, or in size");
     for (const model_memory::layer & l : m.layers) {
         bool seen = false;
         for (size_t b = 0; b < reads.layers().size(); ++b) {

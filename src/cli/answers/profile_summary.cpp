@@ -14,8 +14,8 @@ namespace {
 
 struct layer_line {
     uint32_t dead = 0, highest = 0, lowest = 0, half = 0, most = 0;
-    uint64_t rarest = 0;   // rows of the least used expert that was used at all
-    uint32_t broken = 0;   // experts whose REAP is no number
+    uint64_t rarest = 0;  // rows of the least used expert that was used at all
+    uint32_t broken = 0;  // experts whose REAP is no number
 };
 
 // The fewest experts that together hold this share of a sum.
@@ -70,10 +70,10 @@ std::string in_words(uint64_t rarest) {
 }  // namespace
 
 void print_profile(std::FILE * out, const stats::moestats & s) {
-    fmt::print(out, "{} samples, {} tokens; REAP with {} gate weights\n\n", with_commas(s.samples()), with_commas(s.tokens()),
-               stats::to_string(s.gate));
-    fmt::print(out, "{:>5} {:>11} {:>5}  {:>20}  {:>20}  {:>15} {:>12}\n", "layer", "tokens", "dead", "highest REAP", "lowest REAP",
-               "hold 50/90 %", "rarest rows");
+    fmt::print(out, "{} samples, {} tokens; REAP with {} gate weights\n\n", with_commas(s.samples()),
+               with_commas(s.tokens()), stats::to_string(s.gate));
+    fmt::print(out, "{:>5} {:>11} {:>5}  {:>20}  {:>20}  {:>15} {:>12}\n", "layer", "tokens", "dead", "highest REAP",
+               "lowest REAP", "hold 50/90 %", "rarest rows");
     uint64_t rarest = UINT64_MAX, dead = 0, broken = 0;
     for (const stats::saliency_block * b : s.routed()) {
         const layer_line l = look_at(*b);
@@ -86,8 +86,10 @@ void print_profile(std::FILE * out, const stats::moestats & s) {
         broken += l.broken;
     }
     if (broken > 0) {
-        fmt::print(out, "\nThe scores of {} experts are no numbers: the model computes NaN or infinity, nothing can be ranked.\n",
-                   with_commas(broken));
+        fmt::print(
+            out,
+            "\nThe scores of {} experts are no numbers: the model computes NaN or infinity, nothing can be ranked.\n",
+            with_commas(broken));
         return;
     }
     if (rarest != UINT64_MAX) {

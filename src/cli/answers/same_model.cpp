@@ -13,16 +13,17 @@ namespace moescope::cli {
 namespace {
 
 bool same_file(const std::string & a, const std::string & b) {
-    std::error_code unreadable;   // who opens it says so
+    std::error_code unreadable;  // who opens it says so
     return a == b || std::filesystem::equivalent(a, b, unreadable);
 }
 
 std::string why_blocks_differ(const graph_layout & a, const graph_layout & b) {
     for (const block_layout & y : b) {
         for (const block_layout & x : a) {
-            if (x.layer == y.layer && x.block == y.block && (x.n_expert != y.n_expert || x.n_expert_used != y.n_expert_used)) {
-                return fmt::format("layer {} has {} experts, top-{}, not {}, top-{}", block_name(x), y.n_expert, y.n_expert_used,
-                                   x.n_expert, x.n_expert_used);
+            if (x.layer == y.layer && x.block == y.block &&
+                (x.n_expert != y.n_expert || x.n_expert_used != y.n_expert_used)) {
+                return fmt::format("layer {} has {} experts, top-{}, not {}, top-{}", block_name(x), y.n_expert,
+                                   y.n_expert_used, x.n_expert, x.n_expert_used);
             }
         }
     }
@@ -32,7 +33,9 @@ std::string why_blocks_differ(const graph_layout & a, const graph_layout & b) {
 }  // namespace
 
 std::string why_unrelated(const model_info & a, const model_info & b) {
-    const auto differ = [](const auto & x, const auto & y) { return x != decltype(x){} && y != decltype(y){} && x != y; };
+    const auto differ = [](const auto & x, const auto & y) {
+        return x != decltype(x){} && y != decltype(y){} && x != y;
+    };
     if (differ(a.architecture, b.architecture)) {
         return fmt::format("architectures {} and {}", printable(a.architecture), printable(b.architecture));
     }
@@ -54,7 +57,8 @@ void one_model::add(const std::string & path, const model_info & model, const gr
     std::string why = why_unrelated(model_, model);
     why             = why.empty() ? why_blocks_differ(blocks_, blocks) : why;
     if (!why.empty()) {
-        throw error("is of another model than " + paths_.front() + " (" + why + ")").in(path)
+        throw error("is of another model than " + paths_.front() + " (" + why + ")")
+            .in(path)
             .fix("analyze them one by one, or use: analyze compare");
     }
     paths_.push_back(path);
@@ -62,16 +66,18 @@ void one_model::add(const std::string & path, const model_info & model, const gr
     blocks_ = blocks_.empty() ? blocks : blocks_;
 }
 
-void require_fit(const trace::trace_source & source, const analysis::expert_sizes & model, const std::string & model_path) {
+void require_fit(const trace::trace_source & source, const analysis::expert_sizes & model,
+                 const std::string & model_path) {
     const bool foreign = source.info().format != trace::trace_info{}.format;
     for (const block_layout & l : source.blocks()) {
         if (l.block != 0) {
-            continue;   // a layer's further blocks share its experts
+            continue;  // a layer's further blocks share its experts
         }
         const analysis::expert_sizes::block * of = model.find(l);
         if (of == nullptr || l.n_expert > of->n_expert || (l.n_expert < of->n_expert && !foreign)) {
             throw error(of == nullptr ? fmt::format("has no experts in layer {}, the trace has {}", l.layer, l.n_expert)
-                                      : fmt::format("has {} experts in layer {}, the trace has {}", of->n_expert, l.layer, l.n_expert))
+                                      : fmt::format("has {} experts in layer {}, the trace has {}", of->n_expert,
+                                                    l.layer, l.n_expert))
                 .in(model_path)
                 .fix("give the model that ran");
         }

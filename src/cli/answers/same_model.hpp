@@ -26,6 +26,7 @@ private:
 
 // Throws error where the layers of a trace do not have the experts that the GGUF model given to --model has. A foreign log
 // may know of fewer.
-void require_fit(const trace::trace_source & source, const analysis::expert_sizes & model, const std::string & model_path);
+void require_fit(const trace::trace_source & source, const analysis::expert_sizes & model,
+                 const std::string & model_path);
 
 }  // namespace moescope::cli

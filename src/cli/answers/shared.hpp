@@ -18,8 +18,8 @@ namespace moescope::cli {
 
 struct analyze_options {
     std::vector<std::string> traces;
-    std::string              layers;      // "20-24,30"
-    std::string              phase;       // "prefill", "decode", empty: both
+    std::string              layers;  // "20-24,30"
+    std::string              phase;   // "prefill", "decode", empty: both
     size_t                   top = 10;
     answer_options           answer;
 };
@@ -36,19 +36,19 @@ answer answer_stability(const analyze_options & o);
 answer answer_compare(const analyze_options & o);
 
 struct cache_options {
-    std::vector<uint32_t> slots;       // per layer
-    std::string           bytes;       // of all slots together, with a suffix
-    std::string           model;       // GGUF
-    std::string           bandwidth;   // bytes per second, with a suffix
+    std::vector<uint32_t> slots;      // per layer
+    std::string           bytes;      // of all slots together, with a suffix
+    std::string           model;      // GGUF
+    std::string           bandwidth;  // bytes per second, with a suffix
     bool                  global = false;
-    bool                  all    = false;   // prefill, too
-    bool                  belady = false;   // whatever it needs
+    bool                  all    = false;  // prefill, too
+    bool                  belady = false;  // whatever it needs
 };
 answer answer_cache(const analyze_options & o, const cache_options & c);
 
 struct placement_options {
-    std::string model;         // GGUF
-    std::string vram;          // bytes, with a suffix
+    std::string model;  // GGUF
+    std::string vram;   // bytes, with a suffix
     uint32_t    n_ctx = 4096;
 };
 answer answer_placement(const analyze_options & o, const placement_options & p);
@@ -63,18 +63,24 @@ answer answer_access(const std::string & trace, const std::string & model, size_
 // Reads a source once through the row filter of the options, with progress on stderr.
 void feed(trace::trace_source & source, const analyze_options & o, std::initializer_list<routing_sink *> sinks);
 
-analysis::row_choice choice_of(const analyze_options & o);                        // usage_error for bad --layers
+analysis::row_choice choice_of(const analyze_options & o);  // usage_error for bad --layers
 // The first two columns of tables by MoE block. The second is shown where a layer has more than one.
 inline const table_column layer_column = {"layer", "layer", shown::integer};
 inline const table_column block_column = {"block", "", shown::integer};
-inline cell         layer_cell(const block_layout & l) { return int64_t{l.layer}; }
-inline cell         block_cell(const block_layout & l) { return int64_t{l.block}; }
-inline cell         whole(uint64_t n) { return static_cast<int64_t>(n); }
-cell                cell_if(bool known, uint64_t n);   // n, or nothing to say
-void                show_blocks(answer & a);   // gives the column its title where it says anything
+inline cell               layer_cell(const block_layout & l) {
+                  return int64_t{l.layer};
+}
+inline cell block_cell(const block_layout & l) {
+    return int64_t{l.block};
+}
+inline cell whole(uint64_t n) {
+    return static_cast<int64_t>(n);
+}
+cell cell_if(bool known, uint64_t n);  // n, or nothing to say
+void show_blocks(answer & a);          // gives the column its title where it says anything
 
-std::string          block_name(const block_layout & l);                          // "12", or "12.1" for a second block
-std::string          share_text(double share, const analysis::interval & range);  // "12.3 % (11.9 to 12.7)"
+std::string block_name(const block_layout & l);                          // "12", or "12.1" for a second block
+std::string share_text(double share, const analysis::interval & range);  // "12.3 % (11.9 to 12.7)"
 
 // Notes that belong to every answer from this source: cut files, counts alone, what the source itself says.
 std::vector<std::string> source_notes(const trace::trace_source & source);
@@ -91,6 +97,7 @@ inline constexpr const char * nothing_selected = "The trace is empty: no expert 
 std::string counted(uint64_t n, const std::string & what);
 
 // Opens the first trace, which must have rows, and reads it once through `sink`. The answer gets its kind and notes.
-std::unique_ptr<trace::trace_source> read_rows(const analyze_options & o, const char * kind, routing_sink & sink, answer & a);
+std::unique_ptr<trace::trace_source> read_rows(const analyze_options & o, const char * kind, routing_sink & sink,
+                                               answer & a);
 
 }  // namespace moescope::cli

@@ -6,10 +6,10 @@
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
-#include "analysis/tools/prompt_labels.hpp"
 #include "analysis/specialization.hpp"
-#include "cli/answers/shared.hpp"
+#include "analysis/tools/prompt_labels.hpp"
 #include "cli/answers/same_model.hpp"
+#include "cli/answers/shared.hpp"
 #include "core/error.hpp"
 #include "logs/open.hpp"
 
@@ -49,7 +49,9 @@ std::vector<std::string> read_labels(const std::string & path, const std::string
         }
         const nlohmann::json j = nlohmann::json::parse(line, nullptr, false);
         if (!j.is_object() || !j.contains(key)) {
-            throw error(fmt::format("line {} has no field '{}'", labels.size() + 1, key)).in(path).fix("--label-key names the field");
+            throw error(fmt::format("line {} has no field '{}'", labels.size() + 1, key))
+                .in(path)
+                .fix("--label-key names the field");
         }
         labels.push_back(j[key].is_string() ? j[key].get<std::string>() : j[key].dump());
     }
@@ -60,16 +62,21 @@ std::vector<std::string> read_labels(const std::string & path, const std::string
 std::vector<std::string> labels_of(const trace::trace_source & source) {
     std::vector<std::string> labels = prompt_labels(source.info().notes);
     if (labels.empty()) {
-        throw usage_error("specialization needs domains: several traces, one each; a trace of `run --label-key`; or --jsonl FILE");
+        throw usage_error(
+            "specialization needs domains: several traces, one each; a trace of `run --label-key`; or --jsonl FILE");
     }
     return labels;
 }
 
 table distances_table(const specialization_result & r) {
-    table t{"distances", "Jensen-Shannon distance of domains (0 alike, 1 disjoint), mean over layers; halves: of equally many "
-                         "rows, the one of a domain with itself is what chance shows",
-            {{"domain_a", "domain"}, {"domain_b", "and"}, {"distance", "all rows", shown::real},
-             {"half_distance", "halves", shown::real}, {"split_half_a", "first itself", shown::real},
+    table t{"distances",
+            "Jensen-Shannon distance of domains (0 alike, 1 disjoint), mean over layers; halves: of equally many "
+            "rows, the one of a domain with itself is what chance shows",
+            {{"domain_a", "domain"},
+             {"domain_b", "and"},
+             {"distance", "all rows", shown::real},
+             {"half_distance", "halves", shown::real},
+             {"split_half_a", "first itself", shown::real},
              {"split_half_b", "second itself", shown::real}},
             {}};
     for (size_t a = 0; a < r.domains.size(); ++a) {
@@ -93,14 +100,23 @@ table distances_table(const specialization_result & r) {
 }
 
 table layers_table(const specialization_result & r) {
-    table t{"layers", "", {layer_column, block_column, {"domain_a", "domain"}, {"domain_b", "and"}, {"distance", "all rows", shown::real},
-             {"half_distance", "halves", shown::real}, {"split_half_a", "first itself", shown::real},
-             {"split_half_b", "second itself", shown::real}}, {}, 0};
+    table t{"layers",
+            "",
+            {layer_column,
+             block_column,
+             {"domain_a", "domain"},
+             {"domain_b", "and"},
+             {"distance", "all rows", shown::real},
+             {"half_distance", "halves", shown::real},
+             {"split_half_a", "first itself", shown::real},
+             {"split_half_b", "second itself", shown::real}},
+            {},
+            0};
     for (const block_specialization & s : r.blocks) {
         for (size_t a = 0; a < r.domains.size(); ++a) {
             for (size_t b = a + 1; b < r.domains.size(); ++b) {
-                t.rows.push_back({layer_cell(s.layout), block_cell(s.layout), r.domains[a], r.domains[b], s.distance(a, b),
-                                  s.half_distance(a, b), s.split_half(a), s.split_half(b)});
+                t.rows.push_back({layer_cell(s.layout), block_cell(s.layout), r.domains[a], r.domains[b],
+                                  s.distance(a, b), s.half_distance(a, b), s.split_half(a), s.split_half(b)});
             }
         }
     }
@@ -117,21 +133,31 @@ double elsewhere(const block_specialization & s, size_t domain, size_t e) {
     return rows ? double(count) / double(rows) : unknown;
 }
 
-const std::vector<table_column> expert_columns = {
-    {"domain", "domain"}, layer_column, block_column, {"expert", "expert", shown::integer},
-    {"frequency", "of its rows", shown::percent}, {"frequency_low", "from", shown::percent},
-    {"frequency_high", "to (95 %)", shown::percent}, {"elsewhere", "elsewhere", shown::percent},
-    {"frequency_chance", "k/E", shown::percent}, {"rows", "rows", shown::integer}};
+const std::vector<table_column> expert_columns = {{"domain", "domain"},
+                                                  layer_column,
+                                                  block_column,
+                                                  {"expert", "expert", shown::integer},
+                                                  {"frequency", "of its rows", shown::percent},
+                                                  {"frequency_low", "from", shown::percent},
+                                                  {"frequency_high", "to (95 %)", shown::percent},
+                                                  {"elsewhere", "elsewhere", shown::percent},
+                                                  {"frequency_chance", "k/E", shown::percent},
+                                                  {"rows", "rows", shown::integer}};
 
 std::vector<cell> expert_row(const specialization_result & r, const block_specialization & s, size_t d, uint32_t e) {
     const domain_counts & c = s.domains[d];
     const interval        i = c.frequency_interval(e);
-    return {r.domains[d], layer_cell(s.layout), block_cell(s.layout), whole(e), c.frequency(e), i.low, i.high,
-            elsewhere(s, d, e), double(s.layout.n_expert_used) / s.layout.n_expert, whole(c.rows)};
+    return {r.domains[d], layer_cell(s.layout), block_cell(s.layout),
+            whole(e),     c.frequency(e),       i.low,
+            i.high,       elsewhere(s, d, e),   double(s.layout.n_expert_used) / s.layout.n_expert,
+            whole(c.rows)};
 }
 
 void add_expert_tables(answer & a, const specialization_result & r, size_t top) {
-    table best{"specialists", "Experts that a domain uses most above the others (by the lower end of the interval)", expert_columns, {}};
+    table best{"specialists",
+               "Experts that a domain uses most above the others (by the lower end of the interval)",
+               expert_columns,
+               {}};
     table every{"experts", "", expert_columns, {}, 0};
     for (size_t d = 0; d < r.domains.size(); ++d) {
         std::vector<std::pair<double, std::vector<cell>>> ranked;
@@ -173,8 +199,8 @@ answer answer_specialization(const analyze_options & o, const std::string & json
         }
         feed(*source, o, {&s});
         if (!jsonl.empty() && s.sequences_of_source() != labels.size()) {
-            throw error(fmt::format("has {} lines, but {} has {} sequences: a label would go to the wrong one", with_commas(labels.size()),
-                                    path, with_commas(s.sequences_of_source())))
+            throw error(fmt::format("has {} lines, but {} has {} sequences: a label would go to the wrong one",
+                                    with_commas(labels.size()), path, with_commas(s.sequences_of_source())))
                 .in(jsonl)
                 .fix("give the file that the trace was recorded from, without the lines that did not run; "
                      "run --label-key keeps labels in the trace");
@@ -184,16 +210,18 @@ answer answer_specialization(const analyze_options & o, const std::string & json
         }
     }
     const specialization_result r = s.result();
-    a.kind    = "specialization";
+    a.kind                        = "specialization";
     a.figures = {{"domains", whole(r.domains.size())}, {"rows_without_domain", whole(r.rows_without_domain)}};
     a.tables  = {distances_table(r), layers_table(r)};
     add_expert_tables(a, r, o.top);
     if (r.rows_without_domain > 0) {
-        a.notes.push_back(with_commas(r.rows_without_domain) + " rows have no label, or no known sequence, and were left out");
+        a.notes.push_back(with_commas(r.rows_without_domain) +
+                          " rows have no label, or no known sequence, and were left out");
     }
     for (size_t d = 0; d < r.domains.size(); ++d) {
         if (r.sequences[d] == 1) {
-            a.notes.push_back("'" + printable(r.domains[d]) + "' is one sequence: its halves are stretches of it, and closer "
+            a.notes.push_back("'" + printable(r.domains[d]) +
+                              "' is one sequence: its halves are stretches of it, and closer "
                               "to each other than two texts would be");
         }
     }
@@ -203,7 +231,8 @@ answer answer_specialization(const analyze_options & o, const std::string & json
     }
     running_stats between, within;
     for (const auto & row : a.tables[0].rows) {
-        const double apart = std::get<double>(row[3]), itself = (std::get<double>(row[4]) + std::get<double>(row[5])) / 2;
+        const double apart  = std::get<double>(row[3]),
+                     itself = (std::get<double>(row[4]) + std::get<double>(row[5])) / 2;
         if (!std::isnan(apart) && !std::isnan(itself)) {
             between.add(apart);
             within.add(itself);
@@ -212,10 +241,12 @@ answer answer_specialization(const analyze_options & o, const std::string & json
     a.figures.push_back({"half_distance", between.mean()});
     a.figures.push_back({"split_half", within.mean()});
     if (between.n() == 0) {
-        a.headline.push_back("Too few rows: no domain has two halves, so nothing shows how far chance alone drives domains apart.");
+        a.headline.push_back(
+            "Too few rows: no domain has two halves, so nothing shows how far chance alone drives domains apart.");
         return a;
     }
-    a.headline.push_back(fmt::format("Domains lie {:.3f} apart, halves of one domain {:.3f}: {}.", between.mean(), within.mean(),
+    a.headline.push_back(fmt::format("Domains lie {:.3f} apart, halves of one domain {:.3f}: {}.", between.mean(),
+                                     within.mean(),
                                      between.mean() > 1.5 * within.mean() ? "the experts tell them apart"
                                      : between.mean() > within.mean()     ? "the experts tell them apart little"
                                                                           : "no more than chance"));

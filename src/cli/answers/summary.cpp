@@ -69,8 +69,10 @@ std::string ends_lines(const frequency_result & r, size_t top, int width) {
         }
     }
     std::vector<place> rising = all;
-    std::stable_sort(all.begin(), all.end(), [](const place & a, const place & b) { return a.vs_balance > b.vs_balance; });
-    std::stable_sort(rising.begin(), rising.end(), [](const place & a, const place & b) { return a.vs_balance < b.vs_balance; });
+    std::stable_sort(all.begin(), all.end(),
+                     [](const place & a, const place & b) { return a.vs_balance > b.vs_balance; });
+    std::stable_sort(rising.begin(), rising.end(),
+                     [](const place & a, const place & b) { return a.vs_balance < b.vs_balance; });
     const auto line = [&](const char * title, const std::vector<place> & from) {
         std::string out = title;
         for (size_t i = 0; i < std::min(top, all.size()); ++i) {
@@ -88,7 +90,8 @@ std::string ends_lines(const frequency_result & r, size_t top, int width) {
 
 std::string insight_lines(const summary_result & s) {
     const frequency_result & r = s.frequency;
-    double entropy = 0, entropy_chance = 0, max_vio = 0, max_vio_chance = 0, held = 0, held_chance = 0, dead_chance = 0, n = 0;
+    double entropy = 0, entropy_chance = 0, max_vio = 0, max_vio_chance = 0, held = 0, held_chance = 0, dead_chance = 0,
+           n = 0;
     for (const block_frequency & b : r.blocks) {
         if (b.measured.selections == 0) {
             continue;
@@ -104,22 +107,26 @@ std::string insight_lines(const summary_result & s) {
     }
     const double experts = static_cast<double>(r.n_experts());
     std::string  out     = fmt::format(
-        "balance    normalised entropy {:.3f} (random routing {:.3f}), busiest expert {:.1f}x its part (random {:.1f}x)\n", entropy / n,
-        entropy_chance / n, 1 + max_vio / n, 1 + max_vio_chance / n);
-    out += fmt::format("spread     90 % of the selections go to {:.0f} % of the experts (random {:.0f} %); {} of {} never used (random {:.1f})\n",
-                       100 * held / experts, 100 * held_chance / experts, with_commas(r.n_dead()), with_commas(r.n_experts()),
-                       dead_chance);
+             "balance    normalised entropy {:.3f} (random routing {:.3f}), busiest expert {:.1f}x its part (random {:.1f}x)\n",
+             entropy / n, entropy_chance / n, 1 + max_vio / n, 1 + max_vio_chance / n);
+    out += fmt::format(
+        "spread     90 % of the selections go to {:.0f} % of the experts (random {:.0f} %); {} of {} never used (random {:.1f})\n",
+        100 * held / experts, 100 * held_chance / experts, with_commas(r.n_dead()), with_commas(r.n_experts()),
+        dead_chance);
     if (!std::isnan(s.overlap_next)) {
-        out += fmt::format("repeats    a token shares {:.1f} % of its experts with the one before (any two tokens {:.1f} %)\n",
-                           100 * s.overlap_next, 100 * s.overlap_by_popularity);
+        out += fmt::format(
+            "repeats    a token shares {:.1f} % of its experts with the one before (any two tokens {:.1f} %)\n",
+            100 * s.overlap_next, 100 * s.overlap_by_popularity);
     }
     if (!std::isnan(s.lru_hits)) {
-        out += fmt::format("cache      a quarter of each layer's experts, LRU, holds {:.1f} % of the reads while decoding (random routing {:.0f} %)\n",
-                           100 * s.lru_hits, 100 * s.lru_hits_chance);
+        out += fmt::format(
+            "cache      a quarter of each layer's experts, LRU, holds {:.1f} % of the reads while decoding (random routing {:.0f} %)\n",
+            100 * s.lru_hits, 100 * s.lru_hits_chance);
     }
     if (!std::isnan(s.phase_distance)) {
-        out += fmt::format("phases     prefill and decode lie {:.3f} apart, 0 alike to 1 disjoint (equal routing {:.3f})\n",
-                           s.phase_distance, s.phase_distance_chance);
+        out += fmt::format(
+            "phases     prefill and decode lie {:.3f} apart, 0 alike to 1 disjoint (equal routing {:.3f})\n",
+            s.phase_distance, s.phase_distance_chance);
     }
     return out;
 }
@@ -152,7 +159,8 @@ std::string summary_text(const trace::trace_info & info, const model_info & mode
         out += heatmap_text(r, o.width, o.color);
     }
     if (r.invalid_ids > 0) {
-        out += fmt::format("warning    {} ids are not experts of their layer: run moescope check\n", with_commas(r.invalid_ids));
+        out += fmt::format("warning    {} ids are not experts of their layer: run moescope check\n",
+                           with_commas(r.invalid_ids));
     }
     return out;
 }

@@ -14,7 +14,7 @@ struct summary_options {
     int    width   = 100;
     bool   color   = false;
     bool   heatmap = false;
-    size_t top     = 5;      // experts named at each end
+    size_t top     = 5;  // experts named at each end
 };
 
 // What suits a stream: width, colour and the heatmap where it is a terminal; NO_COLOR is honoured.

@@ -14,19 +14,27 @@ namespace {
 using namespace analysis;
 
 table layers_table(const temporal_result & r) {
-    table t{"layers", "Overlap |A and B| / k of two tokens of a sequence that lie so many tokens apart",
-            {layer_column, block_column, {"neighbours", "pairs", shown::integer}, {"overlap_1", "1", shown::percent},
-             {"overlap_1_low", "from", shown::percent}, {"overlap_1_high", "to (95 %)", shown::percent},
-             {"by_popularity", "any two", shown::percent}, {"by_chance", "k/E", shown::percent}},
+    table t{"layers",
+            "Overlap |A and B| / k of two tokens of a sequence that lie so many tokens apart",
+            {layer_column,
+             block_column,
+             {"neighbours", "pairs", shown::integer},
+             {"overlap_1", "1", shown::percent},
+             {"overlap_1_low", "from", shown::percent},
+             {"overlap_1_high", "to (95 %)", shown::percent},
+             {"by_popularity", "any two", shown::percent},
+             {"by_chance", "k/E", shown::percent}},
             {}};
     for (size_t l = 1; l < overlap_lags.size(); ++l) {
-        t.columns.push_back({fmt::format("overlap_{}", overlap_lags[l]), std::to_string(overlap_lags[l]), shown::percent});
+        t.columns.push_back(
+            {fmt::format("overlap_{}", overlap_lags[l]), std::to_string(overlap_lags[l]), shown::percent});
     }
     for (const block_temporal & b : r.blocks) {
         const running_stats & next = b.overlap[0];
         const double          half = 1.96 * next.sd() / std::sqrt(double(next.n()));
-        std::vector<cell>     row  = {layer_cell(b.layout), block_cell(b.layout), whole(next.n()), next.mean(),
-                                      next.mean() - half, next.mean() + half, b.overlap_by_popularity, b.overlap_by_chance};
+        std::vector<cell>     row  = {
+                 layer_cell(b.layout), block_cell(b.layout), whole(next.n()),         next.mean(),
+                 next.mean() - half,   next.mean() + half,   b.overlap_by_popularity, b.overlap_by_chance};
         for (size_t l = 1; l < overlap_lags.size(); ++l) {
             row.push_back(b.overlap[l].mean());
         }
@@ -47,9 +55,12 @@ std::string class_name(size_t c) {
 }
 
 table reuse_table(const temporal_result & r) {
-    table t{"reuse", "Tokens since the sequence last used an expert, over all layers; random: balanced routing",
-            {{"distance", "tokens ago"}, {"selections", "selections", shown::integer}, {"share", "of reuses", shown::percent},
-             {"share_chance", "random", shown::percent}},
+    table                                   t{"reuse",
+            "Tokens since the sequence last used an expert, over all layers; random: balanced routing",
+            {{"distance", "tokens ago"},
+                                               {"selections", "selections", shown::integer},
+                                               {"share", "of reuses", shown::percent},
+                                               {"share_chance", "random", shown::percent}},
             {}};
     std::array<uint64_t, n_reuse_classes>   sum    = {};
     std::array<double, n_reuse_classes - 1> chance = {};
@@ -78,8 +89,8 @@ answer answer_temporal(const analyze_options & o) {
     temporal x;
     answer   a;
     read_rows(o, "temporal", x, a);
-    const temporal_result r = x.result();
-    double   overlap = 0, popular = 0, chance = 0, rows = 0;
+    const temporal_result r       = x.result();
+    double                overlap = 0, popular = 0, chance = 0, rows = 0;
     for (const block_temporal & b : r.blocks) {
         const double n = double(b.overlap[0].n());
         overlap += n > 0 ? n * b.overlap[0].mean() : 0;
@@ -87,19 +98,25 @@ answer answer_temporal(const analyze_options & o) {
         chance += n * b.overlap_by_chance;
         rows += n;
     }
-    a.figures = {{"sequences", whole(r.sequences)}, {"rows_unknown", whole(r.rows_unknown)}, {"overlap", overlap / rows},
-                 {"overlap_by_popularity", popular / rows}, {"overlap_by_chance", chance / rows}};
+    a.figures = {{"sequences", whole(r.sequences)},
+                 {"rows_unknown", whole(r.rows_unknown)},
+                 {"overlap", overlap / rows},
+                 {"overlap_by_popularity", popular / rows},
+                 {"overlap_by_chance", chance / rows}};
     if (r.rows_unknown > 0) {
-        a.notes.push_back(counted(r.rows_unknown, "row") + " left out: their sequences are not known, and tokens of different ones "
+        a.notes.push_back(counted(r.rows_unknown, "row") +
+                          " left out: their sequences are not known, and tokens of different ones "
                           "must not count as neighbours");
     }
     if (rows == 0) {
-        a.headline.push_back(r.blocks.empty() ? nothing_selected : "No two neighbouring tokens of a sequence in this trace.");
+        a.headline.push_back(r.blocks.empty() ? nothing_selected
+                                              : "No two neighbouring tokens of a sequence in this trace.");
         return a;
     }
-    a.headline.push_back(fmt::format("A token shares {:.1f} % of its experts with the token before it; any two tokens of the "
-                                     "trace share {:.1f} %, balanced random routing {:.1f} %.",
-                                     100 * overlap / rows, 100 * popular / rows, 100 * chance / rows));
+    a.headline.push_back(
+        fmt::format("A token shares {:.1f} % of its experts with the token before it; any two tokens of the "
+                    "trace share {:.1f} %, balanced random routing {:.1f} %.",
+                    100 * overlap / rows, 100 * popular / rows, 100 * chance / rows));
     a.tables = {layers_table(r), reuse_table(r)};
     return a;
 }

@@ -14,7 +14,7 @@ namespace {
 
 using namespace analysis;
 
-constexpr uint64_t most_memory = 256u << 20;   // bytes of counts
+constexpr uint64_t most_memory = 256u << 20;  // bytes of counts
 
 std::string text_of(const trace::trace_source & source, int32_t token) {
     const std::string * piece = source.piece(token);
@@ -27,24 +27,38 @@ std::string quoted(const trace::trace_source & source, int32_t token) {
 }
 
 table layers_table(const std::vector<const block_vocabulary *> & blocks) {
-    table t{"layers", "How well a token's id foretells its expert: the leading expert of half its occurrences, in the other half",
-            {layer_column, block_column, {"tokens", "token ids", shown::integer}, {"specialization", "foretold", shown::percent},
-             {"blind", "busiest expert", shown::percent}, {"chance", "k/E", shown::percent}},
+    table t{"layers",
+            "How well a token's id foretells its expert: the leading expert of half its occurrences, in the other half",
+            {layer_column,
+             block_column,
+             {"tokens", "token ids", shown::integer},
+             {"specialization", "foretold", shown::percent},
+             {"blind", "busiest expert", shown::percent},
+             {"chance", "k/E", shown::percent}},
             {}};
     for (const block_vocabulary * b : blocks) {
-        t.rows.push_back({layer_cell(b->layout), block_cell(b->layout), whole(b->tokens.size()), b->mean_specialization(),
-                          b->blind(), double(b->layout.n_expert_used) / b->layout.n_expert});
+        t.rows.push_back({layer_cell(b->layout), block_cell(b->layout), whole(b->tokens.size()),
+                          b->mean_specialization(), b->blind(), double(b->layout.n_expert_used) / b->layout.n_expert});
     }
     return t;
 }
 
 // The experts whose leading token is surely furthest above the average come first.
-table experts_table(const std::vector<const block_vocabulary *> & blocks, const trace::trace_source & source, size_t top) {
-    constexpr size_t n_tokens = 5;
-    table t{"experts", "What experts specialise in: tokens by lift (lower end of its 95 % interval)",
-            {layer_column, block_column, {"expert", "expert", shown::integer}, {"frequency", "of rows", shown::percent},
-             {"lift", "lift", shown::ratio}, {"lift_low", "from", shown::ratio}, {"tokens", "tokens"}, {"token_ids", ""}},
-            {}, top};
+table experts_table(const std::vector<const block_vocabulary *> & blocks, const trace::trace_source & source,
+                    size_t top) {
+    constexpr size_t                                  n_tokens = 5;
+    table                                             t{"experts",
+            "What experts specialise in: tokens by lift (lower end of its 95 % interval)",
+            {layer_column,
+                                                         block_column,
+                                                         {"expert", "expert", shown::integer},
+                                                         {"frequency", "of rows", shown::percent},
+                                                         {"lift", "lift", shown::ratio},
+                                                         {"lift_low", "from", shown::ratio},
+                                                         {"tokens", "tokens"},
+                                                         {"token_ids", ""}},
+            {},
+            top};
     std::vector<std::pair<double, std::vector<cell>>> ranked;
     for (const block_vocabulary * b : blocks) {
         for (uint32_t e = 0; e < b->layout.n_expert; ++e) {
@@ -58,8 +72,8 @@ table experts_table(const std::vector<const block_vocabulary *> & blocks, const 
                 ids += (ids.empty() ? "" : " ") + std::to_string(l.token);
             }
             ranked.push_back({best[0].range.low,
-                              {layer_cell(b->layout), block_cell(b->layout), whole(e), double(b->count[e]) / double(b->rows),
-                               best[0].lift, best[0].range.low, names, ids}});
+                              {layer_cell(b->layout), block_cell(b->layout), whole(e),
+                               double(b->count[e]) / double(b->rows), best[0].lift, best[0].range.low, names, ids}});
         }
     }
     std::stable_sort(ranked.begin(), ranked.end(), [](auto & x, auto & y) { return x.first > y.first; });
@@ -69,12 +83,21 @@ table experts_table(const std::vector<const block_vocabulary *> & blocks, const 
     return t;
 }
 
-table tokens_table(const std::vector<const block_vocabulary *> & blocks, const trace::trace_source & source, size_t top) {
-    table t{"tokens", "Token ids, most frequent first: the layer and expert that serve them most steadily",
-            {{"token", "token", shown::integer}, {"text", "text"}, {"count", "seen", shown::integer},
-             layer_column, block_column, {"expert", "expert", shown::integer}, {"frequency", "selected", shown::percent},
-             {"specialization", "foretold", shown::percent}, {"overall", "all tokens", shown::percent}},
-            {}, top};
+table tokens_table(const std::vector<const block_vocabulary *> & blocks, const trace::trace_source & source,
+                   size_t top) {
+    table        t{"tokens",
+            "Token ids, most frequent first: the layer and expert that serve them most steadily",
+            {{"token", "token", shown::integer},
+                    {"text", "text"},
+                    {"count", "seen", shown::integer},
+                    layer_column,
+                    block_column,
+                    {"expert", "expert", shown::integer},
+                    {"frequency", "selected", shown::percent},
+                    {"specialization", "foretold", shown::percent},
+                    {"overall", "all tokens", shown::percent}},
+            {},
+            top};
     const size_t n = blocks.empty() ? 0 : blocks.front()->tokens.size();
     for (size_t i = 0; i < n; ++i) {
         const block_vocabulary * best = nullptr;
@@ -117,11 +140,13 @@ answer answer_vocabulary(const analyze_options & o, uint64_t least) {
     answer     a;
     a.kind    = "vocabulary";
     a.notes   = source_notes(*source);
-    a.figures = {{"token_ids", whole(counted.n_tokens())}, {"token_ids_counted", whole(chosen.size())}, {"least", whole(least)}};
+    a.figures = {
+        {"token_ids", whole(counted.n_tokens())}, {"token_ids_counted", whole(chosen.size())}, {"least", whole(least)}};
     if (chosen.empty()) {
-        a.headline.push_back(blocks.empty()              ? std::string(nothing_selected)
-                             : counted.n_tokens() == 0 ? "Token ids are not known in this trace."
-                                                     : fmt::format("No token id occurs {} times: --min N asks for fewer.", least));
+        a.headline.push_back(blocks.empty() ? std::string(nothing_selected)
+                             : counted.n_tokens() == 0
+                                 ? "Token ids are not known in this trace."
+                                 : fmt::format("No token id occurs {} times: --min N asks for fewer.", least));
         return a;
     }
     running_stats foretold, blind;
@@ -131,12 +156,13 @@ answer answer_vocabulary(const analyze_options & o, uint64_t least) {
             blind.add(b->blind());
         }
     }
-    a.headline.push_back(fmt::format("Knowing a token's id foretells an expert of it in {:.1f} % of the rows (the busiest expert "
-                                     "alone: {:.1f} %); {} of {} token ids occur {} times or more.",
-                                     100 * foretold.mean(), 100 * blind.mean(), with_commas(chosen.size()),
-                                     with_commas(counted.n_tokens()), least));
+    a.headline.push_back(fmt::format(
+        "Knowing a token's id foretells an expert of it in {:.1f} % of the rows (the busiest expert "
+        "alone: {:.1f} %); {} of {} token ids occur {} times or more.",
+        100 * foretold.mean(), 100 * blind.mean(), with_commas(chosen.size()), with_commas(counted.n_tokens()), least));
     if (chosen.size() == most_tokens(source->blocks())) {
-        a.notes.push_back("the rarer token ids were left out: their counts would take more than " + human_bytes(most_memory));
+        a.notes.push_back("the rarer token ids were left out: their counts would take more than " +
+                          human_bytes(most_memory));
     }
     a.tables = {layers_table(blocks), experts_table(blocks, *source, o.top), tokens_table(blocks, *source, o.top)};
     return a;

@@ -11,8 +11,8 @@
 #include "common.h"
 #include "ggml-backend.h"
 
-#include "core/error.hpp"
 #include "cli/llama/output_capture.hpp"
+#include "core/error.hpp"
 
 namespace moescope::cli {
 
@@ -20,17 +20,40 @@ namespace {
 
 // They steer a conversation, a cache or a prompt layout that moescope does not have: better refused than silently ignored.
 const std::set<std::string> never_here = {
-    "--interactive", "--interactive-first", "--conversation", "--multiline-input", "--single-turn", "--prompt-cache",
-    "--prompt-cache-all", "--prompt-cache-ro", "--in-prefix-bos", "--in-prefix", "--in-suffix", "--simple-io", "--color",
-    "--print-token-count", "--verbose-prompt", "--grp-attn-n", "--grp-attn-w", "--context-shift", "--keep",
-    "--completion-bash", "--version", "--cache-list", "--special", "--log-jsonl", "--backend-sampling",
+    "--interactive",
+    "--interactive-first",
+    "--conversation",
+    "--multiline-input",
+    "--single-turn",
+    "--prompt-cache",
+    "--prompt-cache-all",
+    "--prompt-cache-ro",
+    "--in-prefix-bos",
+    "--in-prefix",
+    "--in-suffix",
+    "--simple-io",
+    "--color",
+    "--print-token-count",
+    "--verbose-prompt",
+    "--grp-attn-n",
+    "--grp-attn-w",
+    "--context-shift",
+    "--keep",
+    "--completion-bash",
+    "--version",
+    "--cache-list",
+    "--special",
+    "--log-jsonl",
+    "--backend-sampling",
 };
 const std::set<std::string> never_in_profile = {
-    "--prompt", "--file", "--binary-file", "--predict", "--escape", "--system-prompt", "--system-prompt-file",
-    "--reverse-prompt", "--display-prompt",
+    "--prompt",         "--file",          "--binary-file",        "--predict",
+    "--escape",         "--system-prompt", "--system-prompt-file", "--reverse-prompt",
+    "--display-prompt",
 };
 // Refusing these would only hurt people who paste a llama-completion line: they ask for what moescope does anyway.
-const std::set<std::string> harmless = {"-no-cnv", "--no-conversation", "--no-context-shift", "--no-warmup", "--warmup"};
+const std::set<std::string> harmless = {"-no-cnv", "--no-conversation", "--no-context-shift", "--no-warmup",
+                                        "--warmup"};
 
 llama_example example_of(llama_purpose p) {
     return p == llama_purpose::generate ? LLAMA_EXAMPLE_COMPLETION : LLAMA_EXAMPLE_COMMON;
@@ -38,7 +61,8 @@ llama_example example_of(llama_purpose p) {
 
 bool is_refused(const common_arg & arg, llama_purpose p) {
     return std::any_of(arg.args.begin(), arg.args.end(), [&](const std::string & name) {
-        return never_here.count(name) || (p == llama_purpose::profile && (arg.is_sampling || never_in_profile.count(name)));
+        return never_here.count(name) ||
+               (p == llama_purpose::profile && (arg.is_sampling || never_in_profile.count(name)));
     });
 }
 
@@ -99,8 +123,8 @@ std::string explain(const std::string & said, const llama_options & options, con
 
 // A download shows its progress, and --list-devices what it was asked for.
 bool speaks(const std::vector<std::string> & args) {
-    static const std::set<std::string> names = {"-hf", "-hfr", "--hf-repo", "-mu", "--model-url", "-dr", "--docker-repo",
-                                                "--list-devices"};
+    static const std::set<std::string> names = {"-hf",         "-hfr", "--hf-repo",     "-mu",
+                                                "--model-url", "-dr",  "--docker-repo", "--list-devices"};
     return std::any_of(args.begin(), args.end(), [&](const std::string & a) { return names.count(a) != 0; });
 }
 
@@ -162,17 +186,20 @@ std::vector<std::string> llama_options::parse(const std::vector<std::string> & a
         out = std::make_unique<output_capture>(STDOUT_FILENO);
         err = std::make_unique<output_capture>(STDERR_FILENO);
     }
-    const bool        parsed = common_params_parse(static_cast<int>(argv.size()), argv.data(), params, example_of(purpose_));
-    const std::string said   = err ? err->release() : "";
+    const bool parsed = common_params_parse(static_cast<int>(argv.size()), argv.data(), params, example_of(purpose_));
+    const std::string said = err ? err->release() : "";
     out.reset();
     if (!parsed) {
         throw usage_error(explain(said, *this, args));
     }
     auto lines = lines_of(said);
     // llama.cpp's words on a missing GPU are three lines; the caller has its own one.
-    lines.erase(std::remove_if(lines.begin(), lines.end(), [](const std::string & l) {
-        return l.find("GPU") != std::string::npos || l.find("docs/build.md") != std::string::npos;
-    }), lines.end());
+    lines.erase(std::remove_if(lines.begin(), lines.end(),
+                               [](const std::string & l) {
+                                   return l.find("GPU") != std::string::npos ||
+                                          l.find("docs/build.md") != std::string::npos;
+                               }),
+                lines.end());
     return lines;
 }
 
@@ -180,7 +207,7 @@ bool can_offload(const common_params & params) {
     for (size_t i = 0; i < ggml_backend_dev_count(); ++i) {
         const auto type = ggml_backend_dev_type(ggml_backend_dev_get(i));
         if (type == GGML_BACKEND_DEVICE_TYPE_GPU || type == GGML_BACKEND_DEVICE_TYPE_IGPU) {
-            return true;   // RPC servers register as GPUs, too
+            return true;  // RPC servers register as GPUs, too
         }
     }
     return !params.devices.empty();

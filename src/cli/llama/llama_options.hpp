@@ -19,16 +19,16 @@ public:
     ~llama_options();
 
     struct option {
-        std::vector<std::string> names;       // "-c", "--ctx-size"
+        std::vector<std::string> names;  // "-c", "--ctx-size"
         int                      n_values = 0;
         std::string              value_hint;  // "N"; empty where n_values is 0
-        bool                     is_int   = false;
-        bool                     refused  = false;   // exists in llama.cpp, but has no meaning here
-        std::string              help;        // as llama.cpp prints it, with names
+        bool                     is_int  = false;
+        bool                     refused = false;  // exists in llama.cpp, but has no meaning here
+        std::string              help;             // as llama.cpp prints it, with names
     };
 
     // The option that `arg` names (an underscore in a long name counts as a hyphen), or null: not llama.cpp's.
-    const option * find(const std::string & arg) const;
+    const option *              find(const std::string & arg) const;
     const std::vector<option> & all() const { return options_; }
 
     // Lets llama.cpp parse `args` over the defaults in `params`. Returns what llama.cpp said about them (warnings), a line each.
@@ -38,7 +38,7 @@ public:
 private:
     void check_values(const std::vector<std::string> & args) const;
 
-    llama_purpose             purpose_;
+    llama_purpose       purpose_;
     std::vector<option> options_;
 };
 

@@ -37,7 +37,9 @@ bool cut_value(const std::string & arg, std::string & name, std::string & value)
 }  // namespace
 
 model_verb::model_verb(const std::string & name, const std::string & description, llama_purpose purpose)
-    : name_(name), own_(description), purpose_(purpose) {
+    : name_(name),
+      own_(description),
+      purpose_(purpose) {
     own_.name("moescope " + name);
     own_.get_formatter()->column_width(34);
 }
@@ -49,7 +51,7 @@ void model_verb::add(CLI::App & app, std::shared_ptr<model_verb> verb, std::func
     sub->set_help_flag();
     sub->callback([sub, verb, action = std::move(action)] {
         verb->split(sub->remaining());
-        std::vector<std::string> reversed(verb->own_args_.rbegin(), verb->own_args_.rend());   // as CLI11 wants them
+        std::vector<std::string> reversed(verb->own_args_.rbegin(), verb->own_args_.rend());  // as CLI11 wants them
         verb->own_.parse(reversed);
         action();
     });
@@ -79,8 +81,8 @@ void model_verb::split(const std::vector<std::string> & args) {
 }
 
 bool model_verb::take_own(const std::vector<std::string> & args, size_t & i) {
-    std::string name = args[i], value;
-    const bool  cut  = cut_value(args[i], name, value);
+    std::string  name   = args[i], value;
+    const bool   cut    = cut_value(args[i], name, value);
     const auto * option = looks_like_option(name) ? own_.get_option_no_throw(name) : nullptr;
     if (option == nullptr) {
         return false;
@@ -95,8 +97,8 @@ bool model_verb::take_own(const std::vector<std::string> & args, size_t & i) {
 }
 
 bool model_verb::take_llama(const std::vector<std::string> & args, size_t & i) {
-    std::string  name = args[i], value;
-    const bool   cut  = cut_value(args[i], name, value);
+    std::string  name   = args[i], value;
+    const bool   cut    = cut_value(args[i], name, value);
     const auto * option = llama().find(name);
     if (option == nullptr) {
         return false;
@@ -116,8 +118,8 @@ bool model_verb::take_llama(const std::vector<std::string> & args, size_t & i) {
 bool model_verb::given(const std::string & name) const {
     const auto * option = llama().find(name);
     return option != nullptr && std::any_of(llama_args_.begin(), llama_args_.end(), [&](const std::string & a) {
-        return std::find(option->names.begin(), option->names.end(), a) != option->names.end();
-    });
+               return std::find(option->names.begin(), option->names.end(), a) != option->names.end();
+           });
 }
 
 std::string model_verb::value_of(const std::string & name) const {
@@ -163,13 +165,16 @@ void require_writable(const std::string & path, bool force) {
         throw error("this is a folder").in(path).fix("give -o the name of a file");
     }
     if (::access(there ? path.c_str() : folder.c_str(), W_OK) != 0) {
-        throw error(std::string("cannot write there: ") + std::strerror(errno)).in(path).fix("choose another place with -o");
+        throw error(std::string("cannot write there: ") + std::strerror(errno))
+            .in(path)
+            .fix("choose another place with -o");
     }
 }
 
 void note_useless_offload(const model_verb & verb, const common_params & params) {
     if (verb.given("-ngl") && verb.value_of("-ngl") != "0" && !can_offload(params)) {
-        note("-ngl has no effect: this build of llama.cpp has no GPU backend (scripts/setup --cuda or --vulkan adds one)");
+        note(
+            "-ngl has no effect: this build of llama.cpp has no GPU backend (scripts/setup --cuda or --vulkan adds one)");
     }
 }
 

@@ -9,8 +9,8 @@
 
 #include <CLI/CLI.hpp>
 
-#include "infer/llama_log.hpp"
 #include "cli/llama/llama_options.hpp"
+#include "infer/llama_log.hpp"
 
 struct common_params;
 
@@ -35,17 +35,17 @@ public:
     void parse_llama(common_params & params) const;
 
 private:
-    void split(const std::vector<std::string> & args);
-    void print_help() const;
-    bool take_own(const std::vector<std::string> & args, size_t & i);
-    bool take_llama(const std::vector<std::string> & args, size_t & i);
+    void                  split(const std::vector<std::string> & args);
+    void                  print_help() const;
+    bool                  take_own(const std::vector<std::string> & args, size_t & i);
+    bool                  take_llama(const std::vector<std::string> & args, size_t & i);
     const llama_options & llama() const;
 
-    std::string                                   name_;
-    CLI::App                                      own_;
-    llama_purpose                                purpose_;
-    mutable std::unique_ptr<llama_options> llama_;   // made when first needed: it loads the backends
-    std::vector<std::string>                      own_args_, llama_args_;
+    std::string                            name_;
+    CLI::App                               own_;
+    llama_purpose                          purpose_;
+    mutable std::unique_ptr<llama_options> llama_;  // made when first needed: it loads the backends
+    std::vector<std::string>               own_args_, llama_args_;
 };
 
 // llama.cpp's log, shown on stderr where `verbose`, else kept for error messages only.

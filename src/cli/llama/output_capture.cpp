@@ -10,13 +10,13 @@ namespace moescope::cli {
 
 namespace {
 
-output_capture * active_stderr = nullptr;   // stderr is one per process, so is its capture
+output_capture * active_stderr = nullptr;  // stderr is one per process, so is its capture
 
 }  // namespace
 
 output_capture::output_capture(int fd) : fd_(fd) {
     static const int registered = std::atexit(replay_at_exit);
-    (void) registered;
+    (void)registered;
     std::fflush(nullptr);
     file_  = ::memfd_create("output", MFD_CLOEXEC);
     saved_ = ::dup(fd_);
@@ -57,7 +57,7 @@ void output_capture::replay_at_exit() {
     line             = line.substr(0, line.find('\n'));
     line             = "moescope: " + (line.rfind("error: ", 0) == 0 ? line.substr(7) : line) + "\n";
     if (::write(STDERR_FILENO, line.data(), line.size()) < 0) {
-        return;   // nowhere left to say it
+        return;  // nowhere left to say it
     }
 }
 

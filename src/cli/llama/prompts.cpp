@@ -30,10 +30,13 @@ std::vector<infer::sample> read_samples(const prompt_options & o, const common_p
 }  // namespace
 
 void add_prompt_options(CLI::App & app, prompt_options & o) {
-    app.add_option("--jsonl", o.jsonl, "prompts, a JSON object a line: prompt (and response), text, or messages")->type_name("FILE");
-    app.add_option("--prompt-key", o.corpus.prompt_key, "the JSONL field of the prompt (default: prompt)")->type_name("KEY");
+    app.add_option("--jsonl", o.jsonl, "prompts, a JSON object a line: prompt (and response), text, or messages")
+        ->type_name("FILE");
+    app.add_option("--prompt-key", o.corpus.prompt_key, "the JSONL field of the prompt (default: prompt)")
+        ->type_name("KEY");
     app.add_option("--response-key", o.corpus.response_key, "… of the response (default: response)")->type_name("KEY");
-    app.add_option("--label-key", o.corpus.label_key, "… of a label that the trace keeps, e.g. a domain")->type_name("KEY");
+    app.add_option("--label-key", o.corpus.label_key, "… of a label that the trace keeps, e.g. a domain")
+        ->type_name("KEY");
     app.add_option("--limit", o.corpus.limit, "only the first N prompts of the JSONL file")->type_name("N");
     app.add_flag("--strict", o.corpus.strict, "stop at a malformed JSONL line instead of skipping it");
     app.add_flag("--chat", o.chat, "put the prompt through the model's chat template");
@@ -49,14 +52,15 @@ void check_prompt_source(const prompt_options & o, const model_verb & verb) {
         throw usage_error("give one of -p, -f and --jsonl, not several");
     }
     if (verb.given("-f")) {
-        infer::read_text_file(verb.value_of("-f"));   // llama.cpp's parser would call a missing file a bad option
+        infer::read_text_file(verb.value_of("-f"));  // llama.cpp's parser would call a missing file a bad option
     }
 }
 
 std::vector<run_prompt> read_prompts(const prompt_options & o, const common_params & params, const infer::engine & e,
                                      const model_verb & verb) {
-    std::unique_ptr<infer::chat_renderer> chat;   // made when needed: a template that does not parse is no matter otherwise
-    std::vector<run_prompt>               prompts;
+    std::unique_ptr<infer::chat_renderer>
+                            chat;  // made when needed: a template that does not parse is no matter otherwise
+    std::vector<run_prompt> prompts;
     for (infer::sample & s : read_samples(o, params)) {
         if (o.chat && s.messages.empty()) {
             s.messages = {{"user", s.text}};
@@ -72,8 +76,10 @@ std::vector<run_prompt> read_prompts(const prompt_options & o, const common_para
         const size_t n = prompts.back().tokens.size();
         if (n > e.n_ctx()) {
             const std::string where = s.line == 0 ? "the prompt" : fmt::format("line {}: the prompt", s.line);
-            throw error(fmt::format("{} has {} tokens, the context holds {}", where, with_commas(n), with_commas(e.n_ctx())))
-                .in(o.jsonl).fix(fmt::format("give -c {} or more", n));
+            throw error(
+                fmt::format("{} has {} tokens, the context holds {}", where, with_commas(n), with_commas(e.n_ctx())))
+                .in(o.jsonl)
+                .fix(fmt::format("give -c {} or more", n));
         }
     }
     return prompts;

@@ -24,7 +24,7 @@ struct prompt_options {
 };
 
 struct run_prompt {
-    uint64_t             line = 0;     // of the JSONL file; 0: from -p or -f
+    uint64_t             line = 0;  // of the JSONL file; 0: from -p or -f
     std::string          label;
     std::vector<int32_t> tokens;
 };

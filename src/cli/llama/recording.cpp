@@ -38,7 +38,8 @@ capture::capture_options capture_options_of(const recording_options & o) {
 }  // namespace
 
 recording::recording(recording_options o)
-    : o_(std::move(o)), session_(capture_options_of(o_), [this](uint32_t stream) { return open(stream); }) {}
+    : o_(std::move(o)),
+      session_(capture_options_of(o_), [this](uint32_t stream) { return open(stream); }) {}
 
 void recording::prepare(common_params & params) {
     llama_context_params c = llama_context_default_params();
@@ -61,7 +62,7 @@ void recording::note(const std::string & text) {
 }
 
 void recording::begin_prompt(const std::string & text, size_t n_tokens) {
-    session_.read_pending();   // of the prompt before: it goes in front of this one's lines
+    session_.read_pending();  // of the prompt before: it goes in front of this one's lines
     prompt_ = {text, n_tokens};
     if (log_) {
         log_->prompt(text, n_tokens);
@@ -81,7 +82,7 @@ void recording::finish(const std::string & reason) {
 
 std::unique_ptr<routing_sink> recording::open(uint32_t stream) {
     if (stream != 1) {
-        return nullptr;   // run has one context
+        return nullptr;  // run has one context
     }
     writer_ = std::make_unique<trace::trace_writer>(o_.path, make_head(o_.what), o_.writer);
     hand_over_notes();

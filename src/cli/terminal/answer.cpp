@@ -38,14 +38,15 @@ std::string to_csv(const cell & c) {
         return std::to_string(*n);
     }
     const auto * x = std::get_if<double>(&c);
-    return x != nullptr && std::isfinite(*x) ? fmt::format("{}", *x) : "";   // the shortest that reads back the same
+    return x != nullptr && std::isfinite(*x) ? fmt::format("{}", *x) : "";  // the shortest that reads back the same
 }
 
 }  // namespace
 
 void add_answer_options(CLI::App & verb, answer_options & o) {
     auto * json = verb.add_flag("--json", o.json, "everything as JSON");
-    auto * csv  = verb.add_flag("--csv", o.csv, "one table as CSV: the first, or the one that --table names")->excludes(json);
+    auto * csv =
+        verb.add_flag("--csv", o.csv, "one table as CSV: the first, or the one that --table names")->excludes(json);
     verb.add_option("--table", o.csv_table, "which table --csv writes")->needs(csv)->type_name("NAME");
     verb.add_flag("--full", o.full, "tables with all their rows");
     add_output_options(verb, o.output, "write the result here instead of stdout");
@@ -53,7 +54,8 @@ void add_answer_options(CLI::App & verb, answer_options & o) {
 
 void print_answer(const answer & a, const answer_options & o) {
     const bool        terminal = o.output.path == "-" && stdout_is_terminal();
-    const std::string text     = o.json  ? answer_json(a).dump(2, ' ', false, nlohmann::json::error_handler_t::replace) + "\n"
+    const std::string text     = o.json
+                                     ? answer_json(a).dump(2, ' ', false, nlohmann::json::error_handler_t::replace) + "\n"
                                  : o.csv ? answer_csv(a, o.csv_table)
                                          : answer_text(a, terminal ? terminal_width() : 100, o.full);
     write_output(o.output, [&](std::FILE * out) { std::fwrite(text.data(), 1, text.size(), out); });

@@ -19,7 +19,7 @@ size_t display_width(const std::string & text) {
 }
 
 std::string pad(const std::string & text, size_t width, bool left) {
-    const size_t have = display_width(text);
+    const size_t      have = display_width(text);
     const std::string gap(width > have ? width - have : 0, ' ');
     return left ? text + gap : gap + text;
 }
@@ -71,7 +71,7 @@ std::string show(const cell & c, shown as) {
         case shown::percent: return fmt::format("{:.{}f} %", 100 * *x, std::fabs(*x) < 0.001 && *x != 0 ? 3 : 2);
         case shown::ratio: return fmt::format("{:.2f}x", *x);
         case shown::bytes: return human_bytes(static_cast<uint64_t>(std::max(0.0, *x)));
-        case shown::integer: return fmt::format("{:.1f}", *x);   // a mean of whole numbers
+        case shown::integer: return fmt::format("{:.1f}", *x);  // a mean of whole numbers
         default: return show_real(*x);
     }
 }
@@ -103,7 +103,7 @@ std::string table_text(const table & t, int width, bool full) {
         used += s.width + (columns.empty() ? 0 : 2);
         columns.push_back(std::move(s));
     }
-    std::string out = t.title.empty() ? "" : wrap(t.title, static_cast<size_t>(width), "  ");
+    std::string out      = t.title.empty() ? "" : wrap(t.title, static_cast<size_t>(width), "  ");
     const auto  add_line = [&](auto && text_of) {
         std::string line;
         for (const shown_column & c : columns) {
@@ -117,7 +117,8 @@ std::string table_text(const table & t, int width, bool full) {
         add_line([&](const shown_column & c) { return c.text[r]; });
     }
     if (n_rows < t.rows.size() || left_out > 0) {
-        out += fmt::format("… {}{}{}\n", n_rows < t.rows.size() ? with_commas(t.rows.size() - n_rows) + " more rows (--full)" : "",
+        out += fmt::format("… {}{}{}\n",
+                           n_rows < t.rows.size() ? with_commas(t.rows.size() - n_rows) + " more rows (--full)" : "",
                            n_rows < t.rows.size() && left_out ? ", " : "",
                            left_out ? fmt::format("{} more column{} (--csv, --json, or a wider terminal)", left_out,
                                                   left_out == 1 ? "" : "s")

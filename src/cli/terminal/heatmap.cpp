@@ -5,7 +5,7 @@
 
 #include <fmt/format.h>
 
-#include "cli/answers/shared.hpp"   // block_name
+#include "cli/answers/shared.hpp"  // block_name
 
 namespace moescope::cli {
 
@@ -27,7 +27,7 @@ std::string cell_text(size_t step, bool color) {
 }
 
 std::string legend(bool color, uint32_t per_cell) {
-    std::string line = "       ";
+    std::string                                  line  = "       ";
     static constexpr std::array<const char *, 7> names = {"never", "≤0.25", "≤0.75", "≤1.5", "≤3", "≤6", ">6"};
     for (size_t s = 0; s < names.size(); ++s) {
         line += cell_text(s, color) + " " + names[s] + "  ";

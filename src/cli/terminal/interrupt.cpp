@@ -6,7 +6,7 @@ namespace moescope::cli {
 
 namespace {
 
-volatile std::sig_atomic_t signal_seen = 0;   // signals are the process's, not an object's
+volatile std::sig_atomic_t signal_seen = 0;  // signals are the process's, not an object's
 
 void remember(int number) {
     signal_seen = number;

@@ -11,8 +11,8 @@ public:
     interrupt_guard(const interrupt_guard &)             = delete;
     interrupt_guard & operator=(const interrupt_guard &) = delete;
 
-    static bool requested();   // any thread
-    static int  exit_code();   // 128 + the signal: 130 for SIGINT
+    static bool requested();  // any thread
+    static int  exit_code();  // 128 + the signal: 130 for SIGINT
 };
 
 }  // namespace moescope::cli

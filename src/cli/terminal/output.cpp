@@ -19,7 +19,7 @@ namespace moescope::cli {
 
 namespace {
 
-bool quiet_mode = false;   // one process, one terminal
+bool quiet_mode = false;  // one process, one terminal
 
 uint64_t now_ns() {
     return static_cast<uint64_t>(std::chrono::steady_clock::now().time_since_epoch().count());
@@ -31,7 +31,9 @@ public:
     explicit temporary_file(const std::string & target) : target_(target), name_(target + ".XXXXXX") {
         const int fd = ::mkstemp(name_.data());
         if (fd < 0) {
-            throw error(std::string("cannot create: ") + std::strerror(errno)).in(target).fix("choose another place with -o");
+            throw error(std::string("cannot create: ") + std::strerror(errno))
+                .in(target)
+                .fix("choose another place with -o");
         }
         const mode_t mask = ::umask(0);
         ::umask(mask);
@@ -56,7 +58,9 @@ public:
         const bool closed = std::fclose(file_) == 0;
         file_             = nullptr;
         if (bad || !closed) {
-            throw error(std::string("cannot write: ") + std::strerror(errno)).in(target_).fix("nothing was left behind");
+            throw error(std::string("cannot write: ") + std::strerror(errno))
+                .in(target_)
+                .fix("nothing was left behind");
         }
         if (::rename(name_.c_str(), target_.c_str()) != 0) {
             throw error(std::string("cannot rename into place: ") + std::strerror(errno)).in(target_);
@@ -151,7 +155,10 @@ bool use_color() {
 }
 
 progress::progress(std::string what, uint64_t total, std::string unit)
-    : what_(std::move(what)), unit_(std::move(unit)), total_(total), started_ns_(now_ns()) {}
+    : what_(std::move(what)),
+      unit_(std::move(unit)),
+      total_(total),
+      started_ns_(now_ns()) {}
 
 progress::~progress() {
     if (drawn_ && stderr_is_terminal()) {
@@ -235,8 +242,8 @@ std::string human_duration(double seconds) {
 }
 
 uint64_t parse_bytes(const std::string & text, const std::string & option) {
-    char *       rest  = nullptr;
-    const double value = std::strtod(text.c_str(), &rest);
+    char *            rest   = nullptr;
+    const double      value  = std::strtod(text.c_str(), &rest);
     const std::string suffix = rest;
     int               shift  = -1;
     if (suffix.empty() || suffix == "B") {
@@ -254,9 +261,13 @@ uint64_t parse_bytes(const std::string & text, const std::string & option) {
 std::string printable(const std::string & text) {
     std::string out;
     for (size_t i = 0; i < text.size();) {
-        const auto c = static_cast<unsigned char>(text[i]);
-        const size_t n = c < 0x80 ? 1 : c >= 0xf0 && c < 0xf5 ? 4 : c >= 0xe0 && c < 0xf0 ? 3 : c >= 0xc2 && c < 0xe0 ? 2 : 0;
-        bool ok = n > 0 && i + n <= text.size();
+        const auto   c  = static_cast<unsigned char>(text[i]);
+        const size_t n  = c < 0x80                ? 1
+                          : c >= 0xf0 && c < 0xf5 ? 4
+                          : c >= 0xe0 && c < 0xf0 ? 3
+                          : c >= 0xc2 && c < 0xe0 ? 2
+                                                  : 0;
+        bool         ok = n > 0 && i + n <= text.size();
         for (size_t j = 1; ok && j < n; ++j) {
             ok = (static_cast<unsigned char>(text[i + j]) & 0xc0) == 0x80;
         }

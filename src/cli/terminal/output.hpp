@@ -8,7 +8,7 @@
 #include <string>
 
 namespace CLI {
-class App;   // its header is heavy, and only the files that parse need it
+class App;  // its header is heavy, and only the files that parse need it
 }
 
 namespace moescope::cli {
@@ -16,7 +16,7 @@ namespace moescope::cli {
 // ---- results: stdout or a file ----------------------------------------------------------------------------------
 
 struct output_options {
-    std::string path = "-";     // "-": stdout
+    std::string path  = "-";    // "-": stdout
     bool        force = false;  // replace an existing file
 };
 
@@ -32,20 +32,20 @@ void refuse_existing(const std::string & path, bool force);
 
 // ---- notes and progress: stderr ---------------------------------------------------------------------------------
 
-void note(const std::string & line);   // "moescope: LINE" on stderr, silent with -q
+void note(const std::string & line);  // "moescope: LINE" on stderr, silent with -q
 void set_quiet(bool quiet);
 
 bool stdout_is_terminal();
 bool stderr_is_terminal();
-int  terminal_width();                 // columns of stdout's terminal, else 100
-bool use_color();                      // stdout is a terminal and NO_COLOR is not set
+int  terminal_width();  // columns of stdout's terminal, else 100
+bool use_color();       // stdout is a terminal and NO_COLOR is not set
 
 // A bar on a terminal, a line every few seconds elsewhere, silent with -q. Counts to `total` (0: unknown).
 class progress {
 public:
     progress(std::string what, uint64_t total, std::string unit);
-    ~progress();                                                     // clears the bar
-    void update(uint64_t done, const std::string & extra = {});      // extra: e.g. "1,234 tokens/s"
+    ~progress();                                                 // clears the bar
+    void update(uint64_t done, const std::string & extra = {});  // extra: e.g. "1,234 tokens/s"
 
 private:
     void draw(uint64_t done, const std::string & extra);
@@ -58,9 +58,9 @@ private:
 
 // ---- numbers for people -----------------------------------------------------------------------------------------
 
-std::string with_commas(uint64_t n);           // 1,234,567
-std::string human_bytes(uint64_t n);           // 4.20 MiB
-std::string human_duration(double seconds);    // 1 h 02 min, 3.1 s, 42 ms
+std::string with_commas(uint64_t n);         // 1,234,567
+std::string human_bytes(uint64_t n);         // 4.20 MiB
+std::string human_duration(double seconds);  // 1 h 02 min, 3.1 s, 42 ms
 
 // "512", "64K", "1.5G" -> bytes (binary multiples). Throws usage_error naming the option.
 uint64_t parse_bytes(const std::string & text, const std::string & option);

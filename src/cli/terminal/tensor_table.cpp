@@ -12,7 +12,8 @@ namespace moescope::cli {
 namespace {
 
 bool matches(const std::string & name, const std::string & pattern) {
-    return pattern.empty() || name.find(pattern) != std::string::npos || ::fnmatch(pattern.c_str(), name.c_str(), 0) == 0;
+    return pattern.empty() || name.find(pattern) != std::string::npos ||
+           ::fnmatch(pattern.c_str(), name.c_str(), 0) == 0;
 }
 
 std::string shape(const int64_t * ne) {

@@ -23,7 +23,7 @@ class progress_sink final : public routing_sink {
 public:
     void ubatch(const routed_ubatch & u) override {
         tokens_ += u.n_tokens();
-        if (++ubatches_ % 64 == 0) {   // asking for the time costs as much as a small ubatch
+        if (++ubatches_ % 64 == 0) {  // asking for the time costs as much as a small ubatch
             bar_.update(tokens_);
         }
     }
@@ -43,8 +43,8 @@ int32_t layer_number(const std::string & text, const std::string & all) {
 }
 
 // The subcommand of a kind with the options that all kinds have. It takes min to max traces (max 0: any number).
-CLI::App * add_kind(CLI::App & analyze, const std::string & name, const std::string & what, int min_traces, int max_traces,
-                    std::function<answer(const analyze_options &)> run) {
+CLI::App * add_kind(CLI::App & analyze, const std::string & name, const std::string & what, int min_traces,
+                    int max_traces, std::function<answer(const analyze_options &)> run) {
     auto   o    = std::make_shared<analyze_options>();
     auto * kind = analyze.add_subcommand(name, what);
     kind->add_option("trace", o->traces, "traces (.moetrace), or logs that moescope reads")
@@ -88,9 +88,11 @@ void add_coactivation(CLI::App & analyze) {
 
 void add_specialization(CLI::App & analyze) {
     auto jsonl = std::make_shared<std::string>(), key = std::make_shared<std::string>("domain");
-    auto kind = add_kind(analyze, "specialization", "do domains use different experts? One trace each, or one trace of `run --label-key`",
-                         1, 0, [=](const analyze_options & o) { return answer_specialization(o, *jsonl, *key); });
-    kind->add_option("--jsonl", *jsonl, "for traces without labels: line i of this file labels sequence i")->type_name("FILE");
+    auto kind = add_kind(analyze, "specialization",
+                         "do domains use different experts? One trace each, or one trace of `run --label-key`", 1, 0,
+                         [=](const analyze_options & o) { return answer_specialization(o, *jsonl, *key); });
+    kind->add_option("--jsonl", *jsonl, "for traces without labels: line i of this file labels sequence i")
+        ->type_name("FILE");
     kind->add_option("--label-key", *key, "its field that holds the label")->capture_default_str()->type_name("KEY");
 }
 
@@ -98,7 +100,9 @@ void add_vocabulary(CLI::App & analyze) {
     auto least = std::make_shared<uint64_t>(10);
     add_kind(analyze, "vocabulary", "which tokens an expert serves", 1, 1,
              [=](const analyze_options & o) { return answer_vocabulary(o, *least); })
-        ->add_option("--min", *least, "leave out token ids that occur less often")->capture_default_str()->type_name("N");
+        ->add_option("--min", *least, "leave out token ids that occur less often")
+        ->capture_default_str()
+        ->type_name("N");
 }
 
 void add_temporal(CLI::App & analyze) {
@@ -110,29 +114,38 @@ void add_stability(CLI::App & analyze) {
 }
 
 void add_compare(CLI::App & analyze) {
-    add_kind(analyze, "compare", "two traces: quantisations, backends, fine-tunes, pruned against full", 2, 2, answer_compare);
+    add_kind(analyze, "compare", "two traces: quantisations, backends, fine-tunes, pruned against full", 2, 2,
+             answer_compare);
 }
 
 void add_cache(CLI::App & analyze) {
     auto c    = std::make_shared<cache_options>();
-    auto kind = add_kind(analyze, "cache", "how many expert reads a cache would hold: LRU, LFU, static, random, Belady", 1, 1,
-                         [=](const analyze_options & o) { return answer_cache(o, *c); });
-    auto * slots = kind->add_option("--slots", c->slots, "experts per layer that fit, e.g. 8,16,32")->delimiter(',')->type_name("LIST");
-    kind->add_option("--bytes", c->bytes, "memory for the slots of all layers, e.g. 8G; needs --model")->excludes(slots)->type_name("BYTES");
+    auto kind = add_kind(analyze, "cache", "how many expert reads a cache would hold: LRU, LFU, static, random, Belady",
+                         1, 1, [=](const analyze_options & o) { return answer_cache(o, *c); });
+    auto * slots = kind->add_option("--slots", c->slots, "experts per layer that fit, e.g. 8,16,32")
+                       ->delimiter(',')
+                       ->type_name("LIST");
+    kind->add_option("--bytes", c->bytes, "memory for the slots of all layers, e.g. 8G; needs --model")
+        ->excludes(slots)
+        ->type_name("BYTES");
     kind->add_option("--model", c->model, "the GGUF that ran: how large an expert is")->type_name("MODEL");
-    kind->add_option("--bandwidth", c->bandwidth, "bytes per second from where missed experts come, e.g. 25G")->type_name("BYTES");
+    kind->add_option("--bandwidth", c->bandwidth, "bytes per second from where missed experts come, e.g. 25G")
+        ->type_name("BYTES");
     kind->add_flag("--global", c->global, "one pool for all layers instead of one for each");
     kind->add_flag("--all", c->all, "every ubatch, not those of decoded tokens alone");
     kind->add_flag("--belady", c->belady, "Belady's optimum whatever memory it needs");
 }
 
 void add_placement(CLI::App & analyze) {
-    auto p    = std::make_shared<placement_options>();
-    auto kind = add_kind(analyze, "placement", "which layers' experts should have the GPU's memory, as options for llama.cpp", 1, 1,
-                         [=](const analyze_options & o) { return answer_placement(o, *p); });
+    auto p = std::make_shared<placement_options>();
+    auto kind =
+        add_kind(analyze, "placement", "which layers' experts should have the GPU's memory, as options for llama.cpp",
+                 1, 1, [=](const analyze_options & o) { return answer_placement(o, *p); });
     kind->add_option("--model", p->model, "the GGUF that ran")->required()->type_name("MODEL");
     kind->add_option("--vram", p->vram, "the GPU's memory, e.g. 12G")->required()->type_name("BYTES");
-    kind->add_option("-c,--ctx-size", p->n_ctx, "context that the KV cache is to hold")->capture_default_str()->type_name("N");
+    kind->add_option("-c,--ctx-size", p->n_ctx, "context that the KV cache is to hold")
+        ->capture_default_str()
+        ->type_name("N");
 }
 
 }  // namespace
@@ -181,10 +194,11 @@ cell cell_if(bool known, uint64_t n) {
 void show_blocks(answer & a) {
     for (table & t : a.tables) {
         for (size_t c = 0; c < t.columns.size(); ++c) {
-            const bool any = t.columns[c].key == block_column.key && std::any_of(t.rows.begin(), t.rows.end(), [&](auto & r) {
-                const auto * block = std::get_if<int64_t>(&r[c]);
-                return block != nullptr && *block != 0;
-            });
+            const bool any =
+                t.columns[c].key == block_column.key && std::any_of(t.rows.begin(), t.rows.end(), [&](auto & r) {
+                    const auto * block = std::get_if<int64_t>(&r[c]);
+                    return block != nullptr && *block != 0;
+                });
             if (any) {
                 t.columns[c].title = "block";
             }
@@ -201,7 +215,7 @@ std::string share_text(double share, const analysis::interval & range) {
 }
 
 std::vector<std::string> source_notes(const trace::trace_source & source) {
-    const trace::trace_info & info  = source.info();
+    const trace::trace_info & info = source.info();
     std::vector<std::string>  notes;
     for (const std::string & n : info.notes) {
         if (!analysis::is_prompt_label(n)) {
@@ -219,7 +233,8 @@ std::string counted(uint64_t n, const std::string & what) {
     return with_commas(n) + " " + what + (n == 1 ? "" : "s");
 }
 
-std::unique_ptr<trace::trace_source> read_rows(const analyze_options & o, const char * kind, routing_sink & sink, answer & a) {
+std::unique_ptr<trace::trace_source> read_rows(const analyze_options & o, const char * kind, routing_sink & sink,
+                                               answer & a) {
     auto source = logs::open_source(o.traces.front());
     require_rows(*source);
     feed(*source, o, {&sink});
@@ -230,7 +245,9 @@ std::unique_ptr<trace::trace_source> read_rows(const analyze_options & o, const 
 
 void require_rows(const trace::trace_source & source) {
     if (source.info().counts_only) {
-        throw error("this trace holds counts alone, no rows").in(source.info().path).fix("record without --counts-only");
+        throw error("this trace holds counts alone, no rows")
+            .in(source.info().path)
+            .fix("record without --counts-only");
     }
 }
 

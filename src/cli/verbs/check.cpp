@@ -2,10 +2,10 @@
 #include <nlohmann/json.hpp>
 
 #include "analysis/tools/prompt_labels.hpp"
+#include "check/check.hpp"
 #include "cli/terminal/output.hpp"
 #include "cli/verbs.hpp"
 #include "core/error.hpp"
-#include "check/check.hpp"
 
 namespace moescope::cli {
 
@@ -25,9 +25,14 @@ std::string to_json(const check::check_result & r, const std::string & path) {
     nlohmann::ordered_json parts = nlohmann::ordered_json::array(), findings = nlohmann::ordered_json::array();
     for (const check::part_integrity & p : r.parts) {
         nlohmann::ordered_json part = {
-            {"path", p.path},         {"state", state_name(p.state.what)}, {"bytes", p.bytes},
-            {"bytes_whole", p.whole_bytes}, {"chunks_whole", p.n_chunks},  {"ubatches", p.ubatches},
-            {"tokens", p.tokens},     {"ended", p.has_end},
+            {"path", p.path},
+            {"state", state_name(p.state.what)},
+            {"bytes", p.bytes},
+            {"bytes_whole", p.whole_bytes},
+            {"chunks_whole", p.n_chunks},
+            {"ubatches", p.ubatches},
+            {"tokens", p.tokens},
+            {"ended", p.has_end},
         };
         if (p.state.what != trace::damage::kind::none) {
             part["damage_offset"] = p.state.offset;
@@ -49,15 +54,21 @@ std::string to_json(const check::check_result & r, const std::string & path) {
     }
     const check::invariant_result & i   = r.invariants;
     const nlohmann::ordered_json    all = {
-        {"trace", path},
-        {"ok", r.findings.empty()},
-        {"findings", findings},
-        {"notes", r.notes},
-        {"parts", parts},
-        {"checked",
-            {{"ubatches", i.ubatches}, {"tokens", i.tokens}, {"rows", i.rows}, {"rows_ids_distinct", i.rows_distinct},
-             {"rows_weights_sum", i.rows_summed}, {"rows_ids_topk", i.rows_topk}, {"misread_windows", i.windows},
-             {"misread_partitions", i.partitions}, {"misread_partitions_expected", i.partitions_expected}}},
+           {"trace", path},
+           {"ok", r.findings.empty()},
+           {"findings", findings},
+           {"notes", r.notes},
+           {"parts", parts},
+           {"checked",
+            {{"ubatches", i.ubatches},
+             {"tokens", i.tokens},
+             {"rows", i.rows},
+             {"rows_ids_distinct", i.rows_distinct},
+             {"rows_weights_sum", i.rows_summed},
+             {"rows_ids_topk", i.rows_topk},
+             {"misread_windows", i.windows},
+             {"misread_partitions", i.partitions},
+             {"misread_partitions_expected", i.partitions_expected}}},
     };
     return all.dump(2, ' ', false, nlohmann::json::error_handler_t::replace) + "\n";
 }
@@ -77,15 +88,19 @@ std::string to_text(const check::check_result & r, const std::string & path) {
         text += printable(path) + ": a foreign log, without checksums\n";
     }
     const check::invariant_result & i = r.invariants;
-    text += fmt::format("read                     {} ubatches, {} tokens, {} rows of MoE blocks\n", with_commas(i.ubatches),
-                        with_commas(i.tokens), with_commas(i.rows));
+    text += fmt::format("read                     {} ubatches, {} tokens, {} rows of MoE blocks\n",
+                        with_commas(i.ubatches), with_commas(i.tokens), with_commas(i.rows));
     text += fmt::format("ids distinct             {}\n", tested(i.rows_distinct, "not tested"));
-    text += fmt::format("weights add up           {}\n", tested(i.rows_summed, "not tested (not normalised, or not captured)"));
-    text += fmt::format("ids = top-k of scores    {}\n", tested(i.rows_topk, "not tested (capture 'selection' for that)"));
-    text += i.windows > 0
-                ? fmt::format("contiguous misread       {} windows, {} partition the experts, {:.3g} expected by chance\n",
-                              with_commas(i.windows), with_commas(i.partitions), i.partitions_expected)
-                : std::string("contiguous misread       not tested (needs n_expert >= 4 k and n_expert / k rows in one ubatch)\n");
+    text += fmt::format("weights add up           {}\n",
+                        tested(i.rows_summed, "not tested (not normalised, or not captured)"));
+    text +=
+        fmt::format("ids = top-k of scores    {}\n", tested(i.rows_topk, "not tested (capture 'selection' for that)"));
+    text +=
+        i.windows > 0
+            ? fmt::format("contiguous misread       {} windows, {} partition the experts, {:.3g} expected by chance\n",
+                          with_commas(i.windows), with_commas(i.partitions), i.partitions_expected)
+            : std::string(
+                  "contiguous misread       not tested (needs n_expert >= 4 k and n_expert / k rows in one ubatch)\n");
     for (const std::string & line : r.notes) {
         if (!analysis::is_prompt_label(line)) {
             text += "note: " + printable(line) + "\n";
@@ -118,8 +133,9 @@ void run_check(const check_options & o) {
 }  // namespace
 
 void add_check(CLI::App & app) {
-    const auto o    = std::make_shared<check_options>();
-    CLI::App * verb = app.add_subcommand("check", "is a trace whole, and does it hold what every correct capture holds?");
+    const auto o = std::make_shared<check_options>();
+    CLI::App * verb =
+        app.add_subcommand("check", "is a trace whole, and does it hold what every correct capture holds?");
     verb->add_option("T", o->trace, "a trace (all its parts), or a foreign log")->required();
     verb->add_flag("--json", o->json, "as JSON");
     add_output_options(*verb, o->output, "write here instead of to stdout");

@@ -35,7 +35,7 @@ std::string format_help() {
 
 void say(const std::vector<std::string> & notes) {
     for (const std::string & line : notes) {
-        if (line.rfind('{', 0) != 0) {   // those are for programs: which prompt a batch belongs to
+        if (line.rfind('{', 0) != 0) {  // those are for programs: which prompt a batch belongs to
             note(printable(line));
         }
     }
@@ -53,7 +53,7 @@ public:
         }
         std::error_code ec;
         const bool      ours = std::filesystem::exists(target_ + "/schema.json", ec) ||
-                               std::filesystem::exists(target_ + "/traces", ec) || std::filesystem::is_empty(target_, ec);
+                          std::filesystem::exists(target_ + "/traces", ec) || std::filesystem::is_empty(target_, ec);
         if (std::filesystem::exists(target_, ec) && !force) {
             throw error("the folder exists").in(target_).fix("choose another name or give --force");
         }
@@ -62,7 +62,9 @@ public:
         }
         name_ = target_ + ".XXXXXX";
         if (::mkdtemp(name_.data()) == nullptr) {
-            throw error(std::string("cannot create: ") + std::strerror(errno)).in(target_).fix("choose another place with -o");
+            throw error(std::string("cannot create: ") + std::strerror(errno))
+                .in(target_)
+                .fix("choose another place with -o");
         }
         const mode_t mask = ::umask(0);
         ::umask(mask);
@@ -79,13 +81,13 @@ public:
 
     const std::string & name() const { return name_; }
     void                rename_into_place() {
-        std::error_code ec;
-        std::filesystem::remove_all(target_, ec);
-        std::filesystem::rename(name_, target_, ec);
-        if (ec) {
-            throw error("cannot rename into place: " + ec.message()).in(target_);
+                       std::error_code ec;
+                       std::filesystem::remove_all(target_, ec);
+                       std::filesystem::rename(name_, target_, ec);
+                       if (ec) {
+                           throw error("cannot rename into place: " + ec.message()).in(target_);
         }
-        name_.clear();
+                       name_.clear();
     }
 
 private:
@@ -109,9 +111,8 @@ void run_export(const options & o) {
         notes = formats::write_all(*source, *format.to_folder(folder.name(), o.how), tick);
         folder.rename_into_place();
     } else {
-        write_output(o.output, [&](std::FILE * out) {
-            notes = formats::write_all(*source, *format.to_file(out, o.how), tick);
-        });
+        write_output(o.output,
+                     [&](std::FILE * out) { notes = formats::write_all(*source, *format.to_file(out, o.how), tick); });
     }
     say(notes);
 }
@@ -127,9 +128,13 @@ void add_export(CLI::App & app) {
     for (const formats::format & f : formats::all_formats()) {
         names.emplace_back(f.name);
     }
-    verb.add_option("-f,--format", o->format, format_help())->required()->type_name("FORMAT")->check(CLI::IsMember(names));
+    verb.add_option("-f,--format", o->format, format_help())
+        ->required()
+        ->type_name("FORMAT")
+        ->check(CLI::IsMember(names));
     verb.add_option("--max-columns", o->how.max_columns, "log: show at most N values of each list")->type_name("N");
-    verb.add_option("--model", o->how.model, "access-json: the GGUF file (default: the one that the trace names)")->type_name("FILE");
+    verb.add_option("--model", o->how.model, "access-json: the GGUF file (default: the one that the trace names)")
+        ->type_name("FILE");
     add_output_options(verb, o->output, "where to write (default: stdout; a folder where the format is one)");
     verb.callback([o] { run_export(*o); });
 }

@@ -53,13 +53,17 @@ void print_value(std::string & out, const std::string & key, const json & value,
         for (const json & item : value) {
             out += pad + "  " + printable(item.is_string() ? item.get<std::string>() : item.dump()) + "\n";
         }
-    } else if (!(value.is_string() && value.get<std::string>().empty())) {   // unknown
-        out += fmt::format("{}{:<18} {}\n", pad, printable(key), printable(value.is_string() ? value.get<std::string>() : value.dump()));
+    } else if (!(value.is_string() && value.get<std::string>().empty())) {  // unknown
+        out += fmt::format("{}{:<18} {}\n", pad, printable(key),
+                           printable(value.is_string() ? value.get<std::string>() : value.dump()));
     }
 }
 
 json block_json(const block_layout & b) {
-    json one = {{"layer", b.layer}, {"block", b.block}, {"n_expert", b.n_expert}, {"n_expert_used", b.n_expert_used},
+    json one = {{"layer", b.layer},
+                {"block", b.block},
+                {"n_expert", b.n_expert},
+                {"n_expert_used", b.n_expert_used},
                 {"columns", to_string(b.columns)}};
     if (b.n_embd > 0) {
         one["n_embd"] = b.n_embd;
@@ -67,8 +71,10 @@ json block_json(const block_layout & b) {
     if (b.weight_sum != 0) {
         one["weight_sum"] = b.weight_sum;
     }
-    for (const auto & [flag, name] : {std::pair{block_layout::mtp, "mtp"}, {block_layout::ids_repeat, "ids_repeat"},
-                                      {block_layout::norms_gated, "norms_gated"}, {block_layout::given_ids, "given_ids"}}) {
+    for (const auto & [flag, name] : {std::pair{block_layout::mtp, "mtp"},
+                                      {block_layout::ids_repeat, "ids_repeat"},
+                                      {block_layout::norms_gated, "norms_gated"},
+                                      {block_layout::given_ids, "given_ids"}}) {
         if (b.has(flag)) {
             one[name] = true;
         }
@@ -80,9 +86,9 @@ json trace_info_json(const std::string & path) {
     const auto                source = logs::open_source(path);
     const trace::trace_info & i      = source->info();
     const model_info &        m      = source->model();
-    json model = {{"architecture", m.architecture}, {"name", m.name}, {"file", m.file}, {"file_size", m.file_size},
-                  {"n_layer", m.n_layer}, {"n_expert", m.n_expert}, {"n_expert_used", m.n_expert_used},
-                  {"n_embd", m.n_embd}, {"n_vocab", m.n_vocab}};
+    json                      model  = {{"architecture", m.architecture},   {"name", m.name},       {"file", m.file},
+                                        {"file_size", m.file_size},         {"n_layer", m.n_layer}, {"n_expert", m.n_expert},
+                                        {"n_expert_used", m.n_expert_used}, {"n_embd", m.n_embd},   {"n_vocab", m.n_vocab}};
     for (const auto & [key, value] : m.metadata) {
         model[key] = value;
     }
@@ -162,7 +168,10 @@ json model_info_json(const std::string & path) {
         for (uint32_t d = 0; d < t.n_dims; ++d) {
             dims += (d > 0 ? " x " : "") + std::to_string(t.ne[d]);
         }
-        tensors.push_back({{"name", t.name}, {"type", ggml_type_name(t.type)}, {"shape", dims}, {"bytes", t.size},
+        tensors.push_back({{"name", t.name},
+                           {"type", ggml_type_name(t.type)},
+                           {"shape", dims},
+                           {"bytes", t.size},
                            {"is", part_name(layout.part)}});
     }
     for (const gguf::metadata_entry & e : model.parts().front().header.metadata) {
@@ -170,8 +179,13 @@ json model_info_json(const std::string & path) {
             metadata[e.key] = metadata_value(model.metadata(), e);
         }
     }
-    json j = {{"file", path}, {"kind", "model"}, {"architecture", shape.arch}, {"name", shape.name},
-              {"parts", model.parts().size()}, {"n_layer", shape.n_layer}, {"bytes", bytes}};
+    json j = {{"file", path},
+              {"kind", "model"},
+              {"architecture", shape.arch},
+              {"name", shape.name},
+              {"parts", model.parts().size()},
+              {"n_layer", shape.n_layer},
+              {"bytes", bytes}};
     if (tensors.empty()) {
         j["moe"] = "no MoE layers";
         return j;
@@ -201,8 +215,9 @@ void run_info(const info_options & o) {
 }  // namespace
 
 void add_info(CLI::App & app) {
-    const auto o    = std::make_shared<info_options>();
-    CLI::App * verb = app.add_subcommand("info", "what a trace is and holds; for a model: its MoE tensors and routing metadata");
+    const auto o = std::make_shared<info_options>();
+    CLI::App * verb =
+        app.add_subcommand("info", "what a trace is and holds; for a model: its MoE tensors and routing metadata");
     verb->add_option("FILE", o->file, "a trace, a foreign log, or a GGUF model")->required();
     verb->add_flag("--json", o->json, "as JSON");
     add_output_options(*verb, o->output, "write here instead of to stdout");

@@ -13,20 +13,22 @@ namespace {
 
 struct map_options {
     std::string    model;
-    std::string    format    = "csv";
-    bool           no_split  = false;
-    bool           absolute  = false;
-    bool           check     = false;
-    bool           totals    = false;
-    bool           json      = false;
+    std::string    format   = "csv";
+    bool           no_split = false;
+    bool           absolute = false;
+    bool           check    = false;
+    bool           totals   = false;
+    bool           json     = false;
     output_options output;
 };
 
-void print(std::FILE * out, const std::string & text) { std::fwrite(text.data(), 1, text.size(), out); }
+void print(std::FILE * out, const std::string & text) {
+    std::fwrite(text.data(), 1, text.size(), out);
+}
 
 std::string totals_table(const gguf::memory_map & map) {
-    const gguf::map_totals & t     = map.totals;
-    const auto         line  = [&](const std::string & what, uint64_t bytes) {
+    const gguf::map_totals & t    = map.totals;
+    const auto               line = [&](const std::string & what, uint64_t bytes) {
         return fmt::format("{:<34} {:>18} B {:>12} {:>6.2f} %\n", what, with_commas(bytes), human_bytes(bytes),
                            t.bytes > 0 ? 100.0 * double(bytes) / double(t.bytes) : 0.0);
     };
@@ -42,8 +44,9 @@ std::string totals_table(const gguf::memory_map & map) {
     }
     text += "\nby layer\n";
     for (const auto & [layer, bytes] : t.by_layer) {
-        text += line(layer < 0 ? "  outside the layers" : fmt::format("  layer {}{}", layer,
-                                                                      map.shape.is_mtp(layer) ? " (MTP)" : ""), bytes);
+        text += line(layer < 0 ? "  outside the layers"
+                               : fmt::format("  layer {}{}", layer, map.shape.is_mtp(layer) ? " (MTP)" : ""),
+                     bytes);
     }
     return text;
 }
@@ -52,7 +55,9 @@ void check_map(const map_options & o) {
     const std::vector<std::string> problems = gguf::check_model_layout(o.model);
     write_output(o.output, [&](std::FILE * out) {
         if (o.json) {
-            print(out, nlohmann::json{{"problems", problems}}.dump(2, ' ', false, nlohmann::json::error_handler_t::replace) + "\n");
+            print(out,
+                  nlohmann::json{{"problems", problems}}.dump(2, ' ', false, nlohmann::json::error_handler_t::replace) +
+                      "\n");
             return;
         }
         for (const std::string & problem : problems) {
@@ -60,9 +65,10 @@ void check_map(const map_options & o) {
         }
     });
     if (!problems.empty()) {
-        throw error(fmt::format("{} problem{} in the layout", problems.size(), problems.size() == 1 ? "" : "s")).in(o.model);
+        throw error(fmt::format("{} problem{} in the layout", problems.size(), problems.size() == 1 ? "" : "s"))
+            .in(o.model);
     }
-    const gguf::memory_map map = gguf::build_memory_map(gguf::model_file(o.model));   // now ggml's reader has agreed too
+    const gguf::memory_map map = gguf::build_memory_map(gguf::model_file(o.model));  // now ggml's reader has agreed too
     note(fmt::format("{}: {} tensors in {} entries, no overlap, all inside the file", o.model, map.totals.n_tensors,
                      map.entries.size()));
 }
@@ -74,7 +80,7 @@ void run_map(const map_options & o) {
     }
     const gguf::model_file model(o.model);
     const gguf::memory_map map  = gguf::build_memory_map(model, !o.no_split);
-    const bool       json = o.json || o.format == "json";
+    const bool             json = o.json || o.format == "json";
     write_output(o.output, [&](std::FILE * out) {
         print(out, o.totals ? (json ? gguf::map_totals_to_json(map) : totals_table(map))
                    : json   ? gguf::map_to_json(map, model)
@@ -89,10 +95,13 @@ void add_map(CLI::App & app) {
     CLI::App * verb = app.add_subcommand("map", "where every tensor and every expert lies in a GGUF file");
     verb->add_option("MODEL", o->model, "GGUF file, or the first part of a split one")->required();
     verb->add_flag("--no-split-experts", o->no_split, "one entry per tensor rather than one per expert");
-    verb->add_option("-f,--format", o->format, "csv or json")->check(CLI::IsMember({"csv", "json"}))->capture_default_str();
+    verb->add_option("-f,--format", o->format, "csv or json")
+        ->check(CLI::IsMember({"csv", "json"}))
+        ->capture_default_str();
     verb->add_flag("--absolute", o->absolute, "CSV offsets from the file's start, not from its data section's");
     verb->add_flag("--totals", o->totals, "only the totals: bytes by component, by layer, read per decoded token");
-    verb->add_flag("--check", o->check, "look for overlaps, data outside the file, wrong alignment; exit 1 if there are any");
+    verb->add_flag("--check", o->check,
+                   "look for overlaps, data outside the file, wrong alignment; exit 1 if there are any");
     verb->add_flag("--json", o->json, "the same as -f json");
     add_output_options(*verb, o->output, "write here instead of to stdout");
     verb->callback([o] { run_map(*o); });

@@ -4,11 +4,11 @@
 
 #include <fmt/format.h>
 
-#include "cli/terminal/output.hpp"
-#include "profile/job.hpp"
 #include "cli/answers/profile_summary.hpp"
+#include "cli/terminal/output.hpp"
 #include "cli/verbs.hpp"
 #include "core/error.hpp"
+#include "profile/job.hpp"
 #include "stats/expert_stats.hpp"
 #include "stats/merge.hpp"
 

@@ -8,16 +8,16 @@
 
 #include "common.h"
 
-#include "cli/terminal/interrupt.hpp"
+#include "cli/answers/profile_summary.hpp"
 #include "cli/llama/model_verb.hpp"
 #include "cli/llama/prompts.hpp"
+#include "cli/terminal/interrupt.hpp"
 #include "cli/terminal/output.hpp"
-#include "profile/job.hpp"
-#include "cli/answers/profile_summary.hpp"
-#include "profile/ranks.hpp"
 #include "cli/verbs.hpp"
 #include "core/error.hpp"
 #include "gguf/head.hpp"
+#include "profile/job.hpp"
+#include "profile/ranks.hpp"
 #include "stats/expert_stats.hpp"
 
 namespace moescope::cli {
@@ -28,7 +28,7 @@ constexpr int     exit_interrupted = 130;
 constexpr int32_t default_context = 2048, default_gpu_layers = 99, default_sequences = 64;
 
 struct profile_verb_options : profile::profile_options {
-    std::string shard_text;
+    std::string   shard_text;
     CLI::Option * shuffle = nullptr;
 };
 
@@ -50,15 +50,15 @@ common_params parse_params(const model_verb & verb) {
     params.verbosity  = -1;
     params.n_ctx      = default_context;
     params.n_parallel = default_sequences;
-    params.fit_params = false;   // it would shrink the context, and with it what is counted
+    params.fit_params = false;  // it would shrink the context, and with it what is counted
     verb.parse_llama(params);
-    if (params.n_gpu_layers == -1) {   // neither given nor in the environment (the parser insists on this default)
+    if (params.n_gpu_layers == -1) {  // neither given nor in the environment (the parser insists on this default)
         params.n_gpu_layers = default_gpu_layers;
     }
     params.n_parallel = std::max(1, params.n_parallel);
-    params.n_batch    = params.n_ubatch = std::min(params.n_batch, params.n_ubatch);   // bounds the logits buffer (trap 6)
-    params.kv_unified = true;      // else llama.cpp splits unequal samples into many ubatches
-    params.warmup     = false;
+    params.n_batch = params.n_ubatch = std::min(params.n_batch, params.n_ubatch);  // bounds the logits buffer (trap 6)
+    params.kv_unified                = true;  // else llama.cpp splits unequal samples into many ubatches
+    params.warmup                    = false;
     note_useless_offload(verb, params);
     return params;
 }
@@ -81,8 +81,10 @@ void check_output(const profile::profile_options & o, const std::string & sums) 
 void explain_gated_norms(const stats::moestats & s) {
     for (const stats::saliency_block & b : s.blocks) {
         if (b.norms_gated()) {
-            note(fmt::format("{} multiplies an expert's input by the gate, so its output norms hold the gate already: reap takes "
-                             "them as they are, and ean_mean is that of gated outputs", s.model.architecture));
+            note(fmt::format(
+                "{} multiplies an expert's input by the gate, so its output norms hold the gate already: reap takes "
+                "them as they are, and ean_mean is that of gated outputs",
+                s.model.architecture));
             return;
         }
     }
@@ -100,9 +102,10 @@ profile::profile_events events_on_terminal(const std::string & checkpoint, std::
     profile::profile_events on;
     on.read              = note_malformed;
     on.nothing_to_resume = [](const std::string & path) { note("nothing to resume in " + path + ": beginning anew"); };
-    on.resumed           = [](uint64_t samples) { note(fmt::format("resuming after {} samples", with_commas(samples))); };
-    on.skipped           = [](uint64_t line, const std::string & why) {
-        note(fmt::format("the sample of line {} does not decode and is skipped{}", line, why.empty() ? "" : ": " + printable(why)));
+    on.resumed = [](uint64_t samples) { note(fmt::format("resuming after {} samples", with_commas(samples))); };
+    on.skipped = [](uint64_t line, const std::string & why) {
+        note(fmt::format("the sample of line {} does not decode and is skipped{}", line,
+                         why.empty() ? "" : ": " + printable(why)));
     };
     on.estimated = [](double seconds, uint64_t samples) {
         note(fmt::format("about {} for the {} samples that are left", human_duration(seconds), with_commas(samples)));
@@ -162,25 +165,25 @@ void profile_corpus(const model_verb & verb, profile_verb_options & o, const pro
     parse_shard(o);
     take_share(o, company);
     infer::logit_rows rows(o.last_layer);
-    o.corpus.shuffle           = o.shuffle->count() > 0;
-    o.jinja                    = !verb.given("--no-jinja");
-    common_params     params   = parse_params(verb);
-    const std::string sums     = profile::moestats_path(o.output);
+    o.corpus.shuffle         = o.shuffle->count() > 0;
+    o.jinja                  = !verb.given("--no-jinja");
+    common_params     params = parse_params(verb);
+    const std::string sums   = profile::moestats_path(o.output);
     if (company.rank() == 0) {
         check_output(o, sums);
     }
     const auto log = route_llama_log(params.verbosity > 0);
     check_model(o, params.model.path);
 
-    const interrupt_guard guard;
-    const std::string     checkpoint = company.size() == 1 ? sums : rank_path(sums, company);
+    const interrupt_guard   guard;
+    const std::string       checkpoint = company.size() == 1 ? sums : rank_path(sums, company);
     std::optional<progress> bar;
-    profile::profile_job  job(o, params, *log, checkpoint, events_on_terminal(checkpoint, bar));
-    const bool            whole = job.run();
+    profile::profile_job    job(o, params, *log, checkpoint, events_on_terminal(checkpoint, bar));
+    const bool              whole = job.run();
     bar.reset();
     if (!company.all(whole)) {
-        note(fmt::format("interrupted after {} samples, which {} keeps; go on with --resume", with_commas(job.result().samples()),
-                         checkpoint));
+        note(fmt::format("interrupted after {} samples, which {} keeps; go on with --resume",
+                         with_commas(job.result().samples()), checkpoint));
         throw exit_with{interrupt_guard::requested() ? interrupt_guard::exit_code() : exit_interrupted};
     }
     stats::moestats s = job.result();
@@ -188,7 +191,8 @@ void profile_corpus(const model_verb & verb, profile_verb_options & o, const pro
     if (company.rank() == 0) {
         finish(o, s, sums);
     }
-    if (company.size() > 1 && company.all(true)) {   // the whole is written: the ranks' own checkpoints have done their work
+    if (company.size() > 1 &&
+        company.all(true)) {  // the whole is written: the ranks' own checkpoints have done their work
         std::remove(checkpoint.c_str());
     }
 }
@@ -208,33 +212,49 @@ void profile_with_company(const model_verb & verb, profile_verb_options & o) {
 }
 
 void declare(CLI::App & app, profile_verb_options & o) {
-    app.add_option("--jsonl", o.jsonl, "the corpus, a JSON object a line: prompt (and response), text, or messages")->type_name("FILE");
-    app.add_option("--text", o.text, "the corpus as plain text, cut into windows of the context's length")->type_name("FILE");
-    app.add_option("-o,--output", o.output, "the result (default: expert_stats.json); the exact sums go into NAME.moestats")->type_name("FILE");
+    app.add_option("--jsonl", o.jsonl, "the corpus, a JSON object a line: prompt (and response), text, or messages")
+        ->type_name("FILE");
+    app.add_option("--text", o.text, "the corpus as plain text, cut into windows of the context's length")
+        ->type_name("FILE");
+    app.add_option("-o,--output", o.output,
+                   "the result (default: expert_stats.json); the exact sums go into NAME.moestats")
+        ->type_name("FILE");
     app.add_flag("--force", o.force, "replace existing files");
     app.add_flag("--resume", o.resume, "go on where an interrupted profile stopped");
-    app.add_option("--save-every", o.save_every, "samples between checkpoints (default: 100)")->type_name("N")->check(CLI::PositiveNumber);
-    app.add_option("--gate", o.gate, "gate weight: final (what multiplies the output, default) or raw (before normalisation)")
-        ->check(CLI::IsMember({"final", "raw"}))->type_name("GATE");
+    app.add_option("--save-every", o.save_every, "samples between checkpoints (default: 100)")
+        ->type_name("N")
+        ->check(CLI::PositiveNumber);
+    app.add_option("--gate", o.gate,
+                   "gate weight: final (what multiplies the output, default) or raw (before normalisation)")
+        ->check(CLI::IsMember({"final", "raw"}))
+        ->type_name("GATE");
     app.add_option("--n-experts", o.n_experts, "fail unless the model has this many experts")->type_name("N");
-    app.add_option("--prompt-key", o.corpus.prompt_key, "the JSONL field of the prompt (default: prompt)")->type_name("KEY");
+    app.add_option("--prompt-key", o.corpus.prompt_key, "the JSONL field of the prompt (default: prompt)")
+        ->type_name("KEY");
     app.add_option("--response-key", o.corpus.response_key, "… of the response (default: response)")->type_name("KEY");
-    app.add_option("--label-key", o.corpus.label_key, "… of a label; selections are also counted per label")->type_name("KEY");
+    app.add_option("--label-key", o.corpus.label_key, "… of a label; selections are also counted per label")
+        ->type_name("KEY");
     app.add_option("--limit", o.corpus.limit, "only N samples")->type_name("N");
-    o.shuffle = app.add_option("--shuffle-seed", o.corpus.shuffle_seed, "shuffle the samples (before --limit)")->type_name("SEED");
+    o.shuffle = app.add_option("--shuffle-seed", o.corpus.shuffle_seed, "shuffle the samples (before --limit)")
+                    ->type_name("SEED");
     app.add_flag("--strict", o.corpus.strict, "stop at a malformed line instead of skipping it");
     app.add_option("--shard", o.shard_text, "only shard I of N, to be merged later: 0/4")->type_name("I/N");
     app.add_option("--layers", o.layers, "only these layers, e.g. 0,20-24")->type_name("LIST");
-    app.add_option("--last-layer", o.last_layer, "rows of the last layer: all (default), sample:N per sample, or requested")->type_name("ROWS");
-    app.add_option("--way", o.way, "how to capture: probes (default), callback, or none (only compute, to see what capture costs)")
-        ->check(CLI::IsMember({"probes", "callback", "none"}))->type_name("WAY");
+    app.add_option("--last-layer", o.last_layer,
+                   "rows of the last layer: all (default), sample:N per sample, or requested")
+        ->type_name("ROWS");
+    app.add_option("--way", o.way,
+                   "how to capture: probes (default), callback, or none (only compute, to see what capture costs)")
+        ->check(CLI::IsMember({"probes", "callback", "none"}))
+        ->type_name("WAY");
     app.add_flag("-q,--quiet", o.quiet, "no notes, no progress, no summary");
 }
 
 }  // namespace
 
 void add_profile(CLI::App & app) {
-    auto verb = std::make_shared<model_verb>("profile", "measure the saliency of every expert over a corpus", llama_purpose::profile);
+    auto verb = std::make_shared<model_verb>("profile", "measure the saliency of every expert over a corpus",
+                                             llama_purpose::profile);
     auto o    = std::make_shared<profile_verb_options>();
     declare(verb->own(), *o);
     model_verb::add(app, verb, [verb, o] { profile_with_company(*verb, *o); });

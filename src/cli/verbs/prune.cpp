@@ -7,9 +7,9 @@
 
 #include "cli/terminal/interrupt.hpp"
 #include "cli/terminal/output.hpp"
-#include "prune/load_scores.hpp"
 #include "cli/verbs.hpp"
 #include "core/error.hpp"
+#include "prune/load_scores.hpp"
 #include "prune/plan.hpp"
 #include "prune/writer.hpp"
 
@@ -51,7 +51,9 @@ prune::prune_request make_request(const prune_options & o, const gguf::model_fil
     return request;
 }
 
-std::string percent(double part, double whole) { return whole > 0 ? fmt::format("{:.1f} %", 100 * part / whole) : "–"; }
+std::string percent(double part, double whole) {
+    return whole > 0 ? fmt::format("{:.1f} %", 100 * part / whole) : "–";
+}
 
 std::string removed_ids(const prune::layer_plan & layer, uint32_t n_expert) {
     std::string text;
@@ -67,24 +69,24 @@ std::string removed_ids(const prune::layer_plan & layer, uint32_t n_expert) {
 
 std::string plan_table(const prune::prune_plan & plan) {
     const uint32_t n_gone = plan.shape.n_expert - plan.n_keep;
-    std::string    text   = fmt::format("{:>5} {:>6} {:>6} {:>12} {:>12}  {:>10}  {}\n", "layer", "keeps", "drops", "before",
-                                        "after", "score kept", "drops these");
+    std::string text = fmt::format("{:>5} {:>6} {:>6} {:>12} {:>12}  {:>10}  {}\n", "layer", "keeps", "drops", "before",
+                                   "after", "score kept", "drops these");
     for (const auto & [il, layer] : plan.layers) {
         text += fmt::format("{:>5} {:>6} {:>6} {:>12} {:>12}  {:>10}  {}{}\n", il, layer.kept.size(), n_gone,
                             human_bytes(layer.bytes_before), human_bytes(layer.bytes_after),
                             percent(layer.kept_score, layer.total_score), removed_ids(layer, plan.shape.n_expert),
                             layer.is_mtp ? " (MTP)" : "");
     }
-    text += fmt::format("\n{} of {} experts stay in each of {} layers: {} of {} ({})\n", plan.n_keep, plan.shape.n_expert,
-                        plan.layers.size(), human_bytes(plan.bytes_after), human_bytes(plan.bytes_before),
-                        percent(double(plan.bytes_after), double(plan.bytes_before)));
+    text += fmt::format("\n{} of {} experts stay in each of {} layers: {} of {} ({})\n", plan.n_keep,
+                        plan.shape.n_expert, plan.layers.size(), human_bytes(plan.bytes_after),
+                        human_bytes(plan.bytes_before), percent(double(plan.bytes_after), double(plan.bytes_before)));
     return text;
 }
 
 nlohmann::ordered_json plan_json(const prune::prune_plan & plan) {
     nlohmann::ordered_json json = {
-        {"n_expert", plan.shape.n_expert},     {"n_keep", plan.n_keep},       {"bytes_before", plan.bytes_before},
-        {"bytes_after", plan.bytes_after},     {"warnings", plan.warnings},   {"layers", nlohmann::ordered_json::object()},
+        {"n_expert", plan.shape.n_expert}, {"n_keep", plan.n_keep},     {"bytes_before", plan.bytes_before},
+        {"bytes_after", plan.bytes_after}, {"warnings", plan.warnings}, {"layers", nlohmann::ordered_json::object()},
     };
     for (const auto & [il, layer] : plan.layers) {
         nlohmann::ordered_json & out = json["layers"][std::to_string(il)];
@@ -105,8 +107,8 @@ std::string imatrix_output(const std::string & output) {
     return (strip ? output.substr(0, output.size() - 5) : output) + ".imatrix.gguf";
 }
 
-prune::prune_result write_interruptibly(const gguf::model_file & model, const prune::prune_plan & plan, const prune::prune_provenance & provenance,
-                                 const std::string & path) {
+prune::prune_result write_interruptibly(const gguf::model_file & model, const prune::prune_plan & plan,
+                                        const prune::prune_provenance & provenance, const std::string & path) {
     const interrupt_guard guard;
     progress              bar("pruning", plan.bytes_after, "bytes");
     try {
@@ -129,18 +131,20 @@ void write_everything(const prune_options & o, const gguf::model_file & model, c
     const std::string imatrix_path = imatrix_output(o.output);
     if (!o.imatrix.empty()) {
         refuse_existing(imatrix_path, o.force);
-        prune::write_pruned_imatrix(gguf::model_file(o.imatrix), plan, imatrix_path);   // first: small, and it may not fit
+        prune::write_pruned_imatrix(gguf::model_file(o.imatrix), plan,
+                                    imatrix_path);  // first: small, and it may not fit
     }
     prune::prune_provenance provenance;
     provenance.criterion  = prune::criterion_name(request.criterion);
     provenance.statistics = request.criterion == prune::prune_criterion::ids ? o.keep_ids : o.stats;
     provenance.seed       = o.seed;
-    const auto result = write_interruptibly(model, plan, provenance, o.output);
-    json["output"]    = o.output;
-    json["file_size"] = result.file_size;
+    const auto result     = write_interruptibly(model, plan, provenance, o.output);
+    json["output"]        = o.output;
+    json["file_size"]     = result.file_size;
     if (result.hash_ids_replaced > 0) {
         json["hash_ids_replaced"] = result.hash_ids_replaced;
-        note(fmt::format("{} entries of the hash tables named an expert that went", with_commas(result.hash_ids_replaced)));
+        note(fmt::format("{} entries of the hash tables named an expert that went",
+                         with_commas(result.hash_ids_replaced)));
     }
     if (!o.imatrix.empty()) {
         json["imatrix_output"] = imatrix_path;
@@ -159,9 +163,9 @@ void run_prune(const prune_options & o) {
     if (o.output.empty() && !o.dry_run) {
         throw usage_error("prune needs -o OUT.gguf, or --dry-run");
     }
-    const gguf::model_file       model(o.model);
-    const prune::prune_request    request = make_request(o, model);
-    prune::prune_plan             plan    = prune::plan_prune(model, request);
+    const gguf::model_file     model(o.model);
+    const prune::prune_request request = make_request(o, model);
+    prune::prune_plan          plan    = prune::plan_prune(model, request);
     if (!request.scores.layers.empty()) {
         if (const std::string doubt = prune::doubt_about_scores(o.stats, o.model); !doubt.empty()) {
             plan.warnings.push_back(doubt);
@@ -180,8 +184,8 @@ void run_prune(const prune_options & o) {
         fmt::print("{}", plan_table(plan));
     } else {
         fmt::print("{}: {} of {} experts in each of {} layers, {} instead of {}\n{}", printable(o.output), plan.n_keep,
-                   plan.shape.n_expert, plan.layers.size(), human_bytes(plan.bytes_after), human_bytes(plan.bytes_before),
-                   next_step(o));
+                   plan.shape.n_expert, plan.layers.size(), human_bytes(plan.bytes_after),
+                   human_bytes(plan.bytes_before), next_step(o));
     }
 }
 
@@ -191,13 +195,16 @@ void add_prune(CLI::App & app) {
     auto       o    = std::make_shared<prune_options>();
     CLI::App * verb = app.add_subcommand("prune", "write a smaller GGUF that keeps the best experts of each layer");
     verb->add_option("MODEL", o->model, "GGUF file, or the first part of a split one")->required();
-    verb->add_option("--stats", o->stats, "what the criterion reads: .moestats, expert_stats.json, or an imatrix for frequency");
+    verb->add_option("--stats", o->stats,
+                     "what the criterion reads: .moestats, expert_stats.json, or an imatrix for frequency");
     verb->add_option("--criterion", o->criterion, "reap, ean, frequency, gate, weighted-frequency, random")
         ->capture_default_str();
-    auto * keep  = verb->add_option("--keep", o->keep, "experts to keep in each layer")->check(CLI::PositiveNumber);
-    auto * ratio = verb->add_option("--ratio", o->ratio, "share of the experts to remove, 0 to 1 (0.25: a quarter goes)")
-                       ->check(CLI::Range(0.0, 1.0));
-    auto * ids   = verb->add_option("--keep-ids", o->keep_ids, "file of the ids to keep per layer (3: 52 40 85), or JSON");
+    auto * keep = verb->add_option("--keep", o->keep, "experts to keep in each layer")->check(CLI::PositiveNumber);
+    auto * ratio =
+        verb->add_option("--ratio", o->ratio, "share of the experts to remove, 0 to 1 (0.25: a quarter goes)")
+            ->check(CLI::Range(0.0, 1.0));
+    auto * ids =
+        verb->add_option("--keep-ids", o->keep_ids, "file of the ids to keep per layer (3: 52 40 85), or JSON");
     keep->excludes(ratio)->excludes(ids);
     ratio->excludes(ids);
     verb->add_option("--protect", o->protect, "ids that stay: 3,17 in every layer, 5:3,17 in layer 5; repeatable")

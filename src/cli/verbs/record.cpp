@@ -7,8 +7,8 @@
 #include <fmt/format.h>
 
 #include "capture/capture_options.hpp"
-#include "cli/terminal/output.hpp"
 #include "cli/answers/summary.hpp"
+#include "cli/terminal/output.hpp"
 #include "cli/verbs.hpp"
 #include "core/error.hpp"
 #include "recorder/launch/launch.hpp"
@@ -23,7 +23,7 @@ namespace {
 struct record_options {
     recorder::launch_options launch;
     std::string              max_size;
-    std::string              live;   // "": no; "true": a line on stderr; else the port of the live page
+    std::string              live;  // "": no; "true": a line on stderr; else the port of the live page
     bool                     quiet = false, force = false;
 };
 
@@ -45,7 +45,7 @@ public:
                 counts_.add(u);
             }
         } catch (const error &) {
-            return;   // just being created
+            return;  // just being created
         }
         fmt::print(stderr, "\rmoescope: {} tokens ({} decoded), {} ubatches, {}\033[K", with_commas(counts_.tokens),
                    with_commas(counts_.decoded), with_commas(counts_.ubatches), human_bytes(reader_->info().bytes));
@@ -59,7 +59,7 @@ public:
 
 private:
     std::unique_ptr<trace::trace_reader> reader_;
-    expert_counts                 counts_;
+    expert_counts                        counts_;
     bool                                 drawn_ = false;
 };
 
@@ -73,7 +73,7 @@ public:
             try {
                 server_.add_trace(traces[n_added_]);
             } catch (const error &) {
-                return;   // just being created; the next look finds it
+                return;  // just being created; the next look finds it
             }
         }
     }
@@ -132,8 +132,10 @@ void say_why_nothing(const recorder::launch_result & r, const std::string & prog
     } else if (r.signal != 0) {
         note("nothing was recorded: the program was killed before its first batch was complete");
     } else {
-        note(fmt::format("nothing was recorded: {} computed no llama.cpp graph that could be seen. It may have done no inference, "
-                         "leave that to another process (then: --follow), or have llama.cpp linked in statically", program));
+        note(fmt::format(
+            "nothing was recorded: {} computed no llama.cpp graph that could be seen. It may have done no inference, "
+            "leave that to another process (then: --follow), or have llama.cpp linked in statically",
+            program));
     }
 }
 
@@ -173,22 +175,24 @@ void run(record_options & o) {
     refuse_existing(o.launch.trace_path, o.force);
     const std::string folder = std::filesystem::absolute(o.launch.trace_path).parent_path();
     if (::access(folder.c_str(), W_OK) != 0) {
-        throw error(std::string("cannot write here: ") + std::strerror(errno)).in(folder).fix("choose another place with -o");
+        throw error(std::string("cannot write here: ") + std::strerror(errno))
+            .in(folder)
+            .fix("choose another place with -o");
     }
-    o.launch.trace_path = std::filesystem::absolute(o.launch.trace_path);   // the program may change its folder
+    o.launch.trace_path = std::filesystem::absolute(o.launch.trace_path);  // the program may change its folder
     if (!o.launch.nop) {
         note("recording to " + o.launch.trace_path);
     }
 
     live_view                     live(o);
-    recorder::launch_tick         watch = [&](const recorder::launch_result & so_far) { live.update(so_far); };
+    recorder::launch_tick         watch  = [&](const recorder::launch_result & so_far) { live.update(so_far); };
     const recorder::launch_result result = recorder::launch(o.launch, live.on() ? watch : recorder::launch_tick());
     live.clear();
     if (!o.quiet) {
         try {
             print_result(result, o);
         } catch (const error & e) {
-            note(e.what());   // the program's exit code comes first
+            note(e.what());  // the program's exit code comes first
         }
     }
     throw exit_with{result.exit_code};
@@ -199,18 +203,25 @@ void run(record_options & o) {
 void add_record(CLI::App & app) {
     auto       o    = std::make_shared<record_options>();
     CLI::App & verb = *app.add_subcommand("record", "run any llama.cpp program and record which experts it uses");
-    verb.footer("The program is not changed: a library is loaded into it that watches llama.cpp's graphs. Its exit code is\n"
-                "passed on. The same works by hand: LD_PRELOAD=…/libmoescope-record.so MOESCOPE_OUTPUT=x.moetrace PROGRAM");
-    verb.add_option("-o,--output", o->launch.trace_path, "trace file (default: moescope.PROGRAM.PID.moetrace)")->type_name("FILE");
+    verb.footer(
+        "The program is not changed: a library is loaded into it that watches llama.cpp's graphs. Its exit code is\n"
+        "passed on. The same works by hand: LD_PRELOAD=…/libmoescope-record.so MOESCOPE_OUTPUT=x.moetrace PROGRAM");
+    verb.add_option("-o,--output", o->launch.trace_path, "trace file (default: moescope.PROGRAM.PID.moetrace)")
+        ->type_name("FILE");
     verb.add_flag("--force", o->force, "replace an existing file");
-    verb.add_option("--capture", o->launch.capture, "what to record (default: ids,weights): " + to_string(column_set::all()) + ", or all")->type_name("LIST");
+    verb.add_option("--capture", o->launch.capture,
+                    "what to record (default: ids,weights): " + to_string(column_set::all()) + ", or all")
+        ->type_name("LIST");
     verb.add_option("--layers", o->launch.layers, "only these layers, e.g. 3 or 0,2,20-24")->type_name("LIST");
-    verb.add_flag("--counts-only", o->launch.counts_only, "keep counts per expert instead of rows: bounded, for runs of days");
+    verb.add_flag("--counts-only", o->launch.counts_only,
+                  "keep counts per expert instead of rows: bounded, for runs of days");
     verb.add_flag("--f16", o->launch.f16, "store weights, norms and scores in half precision");
-    verb.add_option("--max-size", o->max_size, "start a new part of the trace at this size, e.g. 500M or 2G")->type_name("BYTES");
+    verb.add_option("--max-size", o->max_size, "start a new part of the trace at this size, e.g. 500M or 2G")
+        ->type_name("BYTES");
     verb.add_flag("--follow", o->launch.follow, "record the program's children as well");
-    verb.add_flag("--live", o->live, "show tokens and bytes while the program runs; with --live=PORT (0: any free one) the live "
-                                     "page is served on that port of 127.0.0.1");
+    verb.add_flag("--live", o->live,
+                  "show tokens and bytes while the program runs; with --live=PORT (0: any free one) the live "
+                  "page is served on that port of 127.0.0.1");
     verb.add_flag("--nop", o->launch.nop, "load the recorder but record nothing (to measure what that costs)");
     verb.add_flag("-q,--quiet", o->quiet, "print nothing but errors");
     verb.add_option("command", o->launch.command, "the program and its arguments, after --")->type_name("");

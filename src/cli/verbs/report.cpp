@@ -20,7 +20,7 @@ struct options {
     report::report_options report;
     output_options         output;
     bool                   no_text = false;
-    std::string            charts;              // folder
+    std::string            charts;  // folder
     int32_t                chart_layer = -1;
 };
 
@@ -67,7 +67,7 @@ void write_report(options & o) {
     const bool page_wanted = o.charts.empty() || !o.output.path.empty();
     if (page_wanted) {
         o.output.path = o.output.path.empty() ? "report.html" : o.output.path;
-        refuse_existing(o.output.path, o.output.force);   // before the reading, which may take long
+        refuse_existing(o.output.path, o.output.force);  // before the reading, which may take long
     }
     const report::page p = read_traces(o.report);
     for (const std::string & n : p.notes) {
@@ -86,16 +86,20 @@ void write_report(options & o) {
 void add_report(CLI::App & app) {
     auto       o    = std::make_shared<options>();
     CLI::App & verb = *app.add_subcommand("report", "one self-contained HTML page of one or several traces");
-    o->output.path.clear();   // report.html, unless only charts are wanted
+    o->output.path.clear();  // report.html, unless only charts are wanted
     verb.add_option("traces", o->report.traces, "traces, or logs of other tools")->required()->type_name("TRACE...");
-    verb.add_option("--model", o->report.model, "GGUF file that the traces ran, for the memory view")->type_name("MODEL");
+    verb.add_option("--model", o->report.model, "GGUF file that the traces ran, for the memory view")
+        ->type_name("MODEL");
     verb.add_option("--label", o->report.labels, "how the page names a trace, in order; may be given several times")
-        ->type_name("TEXT")->allow_extra_args(false);
+        ->type_name("TEXT")
+        ->allow_extra_args(false);
     verb.add_flag("--no-text", o->no_text, "leave the texts of the tokens out");
-    verb.add_option("--charts", o->charts, "write the standard charts as SVG and PNG into this folder; a page only with -o")
+    verb.add_option("--charts", o->charts,
+                    "write the standard charts as SVG and PNG into this folder; a page only with -o")
         ->type_name("DIR");
     verb.add_option("--chart-layer", o->chart_layer, "layer of the chart expert_heatmap (default: the middle one)")
-        ->check(CLI::NonNegativeNumber)->type_name("N");
+        ->check(CLI::NonNegativeNumber)
+        ->type_name("N");
     add_output_options(verb, o->output, "the page; '-' is stdout (default: report.html)");
     verb.callback([o] { write_report(*o); });
 }

@@ -7,19 +7,19 @@
 
 #include "common.h"
 
-#include "cli/terminal/interrupt.hpp"
+#include "cli/answers/summary.hpp"
 #include "cli/llama/model_verb.hpp"
-#include "cli/terminal/output.hpp"
 #include "cli/llama/prompts.hpp"
 #include "cli/llama/recording.hpp"
-#include "cli/answers/summary.hpp"
+#include "cli/terminal/interrupt.hpp"
+#include "cli/terminal/output.hpp"
 #include "cli/terminal/tensor_table.hpp"
 #include "cli/verbs.hpp"
 #include "core/error.hpp"
-#include "infer/engine.hpp"
-#include "infer/generator.hpp"
 #include "formats/format.hpp"
 #include "gguf/head.hpp"
+#include "infer/engine.hpp"
+#include "infer/generator.hpp"
 #include "logs/open.hpp"
 
 namespace moescope::cli {
@@ -30,18 +30,18 @@ constexpr int32_t default_predict = 128;
 constexpr int32_t default_context = 4096;
 
 struct run_options {
-    output_options     output;
-    prompt_options     prompts;
-    std::string        capture    = "ids,weights";
-    std::string        layers;
-    std::string        way        = "probes";
-    std::string        last_layer = "all";
-    std::string        max_size;
-    std::string        list_tensors;
-    std::string        log;
-    bool               counts_only = false, f16 = false, quiet = false;
-    CLI::Option *      list_option = nullptr;
-    CLI::Option *      log_option  = nullptr;
+    output_options output;
+    prompt_options prompts;
+    std::string    capture = "ids,weights";
+    std::string    layers;
+    std::string    way        = "probes";
+    std::string    last_layer = "all";
+    std::string    max_size;
+    std::string    list_tensors;
+    std::string    log;
+    bool           counts_only = false, f16 = false, quiet = false;
+    CLI::Option *  list_option = nullptr;
+    CLI::Option *  log_option  = nullptr;
 };
 
 trace::writer_options make_writer_options(const run_options & o) {
@@ -55,8 +55,8 @@ trace::writer_options make_writer_options(const run_options & o) {
 
 common_params llama_defaults() {
     common_params params;
-    params.verbosity = -1;      // quiet; -v and -lv raise it
-    params.warmup    = false;   // it would only have to be left out of the trace
+    params.verbosity = -1;     // quiet; -v and -lv raise it
+    params.warmup    = false;  // it would only have to be left out of the trace
     return params;
 }
 
@@ -69,7 +69,7 @@ common_params parse_params(const model_verb & verb, const run_options & o) {
     if (!verb.given("-c")) {
         params.n_ctx = default_context;
     }
-    params.n_batch = std::min(params.n_batch, params.n_ubatch);   // bounds the logits buffer to one ubatch's rows
+    params.n_batch = std::min(params.n_batch, params.n_ubatch);  // bounds the logits buffer to one ubatch's rows
     params.warmup  = false;
     note_useless_offload(verb, params);
     return params;
@@ -100,7 +100,10 @@ struct run_totals {
 
 class runner {
 public:
-    runner(infer::engine & e, recording & r, const infer::generation_options & g) : engine_(e), recording_(r), options_(g) {}
+    runner(infer::engine & e, recording & r, const infer::generation_options & g)
+        : engine_(e),
+          recording_(r),
+          options_(g) {}
 
     run_totals run(const std::vector<run_prompt> & prompts) {
         for (const run_prompt & p : prompts) {
@@ -126,10 +129,10 @@ private:
         if (!p.label.empty()) {
             recording_.note(prompt_note(p, totals_.prompts, decodes_));
         }
-        progress                bar(n_prompts == 1 ? "prompt" : fmt::format("prompt {} of {}", totals_.prompts + 1, n_prompts),
-                                    p.tokens.size(), "tokens");
+        progress bar(n_prompts == 1 ? "prompt" : fmt::format("prompt {} of {}", totals_.prompts + 1, n_prompts),
+                     p.tokens.size(), "tokens");
         infer::generation_hooks hooks;
-        hooks.phase = [&](bool decode) { recording_.session().set_phase(decode ? phase::decode : phase::prefill); };
+        hooks.phase     = [&](bool decode) { recording_.session().set_phase(decode ? phase::decode : phase::prefill); };
         hooks.prefilled = [&](uint64_t done, uint64_t) { bar.update(done); };
         hooks.text      = print_generated;
         const infer::generation_result r = infer::generate(engine_, p.tokens, options_, hooks);
@@ -158,7 +161,7 @@ void list_tensors(common_params & params, infer::llama_log & log, const run_opti
     infer::tensor_list list;
     params.cb_eval           = infer::tensor_list::callback;
     params.cb_eval_user_data = &list;
-    infer::engine engine(params, log, interrupt_guard::requested);
+    infer::engine        engine(params, log, interrupt_guard::requested);
     std::vector<int32_t> tokens = {0};
     if (verb.given("-p") || verb.given("-f")) {
         tokens = read_prompts(o.prompts, params, engine, verb).front().tokens;
@@ -208,7 +211,7 @@ void run(const model_verb & verb, run_options o) {
     if (logging && o.counts_only) {
         throw usage_error("--log needs rows, which --counts-only leaves out");
     }
-    common_params params = parse_params(verb, o);
+    common_params     params = parse_params(verb, o);
     const std::string path = o.output.path == "-" ? fmt::format("moescope.run.{}.moetrace", ::getpid()) : o.output.path;
     if (!listing) {
         require_writable(path, o.output.force);
@@ -226,7 +229,7 @@ void run(const model_verb & verb, run_options o) {
     }
     recording r({path, log_path, parse_column_set(o.capture), o.layers, o.way == "callback", make_writer_options(o)});
     r.prepare(params);
-    infer::engine engine(params, *log, interrupt_guard::requested);
+    infer::engine                 engine(params, *log, interrupt_guard::requested);
     const std::vector<run_prompt> prompts = read_prompts(o.prompts, params, engine, verb);
     if (params.n_predict != 0 && !engine.can_generate()) {
         note("this model cannot generate text: only the prompt is computed");
@@ -250,29 +253,41 @@ void declare(CLI::App & app, run_options & o) {
     add_prompt_options(app, o.prompts);
     app.add_option("-o,--output", o.output.path, "the trace (default: moescope.run.<pid>.moetrace)")->type_name("FILE");
     app.add_flag("--force", o.output.force, "replace an existing file");
-    app.add_option("--capture", o.capture, "what to record: ids,weights,weights-raw,logits,probs,selection,norms,gate-input,"
-                   "access, or all (default: ids,weights)")->type_name("LIST");
+    app.add_option("--capture", o.capture,
+                   "what to record: ids,weights,weights-raw,logits,probs,selection,norms,gate-input,"
+                   "access, or all (default: ids,weights)")
+        ->type_name("LIST");
     app.add_option("--layers", o.layers, "only these layers, e.g. 0,20-24")->type_name("LIST");
-    app.add_option("--last-layer", o.last_layer, "rows of the last layer: all (default), sample:N per prompt, or requested "
-                   "(the last token's; saves their share of the language head)")->type_name("ROWS");
-    o.log_option = app.add_option("--log", o.log, "also write the expert selection log, which grows as the "
-                                  "run does (default name: moe_expert_selection.log)")->expected(0, 1)->type_name("[FILE]");
+    app.add_option("--last-layer", o.last_layer,
+                   "rows of the last layer: all (default), sample:N per prompt, or requested "
+                   "(the last token's; saves their share of the language head)")
+        ->type_name("ROWS");
+    o.log_option = app.add_option("--log", o.log,
+                                  "also write the expert selection log, which grows as the "
+                                  "run does (default name: moe_expert_selection.log)")
+                       ->expected(0, 1)
+                       ->type_name("[FILE]");
     app.add_flag("--counts-only", o.counts_only, "keep selections per expert, no rows");
     app.add_flag("--f16", o.f16, "store values in half precision");
-    app.add_option("--max-size", o.max_size, "begin a new part of the trace at this size, e.g. 500M")->type_name("BYTES");
+    app.add_option("--max-size", o.max_size, "begin a new part of the trace at this size, e.g. 500M")
+        ->type_name("BYTES");
     app.add_option("--way", o.way, "how to capture: probes (default) or callback (slower, same results)")
-        ->check(CLI::IsMember({"probes", "callback"}))->type_name("WAY");
-    o.list_option = app.add_option("--list-tensors", o.list_tensors, "print name, op, type and shape of every node of the "
+        ->check(CLI::IsMember({"probes", "callback"}))
+        ->type_name("WAY");
+    o.list_option = app.add_option("--list-tensors", o.list_tensors,
+                                   "print name, op, type and shape of every node of the "
                                    "graph (or of those whose name matches the pattern, e.g. 'ffn_moe_*-3') and stop")
-                        ->expected(0, 1)->type_name("[PATTERN]");
+                        ->expected(0, 1)
+                        ->type_name("[PATTERN]");
     app.add_flag("-q,--quiet", o.quiet, "no notes, no progress");
 }
 
 }  // namespace
 
 void add_run(CLI::App & app) {
-    auto verb = std::make_shared<model_verb>("run", "run a prompt and record which experts it uses", llama_purpose::generate);
-    auto o    = std::make_shared<run_options>();
+    auto verb =
+        std::make_shared<model_verb>("run", "run a prompt and record which experts it uses", llama_purpose::generate);
+    auto o = std::make_shared<run_options>();
     declare(verb->own(), *o);
     model_verb::add(app, verb, [verb, o] { run(*verb, *o); });
 }

@@ -25,9 +25,9 @@ struct options {
 
 // Shows the address in the person's browser, if there is a way to.
 void open_browser(const std::string & url) {
-    std::string  program = "xdg-open", address = url;
-    char *       argv[]  = {program.data(), address.data(), nullptr};
-    pid_t        pid     = 0;
+    std::string program = "xdg-open", address = url;
+    char *      argv[] = {program.data(), address.data(), nullptr};
+    pid_t       pid    = 0;
     if (::posix_spawnp(&pid, argv[0], nullptr, nullptr, argv, ::environ) != 0) {
         note("no xdg-open here; open the address yourself");
     }
@@ -70,10 +70,14 @@ void add_serve(CLI::App & app) {
     auto       o    = std::make_shared<options>();
     CLI::App & verb = *app.add_subcommand("serve", "the page of one or several traces from a local server");
     verb.add_option("traces", o->traces, "traces, or logs of other tools")->required()->type_name("TRACE...");
-    verb.add_option("--model", o->server.model, "GGUF file that the traces ran, for the memory view")->type_name("MODEL");
+    verb.add_option("--model", o->server.model, "GGUF file that the traces ran, for the memory view")
+        ->type_name("MODEL");
     verb.add_option("--label", o->labels, "how the page names a trace, in order; may be given several times")
-        ->type_name("TEXT")->allow_extra_args(false);
-    verb.add_option("--port", o->server.port, "port of 127.0.0.1 (default: any free one)")->check(CLI::Range(0, 65535))->type_name("PORT");
+        ->type_name("TEXT")
+        ->allow_extra_args(false);
+    verb.add_option("--port", o->server.port, "port of 127.0.0.1 (default: any free one)")
+        ->check(CLI::Range(0, 65535))
+        ->type_name("PORT");
     verb.add_flag("--live", o->server.live, "follow traces that are still being written");
     verb.add_flag("--no-text", o->no_text, "leave the texts of the tokens out");
     verb.add_flag("--open", o->open, "open the page in the browser");

@@ -79,9 +79,8 @@ struct moescope_capture {
 
     capture::stream & stream_of(const llama_context * ctx) {
         if (!stream) {
-            stream = std::make_unique<capture::stream>(api, ctx, capture::query_model(api, ctx), [this] {
-                return std::make_unique<borrowed_writer>(writer);
-            });
+            stream = std::make_unique<capture::stream>(api, ctx, capture::query_model(api, ctx),
+                                                       [this] { return std::make_unique<borrowed_writer>(writer); });
         }
         return *stream;
     }
@@ -92,12 +91,12 @@ struct moescope_capture {
     }
 
     const capture::ggml_api          api;
-    trace::trace_writer                writer;
+    trace::trace_writer              writer;
     capture::callback                watch;
     std::unique_ptr<capture::stream> stream;
-    std::string                        failure;
-    const uint64_t                     started_ns = steady_ns();
-    uint64_t                           spent_ns   = 0;
+    std::string                      failure;
+    const uint64_t                   started_ns = steady_ns();
+    uint64_t                         spent_ns   = 0;
 };
 
 moescope_capture * moescope_create(const moescope_options * o, char * error, size_t error_size) {
@@ -122,7 +121,7 @@ moescope_capture * moescope_create(const moescope_options * o, char * error, siz
 bool moescope_eval(ggml_tensor * tensor, bool ask, void * user_data) {
     auto * m = static_cast<moescope_capture *>(user_data);
     if (m == nullptr) {
-        return !ask;   // no wish to see any tensor; the computation goes on
+        return !ask;  // no wish to see any tensor; the computation goes on
     }
     const uint64_t begin = steady_ns();
     const bool     wants = capture::callback::eval(tensor, ask, &m->watch);
@@ -135,7 +134,7 @@ void moescope_batch(moescope_capture * m, llama_context * ctx, const llama_batch
         return;
     }
     try {
-        m->watch.end(true);   // the batch before is complete
+        m->watch.end(true);  // the batch before is complete
         m->stream_of(ctx).begin_batch(batch, false);
     } catch (const std::exception & e) {
         m->failure = e.what();

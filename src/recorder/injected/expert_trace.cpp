@@ -3,8 +3,8 @@
 #include <map>
 
 #include "core/error.hpp"
-#include "recorder/injected/trace_output.hpp"
 #include "io/byte_sink.hpp"
+#include "recorder/injected/trace_output.hpp"
 
 namespace moescope::recorder {
 
@@ -36,7 +36,8 @@ std::string count_lines(const std::vector<uint64_t> & counts, const char * inden
     for (size_t e = 0; e < counts.size(); ++e) {
         char line[128];
         std::snprintf(line, sizeof(line), "%sExpert %3zu: %8llu activations (%.2f%%)\n", indent, e,
-                      static_cast<unsigned long long>(counts[e]), total ? 100.0 * double(counts[e]) / double(total) : 0.0);
+                      static_cast<unsigned long long>(counts[e]),
+                      total ? 100.0 * double(counts[e]) / double(total) : 0.0);
         out += line;
     }
     return out;
@@ -64,7 +65,10 @@ std::map<int32_t, std::vector<uint64_t>> by_layer(const expert_counts & counts) 
 }  // namespace
 
 expert_trace::expert_trace(const settings & s, uint32_t stream)
-    : stats_(s.stats), names_(s.names), per_layer_(s.per_layer), stream_(stream) {
+    : stats_(s.stats),
+      names_(s.names),
+      per_layer_(s.per_layer),
+      stream_(stream) {
     if (!s.stats_path.empty()) {
         json_path_ = numbered(s.stats_path, stream);
     }
@@ -98,7 +102,8 @@ void expert_trace::print_names(const routed_ubatch & u) {
         const block_rows & b = u.blocks[static_cast<size_t>(e.block)];
         for (size_t i = 0; i < size_t(b.n_rows) * b.layout->n_expert_used; ++i) {
             const std::string id = std::to_string(b.id(i));
-            lines += "[EXPERT-TRACE] Layer " + std::to_string(b.layout->layer) + ", Expert " + id + ": " + e.sources[0] + "[" + id + "]\n";
+            lines += "[EXPERT-TRACE] Layer " + std::to_string(b.layout->layer) + ", Expert " + id + ": " +
+                     e.sources[0] + "[" + id + "]\n";
         }
     }
     print_stderr(lines);
@@ -108,13 +113,15 @@ expert_trace::~expert_trace() {
     try {
         const std::vector<uint64_t> all = over_layers(counts_);
         if (stats_) {
-            std::string out = "\n=== Expert activations" + (stream_ > 1 ? " of stream " + std::to_string(stream_) : std::string()) + " ===\n";
+            std::string out = "\n=== Expert activations" +
+                              (stream_ > 1 ? " of stream " + std::to_string(stream_) : std::string()) + " ===\n";
             out += "Total tokens: " + std::to_string(counts_.tokens) + "\n";
             out += "Total activations: " + std::to_string(sum(all)) + "\n";
             out += count_lines(all, "");
             if (per_layer_) {
                 for (const auto & [layer, counts] : by_layer(counts_)) {
-                    out += "Layer " + std::to_string(layer) + ": " + std::to_string(sum(counts)) + " activations\n" + count_lines(counts, "  ");
+                    out += "Layer " + std::to_string(layer) + ": " + std::to_string(sum(counts)) + " activations\n" +
+                           count_lines(counts, "  ");
                 }
             }
             print_stderr(out);

@@ -15,10 +15,10 @@
 #include "capture/hooks/hooks.hpp"
 #include "capture/self_test.hpp"
 #include "capture/tap.hpp"
-#include "recorder/environment.hpp"
-#include "recorder/injected/trace_output.hpp"
-#include "recorder/injected/settings.hpp"
 #include "logs/csv_log.hpp"
+#include "recorder/environment.hpp"
+#include "recorder/injected/settings.hpp"
+#include "recorder/injected/trace_output.hpp"
 
 namespace moescope::recorder {
 
@@ -37,7 +37,7 @@ void write_status(const std::string & path, const char * word, const std::string
     ::close(fd);
 }
 
-constexpr size_t max_copies = 16;   // of ggml in one process; of more, the last are not recorded
+constexpr size_t max_copies = 16;  // of ggml in one process; of more, the last are not recorded
 
 class recorder {
 public:
@@ -46,7 +46,7 @@ public:
     // The tap of the copy of ggml that `caller` reaches; null when nothing of it can be recorded.
     capture::tap * add_tap(void * caller) {
         capture::ggml_api api;
-        std::string         missing;
+        std::string       missing;
         if (!api.resolve(caller, missing)) {
             const std::string why = "this program's llama.cpp has no function " + missing;
             print_stderr("moescope: not recording: " + why + "\n");
@@ -55,7 +55,8 @@ public:
         }
         std::string note;
         if (!capture::known_ggml_version(api.ggml_version())) {
-            note = std::string("ggml ") + api.ggml_version() + " is not a version that moescope was tested with; its self-test decides";
+            note = std::string("ggml ") + api.ggml_version() +
+                   " is not a version that moescope was tested with; its self-test decides";
             print_stderr("moescope: " + note + "\n");
         }
         std::unique_ptr<capture::tap> & t = taps_.at(n_taps_);
@@ -69,7 +70,7 @@ public:
         for (size_t i = 0; i < n_taps_; ++i) {
             capture::tap & t = *taps_[i];
             if (!t.close_all()) {
-                return;   // exit() out of a signal handler that interrupted us: what is written reads
+                return;  // exit() out of a signal handler that interrupted us: what is written reads
             }
             if (const std::string why = t.failure(); !why.empty()) {
                 stopped(why);
@@ -94,8 +95,9 @@ private:
         };
         if (!settings_.trace_path.empty()) {
             add([&] {
-                auto trace = std::make_unique<trace_output>(settings_, stream, [&t] { return t.capture_ns(); },
-                                                            [this](const std::string & why) { stopped(why); });
+                auto trace = std::make_unique<trace_output>(
+                    settings_, stream, [&t] { return t.capture_ns(); },
+                    [this](const std::string & why) { stopped(why); });
                 status(environment::status_trace, trace->path());
                 return trace;
             });
@@ -118,7 +120,7 @@ private:
     void stopped(const std::string & why) {
         const std::lock_guard lock(mutex_);
         if (!said_.empty()) {
-            return;   // one line is enough
+            return;  // one line is enough
         }
         said_ = why;
         print_stderr("moescope: recording stopped: " + why + "\n");
@@ -127,26 +129,26 @@ private:
 
     void status(const char * word, const std::string & rest) const { write_status(settings_.status_path, word, rest); }
 
-    const settings        settings_;
-    std::array<std::unique_ptr<capture::tap>, max_copies> taps_;   // the first n_taps_
-    size_t                n_taps_ = 0;
-    std::atomic<uint32_t> n_streams_{0};
-    std::mutex            mutex_;   // guards said_
-    std::string           said_;
+    const settings                                        settings_;
+    std::array<std::unique_ptr<capture::tap>, max_copies> taps_;  // the first n_taps_
+    size_t                                                n_taps_ = 0;
+    std::atomic<uint32_t>                                 n_streams_{0};
+    std::mutex                                            mutex_;  // guards said_
+    std::string                                           said_;
 };
 
 // Which tap belongs to which copy of ggml. Hooks read this without a lock, so it is only appended to.
 struct recorded_copy {
-    const void *     copy = nullptr;
-    capture::tap * t    = nullptr;   // null: this copy is not recorded
+    const void *   copy = nullptr;
+    capture::tap * t    = nullptr;  // null: this copy is not recorded
 };
 std::array<recorded_copy, max_copies> copies;
 std::atomic<size_t>                   n_copies{0};
-std::atomic<bool>                     off{false};   // the environment asks for nothing, or this is a forked child
+std::atomic<bool>                     off{false};  // the environment asks for nothing, or this is a forked child
 
-std::mutex setting_up;               // a copy's tap; guards what is below
-recorder * the_recorder = nullptr;   // never destroyed: hooks may be called until the very end of the process
-pid_t      owner        = 0;         // a forked child shares our files and must leave them alone
+std::mutex setting_up;              // a copy's tap; guards what is below
+recorder * the_recorder = nullptr;  // never destroyed: hooks may be called until the very end of the process
+pid_t      owner        = 0;        // a forked child shares our files and must leave them alone
 
 void at_exit() {
     // Not to be had where a signal handler calls exit() in the middle of setting up: what is written reads.
@@ -208,7 +210,7 @@ tap * tap_of(const void * copy, void * caller) noexcept {
     if (const recorded_copy * known = find(copy)) {
         return known->t;
     }
-    const std::unique_lock lock(setting_up, std::try_to_lock);   // re-entered, or another thread is at it: later
+    const std::unique_lock lock(setting_up, std::try_to_lock);  // re-entered, or another thread is at it: later
     if (!lock.owns_lock() || copy == nullptr || find(copy) != nullptr || n_copies == max_copies) {
         return nullptr;
     }

@@ -49,8 +49,8 @@ std::string path(const char * name) {
 
 settings read_settings() {
     namespace env = environment;
-    settings s;
-    const std::string parent = text(env::only_child_of);
+    settings          s;
+    const std::string parent  = text(env::only_child_of);
     const bool        further = !parent.empty() && parent != std::to_string(::getppid());
     if (flag(env::nop) || (further && !flag(env::follow))) {
         return s;
@@ -73,10 +73,10 @@ settings read_settings() {
         s.capture.what = parse_column_set(list);
     }
     if (const char * layers = std::getenv(env::layers); layers != nullptr && *layers != '\0') {
-        s.capture.layers = capture::layer_filter(layers);   // "0" is a layer here
+        s.capture.layers = capture::layer_filter(layers);  // "0" is a layer here
     }
     if (s.names) {
-        s.capture.what = s.capture.what | column::access;   // where the matrices' names are
+        s.capture.what = s.capture.what | column::access;  // where the matrices' names are
     }
     return s;
 }

@@ -10,16 +10,16 @@ namespace moescope::recorder {
 // What the environment asks for. Read once, at the program's first use of ggml.
 struct settings {
     capture::capture_options capture;
-    std::string                trace_path;     // "": none
-    std::string                csv_path;
-    std::string                stats_path;     // JSON
-    bool                       stats       = false;
-    bool                       names       = false;
-    bool                       per_layer   = false;
-    bool                       counts_only = false;
-    bool                       f16         = false;
-    uint64_t                   max_size    = 0;
-    std::string                status_path;
+    std::string              trace_path;  // "": none
+    std::string              csv_path;
+    std::string              stats_path;  // JSON
+    bool                     stats       = false;
+    bool                     names       = false;
+    bool                     per_layer   = false;
+    bool                     counts_only = false;
+    bool                     f16         = false;
+    uint64_t                 max_size    = 0;
+    std::string              status_path;
 
     bool on() const { return !trace_path.empty() || !csv_path.empty() || stats || names; }
 };

@@ -41,14 +41,14 @@ trace::writer_options make_options(const settings & s) {
     o.counts_only = s.counts_only;
     o.f16         = s.f16;
     o.max_size    = s.max_size;
-    o.existing    = io::existing_file::replace;   // the host must not stop for a name that is taken
+    o.existing    = io::existing_file::replace;  // the host must not stop for a name that is taken
     return o;
 }
 
 }  // namespace
 
 void print_stderr(const std::string & lines) {
-    io::write_whole(STDERR_FILENO, lines.data(), lines.size());   // a closed stderr is the host's choice
+    io::write_whole(STDERR_FILENO, lines.data(), lines.size());  // a closed stderr is the host's choice
 }
 
 template <class F>
@@ -73,7 +73,7 @@ void fan_out::piece(int32_t token, const std::string & text) {
 }
 
 uint32_t fan_out::access(const access_list & list) {
-    uint32_t number = 0;   // every sink numbers the lists in the order in which they first come: alike
+    uint32_t number = 0;  // every sink numbers the lists in the order in which they first come: alike
     for_each([&](routing_sink & s) { number = std::max(number, s.access(list)); });
     return number;
 }

@@ -5,9 +5,9 @@
 #include <string>
 #include <vector>
 
+#include "core/expert_counts.hpp"
 #include "core/routing.hpp"
 #include "recorder/injected/settings.hpp"
-#include "core/expert_counts.hpp"
 #include "trace/writer.hpp"
 
 namespace moescope::recorder {
@@ -75,7 +75,7 @@ private:
     bool                     stats_, names_, per_layer_;
     std::string              json_path_;
     uint32_t                 stream_;
-    expert_counts     counts_;
+    expert_counts            counts_;
     std::vector<access_list> reads_;
 };
 

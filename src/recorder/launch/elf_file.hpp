@@ -12,9 +12,9 @@ public:
     explicit elf_file(const std::string & path);
 
     bool        for_this_machine() const;
-    std::string machine_name() const;                     // e.g. "aarch64"
-    bool        is_dynamic() const;                       // has an interpreter (the dynamic linker)
-    bool        defines(const std::string & symbol) const;   // as a function of its own; stripped symbols cannot be seen
+    std::string machine_name() const;                       // e.g. "aarch64"
+    bool        is_dynamic() const;                         // has an interpreter (the dynamic linker)
+    bool        defines(const std::string & symbol) const;  // as a function of its own; stripped symbols cannot be seen
 
 private:
     template <class T>

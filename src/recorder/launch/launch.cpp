@@ -63,10 +63,10 @@ class status_file {
 public:
     status_file() {
         const char * folder = std::getenv("TMPDIR");
-        path_               = std::string(folder != nullptr && *folder != '\0' ? folder : "/tmp") + "/moescope-status.XXXXXX";
-        const int fd        = ::mkostemp(path_.data(), O_CLOEXEC);
+        path_        = std::string(folder != nullptr && *folder != '\0' ? folder : "/tmp") + "/moescope-status.XXXXXX";
+        const int fd = ::mkostemp(path_.data(), O_CLOEXEC);
         if (fd < 0) {
-            path_.clear();   // then only the summary knows less
+            path_.clear();  // then only the summary knows less
             return;
         }
         ::close(fd);
@@ -132,9 +132,10 @@ public:
 
 private:
     void set(const std::string & name, const std::string & value) {
-        entries_.erase(std::remove_if(entries_.begin(), entries_.end(),
-                                      [&](const std::string & e) { return e.compare(0, name.size() + 1, name + "=") == 0; }),
-                       entries_.end());
+        entries_.erase(
+            std::remove_if(entries_.begin(), entries_.end(),
+                           [&](const std::string & e) { return e.compare(0, name.size() + 1, name + "=") == 0; }),
+            entries_.end());
         if (!value.empty()) {
             entries_.push_back(name + "=" + value);
         }
@@ -173,7 +174,7 @@ public:
     process_end & operator=(const process_end &) = delete;
 
     void wait(int at_most_ms) const {
-        pollfd ended = {fd_, POLLIN, 0};   // poll only sleeps where fd_ is -1
+        pollfd ended = {fd_, POLLIN, 0};  // poll only sleeps where fd_ is -1
         ::poll(&ended, 1, at_most_ms);
     }
 

@@ -61,7 +61,8 @@ std::string interpreter_of(const std::string & path) {
 
 void refuse_setuid(const std::string & path) {
     struct stat st = {};
-    if (::stat(path.c_str(), &st) == 0 && (st.st_mode & (S_ISUID | S_ISGID)) != 0 && (st.st_uid != ::getuid() || st.st_gid != ::getgid())) {
+    if (::stat(path.c_str(), &st) == 0 && (st.st_mode & (S_ISUID | S_ISGID)) != 0 &&
+        (st.st_uid != ::getuid() || st.st_gid != ::getgid())) {
         throw error("runs with another user's rights (setuid), so the system loads no recorder into it")
             .in(path)
             .fix("record a copy without the setuid bit");
@@ -71,7 +72,9 @@ void refuse_setuid(const std::string & path) {
 void check_elf(const std::string & path) {
     const elf_file elf(path);
     if (!elf.for_this_machine()) {
-        throw error("is for another kind of machine (" + elf.machine_name() + ") than this moescope").in(path).fix("use a moescope built for it");
+        throw error("is for another kind of machine (" + elf.machine_name() + ") than this moescope")
+            .in(path)
+            .fix("use a moescope built for it");
     }
     if (!elf.is_dynamic()) {
         throw error("is statically linked, so nothing can be loaded into it")
@@ -106,12 +109,14 @@ program check_program(const std::string & name) {
 std::string find_recorder_library() {
     if (const char * given = std::getenv("MOESCOPE_RECORDER"); given != nullptr && *given != '\0') {
         if (::access(given, R_OK) != 0) {
-            throw error(std::string("cannot read the recorder: ") + std::strerror(errno)).in(given).fix("MOESCOPE_RECORDER names it");
+            throw error(std::string("cannot read the recorder: ") + std::strerror(errno))
+                .in(given)
+                .fix("MOESCOPE_RECORDER names it");
         }
         return given;
     }
     char              self[4096];
-    const ssize_t     n      = ::readlink("/proc/self/exe", self, sizeof(self));
+    const ssize_t     n = ::readlink("/proc/self/exe", self, sizeof(self));
     const std::string exe(self, n > 0 ? static_cast<size_t>(n) : 0);
     const std::string folder = exe.substr(0, exe.rfind('/'));
     for (const char * where : {"/../lib/libmoescope-record.so", "/libmoescope-record.so"}) {
@@ -122,7 +127,9 @@ std::string find_recorder_library() {
             return found;
         }
     }
-    throw error("libmoescope-record.so is not beside this program").in(folder).fix("install moescope whole, or set MOESCOPE_RECORDER");
+    throw error("libmoescope-record.so is not beside this program")
+        .in(folder)
+        .fix("install moescope whole, or set MOESCOPE_RECORDER");
 }
 
 }  // namespace moescope::recorder

@@ -7,8 +7,8 @@ namespace moescope::recorder {
 
 // A program as it will be started.
 struct program {
-    std::string path;          // of the executable file that the kernel will load (a script's interpreter, for a script)
-    std::string script;        // the script, else empty
+    std::string path;    // of the executable file that the kernel will load (a script's interpreter, for a script)
+    std::string script;  // the script, else empty
 };
 
 // Finds the program as execvp would, follows a script to its interpreter, and checks that the recorder can work in it.
