@@ -8,8 +8,10 @@ ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 
 
 def build(folder, *targets):
-    for command in (["cmake", "--preset", "release", "-B", folder, "-DMOESCOPE_BENCH=ON"],
-                    ["cmake", "--build", folder, "--target", *targets]):
+    for command in (
+        ["cmake", "--preset", "release", "-B", folder, "-DMOESCOPE_BENCH=ON"],
+        ["cmake", "--build", folder, "--target", *targets],
+    ):
         if subprocess.run(command, cwd=ROOT, stdout=subprocess.DEVNULL).returncode != 0:
             sys.exit(f"{' '.join(command)} failed")
 
@@ -21,6 +23,8 @@ def make_trace(build_dir, path, size, *options):
     if not os.path.exists(path):
         print(f"making {path}", file=sys.stderr)
         unfinished = path + ".part"
-        subprocess.run([os.path.join(build_dir, "bench", "trace_maker"), "-o", unfinished, "--bytes", size, *options], check=True)
+        subprocess.run(
+            [os.path.join(build_dir, "bench", "trace_maker"), "-o", unfinished, "--bytes", size, *options], check=True
+        )
         os.rename(unfinished, path)
     return path

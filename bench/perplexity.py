@@ -15,7 +15,7 @@ class Perplexity:
 
     value: float
     error: float
-    chunk_nats: tuple   # mean negative log likelihood per scored token of each chunk, natural logarithm
+    chunk_nats: tuple  # mean negative log likelihood per scored token of each chunk, natural logarithm
 
     def __str__(self):
         return f"{self.value:.2f} ± {self.error:.2f}"
@@ -46,7 +46,9 @@ def measure(program, model, text, n_ctx, attempts=8):
     command = [program, "-m", model, "-f", text, "-c", str(n_ctx), "-b", str(4 * n_ctx), "-t", "1"]
     env = {"OMP_WAIT_POLICY": "passive", **os.environ}
     for _ in range(attempts):
-        done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace", env=env)
+        done = subprocess.run(
+            command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace", env=env
+        )
         if done.returncode != 0:
             break
         found = parse(done.stdout)

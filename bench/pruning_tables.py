@@ -10,7 +10,11 @@ import numpy as np
 import perplexity
 from corpus import DOMAINS
 
-CRITERIA = {"reap": "reap", "ean": "ean_mean", "frequency": "activation_frequency"}   # and their keys in expert_stats.json
+CRITERIA = {
+    "reap": "reap",
+    "ean": "ean_mean",
+    "frequency": "activation_frequency",
+}  # and their keys in expert_stats.json
 PROFILES = ("mixed", *DOMAINS)
 
 
@@ -72,8 +76,10 @@ def print_full(models, texts):
 
 
 def print_perplexities(models, args):
-    print(f"\nPerplexity: mean (lowest to highest), of {args.draws} draws of the mixed text and of {len(args.seeds)} random "
-          "seeds. Bold: every one below every other of its group\n")
+    print(
+        f"\nPerplexity: mean (lowest to highest), of {args.draws} draws of the mixed text and of {len(args.seeds)} random "
+        "seeds. Bold: every one below every other of its group\n"
+    )
     head("profile", "kept", "criterion", *DOMAINS)
     row("–", "all", "–", *(shown(models, ["full"], d) for d in DOMAINS))
     for profile in PROFILES:
@@ -90,8 +96,10 @@ def print_ratios(models, args):
     head("profile", "kept", "criterion", *DOMAINS)
     for profile in PROFILES:
         for keep in args.keep:
-            nats = {c: [{d: models[n][d]["chunk_nats"] for d in DOMAINS} for n in names]
-                    for c, names in group(profile, keep, args).items()}
+            nats = {
+                c: [{d: models[n][d]["chunk_nats"] for d in DOMAINS} for n in names]
+                for c, names in group(profile, keep, args).items()
+            }
             for c in list(nats)[1:]:
                 ratios = [perplexity.ratio([m[d] for m in nats[c]], [m[d] for m in nats["reap"]]) for d in DOMAINS]
                 row(profile, keep, c, *("{:.2f} [{:.2f}, {:.2f}]".format(*r) for r in ratios))
@@ -110,15 +118,19 @@ def lost_share(scores, counts, keep):
 
 
 def print_lost(profiles, args):
-    print("\nShare of each domain's selections (training text) whose expert is pruned by the profile of mixed text, mean of the "
-          "draws\n")
+    print(
+        "\nShare of each domain's selections (training text) whose expert is pruned by the profile of mixed text, mean of the "
+        "draws\n"
+    )
     head("kept", "criterion", *DOMAINS)
     column = lambda name, key: {layer: of[key] for layer, of in profiles[name].items()}
     draws = range(1, args.draws + 1)
     for keep in args.keep:
         for criterion, key in CRITERIA.items():
-            lost = {d: [lost_share(column(f"mixed-{i}", key), column(f"{d}-1", "activation_counts"), keep) for i in draws]
-                    for d in DOMAINS}
+            lost = {
+                d: [lost_share(column(f"mixed-{i}", key), column(f"{d}-1", "activation_counts"), keep) for i in draws]
+                for d in DOMAINS
+            }
             row(keep, criterion, *(f"{np.mean(lost[d]):.0%}" for d in DOMAINS))
 
 

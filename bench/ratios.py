@@ -48,7 +48,7 @@ def median_ratio(ratios, resamples=10_000, seed=1):
     return Ratio(float(np.median(ratios)), float(low), float(high), len(ratios))
 
 
-MIN_PAIRS = 30          # fewer show a tendency and are not judged
+MIN_PAIRS = 30  # fewer show a tendency and are not judged
 MEASURABLE_SPREAD = 0.01
 
 

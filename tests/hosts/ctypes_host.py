@@ -7,6 +7,7 @@ last to the first; prints what it decoded
 import ctypes
 import sys
 
+
 # The structures are only handed from one function of llama.cpp to the next: opaque, and at least as large as they are.
 class ModelParams(ctypes.Structure):
     _fields_ = [("opaque", ctypes.c_int64 * 64)]
@@ -16,9 +17,16 @@ class ContextParams(ctypes.Structure):
     _fields_ = [("opaque", ctypes.c_int64 * 64)]
 
 
-class Batch(ctypes.Structure):   # llama.h: struct llama_batch
-    _fields_ = [("n_tokens", ctypes.c_int32), ("token", ctypes.c_void_p), ("embd", ctypes.c_void_p), ("pos", ctypes.c_void_p),
-                ("n_seq_id", ctypes.c_void_p), ("seq_id", ctypes.c_void_p), ("logits", ctypes.c_void_p)]
+class Batch(ctypes.Structure):  # llama.h: struct llama_batch
+    _fields_ = [
+        ("n_tokens", ctypes.c_int32),
+        ("token", ctypes.c_void_p),
+        ("embd", ctypes.c_void_p),
+        ("pos", ctypes.c_void_p),
+        ("n_seq_id", ctypes.c_void_p),
+        ("seq_id", ctypes.c_void_p),
+        ("logits", ctypes.c_void_p),
+    ]
 
 
 def load(path):

@@ -15,9 +15,11 @@ from perplexity import chunk_nats, parse, ratio  # noqa: E402
 def printed(nats, announced=None):
     """What llama-perplexity prints for chunks of these mean losses."""
     running = [math.exp(np.mean(nats[: i + 1])) for i in range(len(nats))]
-    return (f"0.1 I perplexity: calculating perplexity over {announced or len(nats)} chunks, n_ctx=512, batch_size=2048\n" +
-            "".join(f"[{i + 1}]{p:.4f}," for i, p in enumerate(running)) +
-            f"\n0.2 I Final estimate: PPL = {running[-1]:.4f} +/- 0.50000\n")
+    return (
+        f"0.1 I perplexity: calculating perplexity over {announced or len(nats)} chunks, n_ctx=512, batch_size=2048\n"
+        + "".join(f"[{i + 1}]{p:.4f}," for i, p in enumerate(running))
+        + f"\n0.2 I Final estimate: PPL = {running[-1]:.4f} +/- 0.50000\n"
+    )
 
 
 class Parse(unittest.TestCase):

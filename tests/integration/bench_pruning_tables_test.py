@@ -42,7 +42,7 @@ class Tables(unittest.TestCase):
         self.assertEqual(group("code", 8, args)["random"], ["random/8/1", "random/8/5"])
 
     def test_bits_per_byte(self):
-        self.assertAlmostEqual(bits_per_byte(16.0, {"tokens": 100, "bytes": 200}), 2.0)   # 4 bits a token of 2 bytes
+        self.assertAlmostEqual(bits_per_byte(16.0, {"tokens": 100, "bytes": 200}), 2.0)  # 4 bits a token of 2 bytes
 
 
 if __name__ == "__main__":

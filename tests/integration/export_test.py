@@ -20,7 +20,7 @@ MOESCOPE = os.environ["MOESCOPE_BIN"]
 GOLDEN = os.path.join(os.environ["MOESCOPE_SOURCE_DIR"], "tests", "golden", "v1.moetrace")
 
 E, K, EMBD, LAYERS = 16, 4, 6, (1, 2, 3)
-UBATCHES = [[0, 1, 2], [3, 4], [5], [6], [7]]   # positions; the first two are the prompt
+UBATCHES = [[0, 1, 2], [3, 4], [5], [6], [7]]  # positions; the first two are the prompt
 
 
 def rank(layer, pos, e):
@@ -36,7 +36,7 @@ def f32(x):
     return float(np.float32(x))
 
 
-WEIGHTS = [f32(2.0 ** (-1 - r) / (1 - 2.0 ** -K)) for r in range(K)]
+WEIGHTS = [f32(2.0 ** (-1 - r) / (1 - 2.0**-K)) for r in range(K)]
 
 
 def rows():
@@ -83,11 +83,38 @@ def export(form, *args):
 class Exports(unittest.TestCase):
     def check_object(self, o, want):
         u, row, pos, layer, block = want
-        head = {k: o[k] for k in ("stream", "batch", "ubatch", "row", "sequence", "position", "phase", "token", "text", "layer", "block")}
-        self.assertEqual(head, {
-            "stream": 1, "batch": max(0, u - 1), "ubatch": u, "row": row, "sequence": 0, "position": pos,
-            "phase": "prefill" if u < 2 else "decode", "token": 100 + 10 * pos, "text": f" t{100 + 10 * pos}",
-            "layer": layer, "block": block})
+        head = {
+            k: o[k]
+            for k in (
+                "stream",
+                "batch",
+                "ubatch",
+                "row",
+                "sequence",
+                "position",
+                "phase",
+                "token",
+                "text",
+                "layer",
+                "block",
+            )
+        }
+        self.assertEqual(
+            head,
+            {
+                "stream": 1,
+                "batch": max(0, u - 1),
+                "ubatch": u,
+                "row": row,
+                "sequence": 0,
+                "position": pos,
+                "phase": "prefill" if u < 2 else "decode",
+                "token": 100 + 10 * pos,
+                "text": f" t{100 + 10 * pos}",
+                "layer": layer,
+                "block": block,
+            },
+        )
         wanted = columns(layer, pos, block)
         self.assertEqual({k: [f32(v) for v in o[k]] for k in o if k in wanted}, wanted)
         self.assertEqual(set(o) - set(head) - {"time_ns"}, set(wanted))
@@ -134,10 +161,15 @@ class Exports(unittest.TestCase):
 
     def test_log(self):
         text = export("log")
-        self.assertTrue(text.startswith("=== MoE Expert Selection Log ===\nPrompt:  t100 t110 t120 t130 t140\nTokens: 5\n\n"))
+        self.assertTrue(
+            text.startswith("=== MoE Expert Selection Log ===\nPrompt:  t100 t110 t120 t130 t140\nTokens: 5\n\n")
+        )
         self.assertTrue(text.endswith("\n\n=== Inference Complete ===\n"))
-        block = "Layer 2 - Selected Expert IDs (top-4):\n" + "".join(
-            f"  Token {pos}: {ids(2, pos)}\n" for pos in (0, 1, 2)) + "Layer 2 - Expert Routing Weights:\n"
+        block = (
+            "Layer 2 - Selected Expert IDs (top-4):\n"
+            + "".join(f"  Token {pos}: {ids(2, pos)}\n" for pos in (0, 1, 2))
+            + "Layer 2 - Expert Routing Weights:\n"
+        )
         self.assertIn(block, text)
         self.assertIn("  Token 7: [0.533, 0.267, 0.133, 0.067] (sum=1.000)\n", text)
 
@@ -161,7 +193,9 @@ class Exports(unittest.TestCase):
                 self.assertEqual(where.tolist(), wanted)
                 for name in columns(layer, 0, block):
                     array = np.load(os.path.join(folder, name + ".npy"), mmap_mode="r")
-                    self.assertEqual(array.tolist(), [columns(layer, pos, block)[name] for pos in wanted], (layer, block, name))
+                    self.assertEqual(
+                        array.tolist(), [columns(layer, pos, block)[name] for pos in wanted], (layer, block, name)
+                    )
             self.assertEqual(run("export", GOLDEN, "-f", "npy", "-o", out, ok=False).returncode, 1, "it exists")
             run("export", GOLDEN, "-f", "npy", "-o", out, "--force")
             self.assertEqual(sorted(os.listdir(tmp)), ["arrays"], "nothing temporary stays")
@@ -176,17 +210,33 @@ class Exports(unittest.TestCase):
             for i, name in enumerate(steps):
                 step = load(out, "traces", name)
                 ubatches = UBATCHES[:2] if i == 0 else [UBATCHES[i + 1]]
-                self.assertEqual((step["phase"], step["n_tokens"]), ("decode" if i else "prefill", sum(map(len, ubatches))))
+                self.assertEqual(
+                    (step["phase"], step["n_tokens"]), ("decode" if i else "prefill", sum(map(len, ubatches)))
+                )
                 wanted = []
                 for positions in ubatches:
                     wanted += [
-                        {"operation_type": "MUL_MAT", "dst_name": "ffn_moe_logits-1", "layer_id": 1,
-                         "sources": [{"name": "blk.1.ffn_gate_inp.weight"}]},
-                        {"operation_type": "MUL_MAT_ID", "dst_name": "ffn_moe_gate-1", "layer_id": 1,
-                         "sources": [{"name": "blk.1.ffn_gate_exps.weight"}],
-                         "expert_ids": [ids(1, p) for p in positions], "num_experts": K},
-                        {"operation_type": "MUL_MAT", "dst_name": "result_output", "layer_id": -1,
-                         "sources": [{"name": "output.weight"}]}]
+                        {
+                            "operation_type": "MUL_MAT",
+                            "dst_name": "ffn_moe_logits-1",
+                            "layer_id": 1,
+                            "sources": [{"name": "blk.1.ffn_gate_inp.weight"}],
+                        },
+                        {
+                            "operation_type": "MUL_MAT_ID",
+                            "dst_name": "ffn_moe_gate-1",
+                            "layer_id": 1,
+                            "sources": [{"name": "blk.1.ffn_gate_exps.weight"}],
+                            "expert_ids": [ids(1, p) for p in positions],
+                            "num_experts": K,
+                        },
+                        {
+                            "operation_type": "MUL_MAT",
+                            "dst_name": "result_output",
+                            "layer_id": -1,
+                            "sources": [{"name": "output.weight"}],
+                        },
+                    ]
                 self.assertEqual(step["entries"], wanted)
 
     @unittest.skipIf(pandas is None, "python3-pandas is not installed")
@@ -214,7 +264,9 @@ class Exports(unittest.TestCase):
         self.assertEqual(done.returncode, 2, "a folder needs a name")
         if os.path.exists("/dev/full"):
             with open("/dev/full", "w") as full:
-                done = subprocess.run([MOESCOPE, "export", GOLDEN, "-f", "jsonl"], stdout=full, stderr=subprocess.PIPE, text=True)
+                done = subprocess.run(
+                    [MOESCOPE, "export", GOLDEN, "-f", "jsonl"], stdout=full, stderr=subprocess.PIPE, text=True
+                )
             self.assertEqual(done.returncode, 1)
             self.assertIn("cannot write", done.stderr)
 

@@ -24,7 +24,9 @@ class Command(unittest.TestCase):
     def setUpClass(cls):
         cls.folder = tempfile.TemporaryDirectory()
         cls.model = cls.path("model.gguf")
-        subprocess.run([MAKE_MODEL, "random", "--experts", str(N_EXPERT), "--top-k", str(TOP_K), "-o", cls.model], check=True)
+        subprocess.run(
+            [MAKE_MODEL, "random", "--experts", str(N_EXPERT), "--top-k", str(TOP_K), "-o", cls.model], check=True
+        )
         cls.layers = sorted({int(row["layer_id"]) for row in cls.map_rows(cls.model) if "_exps" in row["tensor_name"]})
         # Layer il loves expert il most and its right neighbours less and less.
         stats = {str(il): {"reap": [(il - e) % N_EXPERT for e in range(N_EXPERT)]} for il in cls.layers}
@@ -53,15 +55,20 @@ class Map(Command):
         self.assertEqual(len(split) - len(whole), n_matrix * (N_EXPERT - 1))
 
     def test_a_slice_holds_the_bytes_it_says(self):
-        row = next(r for r in self.map_rows(self.model, "--absolute") if r["tensor_name"].endswith("ffn_up_exps.weight[3]"))
-        base = next(r for r in self.map_rows(self.model, "--absolute", "--no-split-experts")
-                    if r["tensor_name"] + "[3]" == row["tensor_name"])
+        row = next(
+            r for r in self.map_rows(self.model, "--absolute") if r["tensor_name"].endswith("ffn_up_exps.weight[3]")
+        )
+        base = next(
+            r
+            for r in self.map_rows(self.model, "--absolute", "--no-split-experts")
+            if r["tensor_name"] + "[3]" == row["tensor_name"]
+        )
         with open(self.model, "rb") as f:
             f.seek(int(base["file_offset"]))
             tensor = f.read(int(base["size_bytes"]))
             f.seek(int(row["file_offset"]))
             piece = f.read(int(row["size_bytes"]))
-        self.assertEqual(piece, tensor[3 * len(piece):4 * len(piece)])
+        self.assertEqual(piece, tensor[3 * len(piece) : 4 * len(piece)])
         self.assertEqual(len(piece) * N_EXPERT, len(tensor))
 
     def test_formats(self):
@@ -125,22 +132,59 @@ class Prune(Command):
         imatrix, text = self.path("imatrix.gguf"), self.path("text.txt")
         with open(text, "w") as out:
             out.write("the quick brown fox jumps over the lazy dog. " * 40)
-        subprocess.run([os.path.join(os.environ["LLAMA_CPP_BIN"], "llama-imatrix"), "-m", self.model, "-f", text, "-o", imatrix,
-                        "-c", "128", "-b", "128", "-t", "1", "-ngl", "0"], check=True, capture_output=True)
+        subprocess.run(
+            [
+                os.path.join(os.environ["LLAMA_CPP_BIN"], "llama-imatrix"),
+                "-m",
+                self.model,
+                "-f",
+                text,
+                "-o",
+                imatrix,
+                "-c",
+                "128",
+                "-b",
+                "128",
+                "-t",
+                "1",
+                "-ngl",
+                "0",
+            ],
+            check=True,
+            capture_output=True,
+        )
         out = self.path("with-imatrix.gguf")
-        run("prune", self.model, "--stats", imatrix, "--criterion", "frequency", "--keep", 4, "--imatrix", imatrix, "-o", out)
+        run(
+            "prune",
+            self.model,
+            "--stats",
+            imatrix,
+            "--criterion",
+            "frequency",
+            "--keep",
+            4,
+            "--imatrix",
+            imatrix,
+            "-o",
+            out,
+        )
         sliced = {r["tensor_name"]: r for r in self.map_rows(self.path("with-imatrix.imatrix.gguf"))}
         il = self.layers[0]
         self.assertEqual(sliced[f"blk.{il}.ffn_up_exps.weight.counts"]["dim1"], "4")
         # Those that stay were selected at least as often as any that went.
-        plan = json.loads(run("prune", self.model, "--stats", imatrix, "--criterion", "frequency", "--keep", 4,
-                              "--dry-run", "--json").stdout)
+        plan = json.loads(
+            run(
+                "prune", self.model, "--stats", imatrix, "--criterion", "frequency", "--keep", 4, "--dry-run", "--json"
+            ).stdout
+        )
         counts = self.counts(imatrix, f"blk.{il}.ffn_up_exps.weight.counts")
         kept = plan["layers"][str(il)]["kept"]
         self.assertEqual(sum(counts) % TOP_K, 0)
         self.assertGreaterEqual(min(counts[e] for e in kept), max(counts[e] for e in range(N_EXPERT) if e not in kept))
-        self.assertEqual(self.counts(self.path("with-imatrix.imatrix.gguf"), f"blk.{il}.ffn_up_exps.weight.counts"),
-                         [counts[e] for e in kept])
+        self.assertEqual(
+            self.counts(self.path("with-imatrix.imatrix.gguf"), f"blk.{il}.ffn_up_exps.weight.counts"),
+            [counts[e] for e in kept],
+        )
 
     def counts(self, path, name):
         row = next(r for r in self.map_rows(path, "--absolute") if r["tensor_name"] == name)
@@ -149,16 +193,21 @@ class Prune(Command):
             return list(memoryview(f.read(int(row["size_bytes"]))).cast("f"))
 
     def test_usage_errors_exit_with_2(self):
-        for options in (["--keep", 4], ["--keep", 4, "--ratio", 0.5, "--dry-run"], ["--dry-run"],
-                        ["--keep", 4, "--criterion", "best", "--dry-run"], ["--keep", 4, "--protect", "x", "--dry-run"],
-                        ["--ratio", 1.5, "--dry-run"]):
+        for options in (
+            ["--keep", 4],
+            ["--keep", 4, "--ratio", 0.5, "--dry-run"],
+            ["--dry-run"],
+            ["--keep", 4, "--criterion", "best", "--dry-run"],
+            ["--keep", 4, "--protect", "x", "--dry-run"],
+            ["--ratio", 1.5, "--dry-run"],
+        ):
             with self.subTest(options):
                 self.assertEqual(len(self.prune(*options, code=2).stderr.strip().splitlines()), 1)
-        run("prune", self.model, "--keep", 4, "--dry-run", code=2)   # no statistics
+        run("prune", self.model, "--keep", 4, "--dry-run", code=2)  # no statistics
 
     def test_refusals_exit_with_1(self):
         self.assertIn("a token uses 2", self.prune("--keep", 1, "--dry-run", code=1).stderr)
-        self.prune("--keep", 4, "-o", self.model, "--force", code=1)   # the model itself
+        self.prune("--keep", 4, "-o", self.model, "--force", code=1)  # the model itself
         self.assertEqual(run("map", self.model, "--check").returncode, 0)
 
 

@@ -17,7 +17,9 @@ MAKE_MODEL = os.environ["MAKE_MODEL_BIN"]
 HERE = os.path.dirname(os.path.abspath(__file__))
 TWO_COPIES_HOST = os.path.join(HERE, "..", "hosts", "two_copies_host.py")
 LIBLLAMA = os.path.join(os.environ["LLAMA_CPP_BIN"], "libllama.so")
-CACHE = os.environ.get("MOESCOPE_CACHE") or os.path.join(os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache"), "moescope")
+CACHE = os.environ.get("MOESCOPE_CACHE") or os.path.join(
+    os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache"), "moescope"
+)
 
 
 def installed(version):
@@ -29,8 +31,22 @@ def installed(version):
         os.makedirs(folder)
         with open(os.path.join(folder, "package.json"), "w", encoding="utf-8") as f:
             f.write('{"private": true, "type": "module"}')
-        subprocess.run(["npm", "install", "--ignore-scripts", "--no-audit", "--no-fund", "--omit=optional", "--silent",
-                        f"node-llama-cpp@{version}", f"@node-llama-cpp/{machine}@{version}"], cwd=folder, check=True, timeout=300)
+        subprocess.run(
+            [
+                "npm",
+                "install",
+                "--ignore-scripts",
+                "--no-audit",
+                "--no-fund",
+                "--omit=optional",
+                "--silent",
+                f"node-llama-cpp@{version}",
+                f"@node-llama-cpp/{machine}@{version}",
+            ],
+            cwd=folder,
+            check=True,
+            timeout=300,
+        )
         shutil.copy(os.path.join(HERE, "node_llama_cpp.mjs"), os.path.join(folder, "evaluate.mjs"))
         open(os.path.join(folder, "complete"), "w", encoding="utf-8").close()
     shutil.copy(os.path.join(HERE, "node_llama_cpp.mjs"), os.path.join(folder, "evaluate.mjs"))
@@ -51,7 +67,9 @@ def private_copy(package, folder):
 def planted_model(folder, name, seed):
     """A model, and what it must route: truth[il][token] = {"ids": …, "weights": …}."""
     model, truth = os.path.join(folder, name + ".gguf"), os.path.join(folder, name + ".json")
-    subprocess.run([MAKE_MODEL, "planted", "--seed", str(seed), "-o", model, "--truth", truth], check=True, capture_output=True)
+    subprocess.run(
+        [MAKE_MODEL, "planted", "--seed", str(seed), "-o", model, "--truth", truth], check=True, capture_output=True
+    )
     with open(truth, encoding="utf-8") as f:
         return model, json.load(f)["layers"]
 
@@ -71,8 +89,13 @@ class NodeLlamaCpp(unittest.TestCase):
 
     def record(self, version):
         package = installed(version)
-        run = subprocess.run([MOESCOPE, "record", "-o", self.trace, "--", "node", "evaluate.mjs", self.model, "routed by Node", "6"],
-                             cwd=package, capture_output=True, text=True, timeout=120)
+        run = subprocess.run(
+            [MOESCOPE, "record", "-o", self.trace, "--", "node", "evaluate.mjs", self.model, "routed by Node", "6"],
+            cwd=package,
+            capture_output=True,
+            text=True,
+            timeout=120,
+        )
         self.assertEqual(run.returncode, 0, run.stderr)
         return json.loads(run.stdout.splitlines()[-1]), exported(self.trace), run.stderr
 
@@ -86,20 +109,22 @@ class NodeLlamaCpp(unittest.TestCase):
     def test_the_pinned_version(self):
         said, rows, _ = self.record("3.22.1")
         self.hold_to_truth(rows)
-        computed = said["tokens"] + said["generated"][:-1]   # the last one is sampled, not computed
+        computed = said["tokens"] + said["generated"][:-1]  # the last one is sampled, not computed
         self.assertEqual([r["token"] for r in rows if r["layer"] == 0], computed)
         self.assertEqual([r["position"] for r in rows if r["layer"] == 0], list(range(len(computed))))
         self.assertEqual({r["sequence"] for r in rows}, {0})
 
     def test_an_older_version_records_with_one_warning(self):
-        said, rows, stderr = self.record("3.14.2")   # ggml 0.9.4
+        said, rows, stderr = self.record("3.14.2")  # ggml 0.9.4
         # That version does not name the list of outputs: which token a row of the last layer belongs to is not known
         # where there are fewer rows than tokens, and is not guessed.
         last = max(r["layer"] for r in rows)
         self.hold_to_truth([r for r in rows if r["token"] is not None])
         self.assertEqual({r["layer"] for r in rows if r["token"] is None}, {last})
-        self.assertEqual(stderr.count("is not a version that moescope was tested with; its self-test decides\n"), 2)   # at once, and in the summary
-        self.assertEqual([r["token"] for r in rows if r["layer"] == 0][:len(said["tokens"])], said["tokens"])
+        self.assertEqual(
+            stderr.count("is not a version that moescope was tested with; its self-test decides\n"), 2
+        )  # at once, and in the summary
+        self.assertEqual([r["token"] for r in rows if r["layer"] == 0][: len(said["tokens"])], said["tokens"])
 
     def test_two_versions_in_one_process(self):
         ours = (LIBLLAMA, *planted_model(self.folder, "ours", 2))
@@ -108,11 +133,18 @@ class NodeLlamaCpp(unittest.TestCase):
         for first, second in ((ours, other), (other, ours)):
             with self.subTest(first=os.path.basename(first[0])):
                 program = [sys.executable, TWO_COPIES_HOST, ",".join(map(str, tokens)), *first[:2], *second[:2]]
-                run = subprocess.run([MOESCOPE, "record", "-o", self.trace, "--force", "--", *program],
-                                     capture_output=True, text=True, timeout=120)
+                run = subprocess.run(
+                    [MOESCOPE, "record", "-o", self.trace, "--force", "--", *program],
+                    capture_output=True,
+                    text=True,
+                    timeout=120,
+                )
                 self.assertEqual(run.returncode, 0, run.stderr)
                 self.assertEqual(run.stdout, "done\n")
-                for trace, (_, _, truth) in ((self.trace, first), (self.trace.replace(".moetrace", ".2.moetrace"), second)):
+                for trace, (_, _, truth) in (
+                    (self.trace, first),
+                    (self.trace.replace(".moetrace", ".2.moetrace"), second),
+                ):
                     rows = exported(trace)
                     self.assertEqual([r["token"] for r in rows if r["layer"] == 0], tokens)
                     self.assertEqual({r["sequence"] for r in rows}, {0})

@@ -35,7 +35,7 @@ class ManyProcesses(unittest.TestCase):
         cls.addClassCleanup(cls.folder.cleanup)
         subprocess.run([MAKE_MODEL, "planted", "-o", cls.path("m.gguf")], check=True)
         with open(cls.path("c.jsonl"), "w") as f:
-            for i in range(700):   # three stretches of 256 samples
+            for i in range(700):  # three stretches of 256 samples
                 f.write(json.dumps({"text": "".join(chr(97 + (i * 7 + j * j) % 26) for j in range(5 + i % 30))}) + "\n")
         cls.one = cls.profile("one")
 
@@ -45,8 +45,25 @@ class ManyProcesses(unittest.TestCase):
 
     @classmethod
     def profile(cls, name, *options, launch=()):
-        subprocess.run([*launch, MOESCOPE, "profile", "-q", "-t", "1", "-m", cls.path("m.gguf"), "--jsonl", cls.path("c.jsonl"),
-                        "-o", cls.path(name + ".json"), *options], check=True, timeout=300)
+        subprocess.run(
+            [
+                *launch,
+                MOESCOPE,
+                "profile",
+                "-q",
+                "-t",
+                "1",
+                "-m",
+                cls.path("m.gguf"),
+                "--jsonl",
+                cls.path("c.jsonl"),
+                "-o",
+                cls.path(name + ".json"),
+                *options,
+            ],
+            check=True,
+            timeout=300,
+        )
         with open(cls.path(name + ".json")) as f:
             return json.load(f)
 
@@ -74,8 +91,12 @@ class ManyProcesses(unittest.TestCase):
         if not os.path.exists(RPC_SERVER):
             self.skipTest("no ggml-rpc-server")
         ports = [free_port(), free_port()]
-        servers = [subprocess.Popen([RPC_SERVER, "-H", "127.0.0.1", "-p", str(p)], stdout=subprocess.DEVNULL,
-                                    stderr=subprocess.DEVNULL) for p in ports]
+        servers = [
+            subprocess.Popen(
+                [RPC_SERVER, "-H", "127.0.0.1", "-p", str(p)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+            )
+            for p in ports
+        ]
         try:
             for port in ports:
                 deadline = time.monotonic() + 30

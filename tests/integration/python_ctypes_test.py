@@ -24,20 +24,28 @@ class PythonCtypes(unittest.TestCase):
     def planted_model(self, seed):
         """A model's path, and what it must route: truth[il][token] = {"ids": …, "weights": …}."""
         model, truth = (os.path.join(self.folder, f"{seed}.{kind}") for kind in ("gguf", "json"))
-        subprocess.run([MAKE_MODEL, "planted", "--seed", str(seed), "-o", model, "--truth", truth], check=True, capture_output=True)
+        subprocess.run(
+            [MAKE_MODEL, "planted", "--seed", str(seed), "-o", model, "--truth", truth], check=True, capture_output=True
+        )
         with open(truth, encoding="utf-8") as f:
             return model, json.load(f)["layers"]
 
     def record(self, host, *arguments):
         """The program's output, and of both streams what `info` says and the rows."""
         trace = os.path.join(self.folder, "t.moetrace")
-        run = subprocess.run([MOESCOPE, "record", "-o", trace, "--", sys.executable, os.path.join(HOSTS, host), *arguments],
-                             capture_output=True, text=True, timeout=120)
+        run = subprocess.run(
+            [MOESCOPE, "record", "-o", trace, "--", sys.executable, os.path.join(HOSTS, host), *arguments],
+            capture_output=True,
+            text=True,
+            timeout=120,
+        )
         self.assertEqual(run.returncode, 0, run.stderr)
         streams = []
         for name in (trace, trace.replace(".moetrace", ".2.moetrace")):
             said = subprocess.run([MOESCOPE, "info", "--json", name], check=True, capture_output=True, text=True).stdout
-            rows = subprocess.run([MOESCOPE, "export", name, "-f", "jsonl"], check=True, capture_output=True, text=True).stdout
+            rows = subprocess.run(
+                [MOESCOPE, "export", name, "-f", "jsonl"], check=True, capture_output=True, text=True
+            ).stdout
             streams.append((json.loads(said), [json.loads(line) for line in rows.splitlines()]))
         return run.stdout, streams
 
@@ -64,7 +72,9 @@ class PythonCtypes(unittest.TestCase):
         other = os.path.join(self.folder, "libllama.so")
         shutil.copy(LIBLLAMA, other)
         models = [self.planted_model(1), self.planted_model(2)]
-        _, streams = self.record("two_copies_host.py", ",".join(map(str, self.tokens)), LIBLLAMA, models[0][0], other, models[1][0])
+        _, streams = self.record(
+            "two_copies_host.py", ",".join(map(str, self.tokens)), LIBLLAMA, models[0][0], other, models[1][0]
+        )
         by_file = {info["model"]["file"]: rows for info, rows in streams}
         for (model, truth), sequence in zip(models, (0, None)):
             self.hold_to(truth, self.tokens, by_file[model])

@@ -36,7 +36,11 @@ class RecordHost(unittest.TestCase):
         cls.model = os.path.join(cls.folder, "model.gguf")
         subprocess.run([MAKE_MODEL, "random", "--arch", "qwen3moe", "-o", cls.model], check=True, capture_output=True)
         cls.dense = os.path.join(cls.folder, "dense.gguf")
-        subprocess.run([MAKE_MODEL, "random", "--arch", "llama", "--experts", "0", "-o", cls.dense], check=True, capture_output=True)
+        subprocess.run(
+            [MAKE_MODEL, "random", "--arch", "llama", "--experts", "0", "-o", cls.dense],
+            check=True,
+            capture_output=True,
+        )
 
     @classmethod
     def tearDownClass(cls):
@@ -49,8 +53,13 @@ class RecordHost(unittest.TestCase):
         return subprocess.run([HOST, mode, model or self.model], capture_output=True, text=True, timeout=120, **options)
 
     def recorded(self, mode, *arguments, model=None, **options):
-        return subprocess.run([MOESCOPE, "record", "-o", self.trace, *arguments, "--", HOST, mode, model or self.model],
-                              capture_output=True, text=True, timeout=120, **options)
+        return subprocess.run(
+            [MOESCOPE, "record", "-o", self.trace, *arguments, "--", HOST, mode, model or self.model],
+            capture_output=True,
+            text=True,
+            timeout=120,
+            **options,
+        )
 
     def preloaded(self, mode, variables, also=(), **options):
         env = dict(os.environ, LD_PRELOAD=":".join([RECORDER, *also]), **variables)
@@ -58,7 +67,9 @@ class RecordHost(unittest.TestCase):
 
     def rows(self, trace=None):
         """Tokens by ubatch, as exported: also shows that the trace reads."""
-        out = subprocess.run([MOESCOPE, "export", trace or self.trace, "-f", "jsonl"], capture_output=True, text=True, timeout=60)
+        out = subprocess.run(
+            [MOESCOPE, "export", trace or self.trace, "-f", "jsonl"], capture_output=True, text=True, timeout=60
+        )
         self.assertEqual(out.returncode, 0, out.stderr)
         return [json.loads(line) for line in out.stdout.splitlines()]
 
@@ -80,10 +91,12 @@ class RecordHost(unittest.TestCase):
 
     def test_graphs_that_the_program_stops_are_left_out(self):
         self.assertEqual(self.recorded("stopped").returncode, 0)
-        self.assertEqual(self.tokens(), [*range(20), 21])   # the token at 20 got no further than the second layer
+        self.assertEqual(self.tokens(), [*range(20), 21])  # the token at 20 got no further than the second layer
         info = subprocess.run([MOESCOPE, "info", "--json", self.trace], capture_output=True, text=True, check=True)
-        self.assertIn("graphs that the program's own eval callback stopped before their end, and that are not recorded: 1",
-                      json.loads(info.stdout)["notes"])
+        self.assertIn(
+            "graphs that the program's own eval callback stopped before their end, and that are not recorded: 1",
+            json.loads(info.stdout)["notes"],
+        )
         self.check()
 
     def test_off_is_off(self):
@@ -99,14 +112,20 @@ class RecordHost(unittest.TestCase):
         self.assertEqual(self.recorded("abort").returncode, 128 + signal.SIGABRT)
 
     def long_run(self, sig, to_host=False, remove_trace=False):
-        run = subprocess.Popen([MOESCOPE, "record", "-o", self.trace, "--capture", "all", "--", HOST, "long", self.model],
-                               stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+        run = subprocess.Popen(
+            [MOESCOPE, "record", "-o", self.trace, "--capture", "all", "--", HOST, "long", self.model],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
         deadline = time.time() + 60
         while time.time() < deadline and (not os.path.exists(self.trace) or os.path.getsize(self.trace) < 2_000_000):
             time.sleep(0.05)
         target = run.pid
         if to_host:
-            target = int(subprocess.run(["pgrep", "-P", str(run.pid)], capture_output=True, text=True).stdout.split()[0])
+            target = int(
+                subprocess.run(["pgrep", "-P", str(run.pid)], capture_output=True, text=True).stdout.split()[0]
+            )
         if remove_trace:
             os.remove(self.trace)
         os.kill(target, sig)
@@ -132,7 +151,7 @@ class RecordHost(unittest.TestCase):
     def test_fork(self):
         result = self.recorded("fork")
         self.assertEqual(result.returncode, 0, result.stderr)
-        self.assertEqual(self.tokens(), list(range(102)))   # the child's token is not in it
+        self.assertEqual(self.tokens(), list(range(102)))  # the child's token is not in it
         self.check()
 
     def test_children_are_followed_only_on_request(self):
@@ -159,7 +178,7 @@ class RecordHost(unittest.TestCase):
     def test_contexts_come_and_go_in_several_threads(self):
         result = self.recorded("threads")
         self.assertEqual(result.returncode, 0, result.stderr)
-        for number in range(2, 2 + 3 * 4):   # the first stream is the one before the threads
+        for number in range(2, 2 + 3 * 4):  # the first stream is the one before the threads
             trace = self.trace.replace(".moetrace", f".{number}.moetrace")
             self.assertEqual(self.tokens(trace), list(range(21)))
             self.check(trace)
@@ -176,8 +195,13 @@ class RecordHost(unittest.TestCase):
         reader, writer = os.pipe()
         os.close(reader)
         try:
-            host = subprocess.run([HOST, "plain", self.model], stdout=subprocess.PIPE, stderr=writer, timeout=120,
-                                  env=dict(os.environ, LD_PRELOAD=RECORDER, LLAMA_EXPERT_TRACE_STATS="1"))
+            host = subprocess.run(
+                [HOST, "plain", self.model],
+                stdout=subprocess.PIPE,
+                stderr=writer,
+                timeout=120,
+                env=dict(os.environ, LD_PRELOAD=RECORDER, LLAMA_EXPERT_TRACE_STATS="1"),
+            )
         finally:
             os.close(writer)
         self.assertEqual(host.returncode, 0)
@@ -192,22 +216,30 @@ class RecordHost(unittest.TestCase):
         self.assertEqual((result.returncode, result.stdout), (0, self.host("plain").stdout))
 
     def test_a_host_without_stderr(self):
-        host = subprocess.run([HOST, "loud", self.model], stdout=subprocess.PIPE, timeout=120, preexec_fn=lambda: os.close(2),
-                              env=dict(os.environ, LD_PRELOAD=RECORDER, MOESCOPE_OUTPUT=self.trace))
+        host = subprocess.run(
+            [HOST, "loud", self.model],
+            stdout=subprocess.PIPE,
+            timeout=120,
+            preexec_fn=lambda: os.close(2),
+            env=dict(os.environ, LD_PRELOAD=RECORDER, MOESCOPE_OUTPUT=self.trace),
+        )
         self.assertEqual(host.returncode, 0)
-        self.assertEqual(self.tokens(), list(range(102)))   # the host's line is not in the trace
+        self.assertEqual(self.tokens(), list(range(102)))  # the host's line is not in the trace
         self.check()
 
     def test_exit_in_a_signal_handler_that_interrupts_the_recorder(self):
         pipe = os.path.join(self.folder, "pipe")
         os.mkfifo(pipe)
-        reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)   # never read: the recorder waits in its write
+        reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)  # never read: the recorder waits in its write
         try:
-            host = subprocess.Popen([HOST, "exit-in-handler", self.model], stdout=subprocess.DEVNULL,
-                                    env=dict(os.environ, LD_PRELOAD=RECORDER, MOESCOPE_OUTPUT=pipe, MOESCOPE_CAPTURE="all"))
+            host = subprocess.Popen(
+                [HOST, "exit-in-handler", self.model],
+                stdout=subprocess.DEVNULL,
+                env=dict(os.environ, LD_PRELOAD=RECORDER, MOESCOPE_OUTPUT=pipe, MOESCOPE_CAPTURE="all"),
+            )
             waiting = lambda: struct.unpack("i", fcntl.ioctl(reader, termios.FIONREAD, b"\0" * 4))[0]
             before, deadline = 0, time.time() + 60
-            while time.time() < deadline and (waiting() < 32768 or waiting() != before):   # until the pipe is full
+            while time.time() < deadline and (waiting() < 32768 or waiting() != before):  # until the pipe is full
                 before = waiting()
                 time.sleep(0.5)
             host.terminate()
@@ -249,7 +281,10 @@ class RecordHost(unittest.TestCase):
     @unittest.skipUnless(os.geteuid() == 0, "mounting a small disk needs root")
     def test_full_disk(self):
         disk = tempfile.mkdtemp(dir=self.folder)
-        if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=100k", "tmpfs", disk], capture_output=True).returncode != 0:
+        if (
+            subprocess.run(["mount", "-t", "tmpfs", "-o", "size=100k", "tmpfs", disk], capture_output=True).returncode
+            != 0
+        ):
             self.skipTest("no tmpfs here")
         try:
             trace = os.path.join(disk, "t.moetrace")
@@ -275,12 +310,21 @@ class RecordHost(unittest.TestCase):
     def test_counts_only_equals_the_rows_counted(self):
         self.recorded("plain")
         counted = self.trace.replace(".moetrace", ".counts.moetrace")
-        subprocess.run([MOESCOPE, "record", "-o", counted, "--counts-only", "--", HOST, "plain", self.model], check=True, capture_output=True)
+        subprocess.run(
+            [MOESCOPE, "record", "-o", counted, "--counts-only", "--", HOST, "plain", self.model],
+            check=True,
+            capture_output=True,
+        )
         tables = []
         for trace in (self.trace, counted):
-            out = subprocess.run([MOESCOPE, "analyze", "frequency", trace, "--json"], check=True, capture_output=True, text=True).stdout
+            out = subprocess.run(
+                [MOESCOPE, "analyze", "frequency", trace, "--json"], check=True, capture_output=True, text=True
+            ).stdout
             tables.append(json.loads(out)["experts"])
-        self.assertEqual([(e["layer"], e["expert"], e["count"]) for e in tables[0]], [(e["layer"], e["expert"], e["count"]) for e in tables[1]])
+        self.assertEqual(
+            [(e["layer"], e["expert"], e["count"]) for e in tables[0]],
+            [(e["layer"], e["expert"], e["count"]) for e in tables[1]],
+        )
 
     def test_max_size_rolls_over_and_reads_as_one(self):
         result = self.recorded("plain", "--capture", "all", "--max-size", "100K")
@@ -290,8 +334,13 @@ class RecordHost(unittest.TestCase):
         self.check()
 
     def test_environment_outputs(self):
-        names = {k: os.path.join(self.folder, v) for k, v in (("LLAMA_EXPERT_TRACE_OUTPUT", "c.json"), ("LLAMA_MOE_LOG", "l.csv"))}
-        result = self.preloaded("plain", {**names, "LLAMA_EXPERT_TRACE_PER_LAYER": "1", "LLAMA_EXPERT_TRACE_NAMES": "1"})
+        names = {
+            k: os.path.join(self.folder, v)
+            for k, v in (("LLAMA_EXPERT_TRACE_OUTPUT", "c.json"), ("LLAMA_MOE_LOG", "l.csv"))
+        }
+        result = self.preloaded(
+            "plain", {**names, "LLAMA_EXPERT_TRACE_PER_LAYER": "1", "LLAMA_EXPERT_TRACE_NAMES": "1"}
+        )
         counts = json.loads(contents(names["LLAMA_EXPERT_TRACE_OUTPUT"]))
         lines = contents(names["LLAMA_MOE_LOG"]).splitlines()
         self.assertEqual(lines[0], "Layer,Token,ExpertIDs,ExpertWeights")
@@ -317,6 +366,7 @@ class RecordHost(unittest.TestCase):
             out = subprocess.run([MOESCOPE, "record", "-o", self.trace, "--", *command], capture_output=True, text=True)
             self.assertEqual(out.returncode, 1)
             return out.stderr
+
         self.assertIn("no such program", complaint("no-such-program-here"))
         self.assertIn("not an executable", complaint(self.model))
         self.assertIn("llama.cpp linked into it", complaint(MOESCOPE, "run"))
@@ -336,7 +386,9 @@ class RecordHost(unittest.TestCase):
         symbols = subprocess.run(["nm", "-D", "--defined-only", RECORDER], capture_output=True, text=True).stdout
         shown = [line.split()[-1] for line in symbols.splitlines()]
         self.assertTrue(shown)
-        self.assertEqual([s for s in shown if not s.startswith(("ggml_backend_sched_", "llama_", "_ZN13llama_context"))], [])
+        self.assertEqual(
+            [s for s in shown if not s.startswith(("ggml_backend_sched_", "llama_", "_ZN13llama_context"))], []
+        )
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ import unittest
 
 MOESCOPE = os.environ["MOESCOPE_BIN"]
 MAKE_MODEL = os.environ["MAKE_MODEL_BIN"]
-THREADS = ["-t", "1"]   # llama.cpp's threads spin; one is enough for models this small
+THREADS = ["-t", "1"]  # llama.cpp's threads spin; one is enough for models this small
 
 
 def make(folder, name, *args):
@@ -46,7 +46,9 @@ class RunCommand(unittest.TestCase):
         return path
 
     def run_verb(self, *args, **kwargs):
-        return subprocess.run([MOESCOPE, "run", *THREADS, *args], cwd=self.scratch.name, capture_output=True, timeout=300, **kwargs)
+        return subprocess.run(
+            [MOESCOPE, "run", *THREADS, *args], cwd=self.scratch.name, capture_output=True, timeout=300, **kwargs
+        )
 
     def fails(self, code, word, *args, **kwargs):
         before = sorted(os.listdir(self.scratch.name))
@@ -63,7 +65,7 @@ class RunCommand(unittest.TestCase):
     def test_generates_and_names_the_trace(self):
         r = self.run_verb("-m", self.model, "-p", "Hello", "-n", "5", "--temp", "0", "-o", "t.moetrace")
         self.assertEqual(r.returncode, 0, r.stderr)
-        self.assertEqual(len(r.stdout), 6)   # five printable characters (the planted successors) and a line end
+        self.assertEqual(len(r.stdout), 6)  # five printable characters (the planted successors) and a line end
         self.assertIn(b"t.moetrace", r.stderr)
         self.assertTrue(os.path.getsize(self.path("t.moetrace")) > 0)
 
@@ -89,8 +91,24 @@ class RunCommand(unittest.TestCase):
 
     def test_log_is_what_export_writes(self):
         lines = self.path("p.jsonl", b'{"prompt": "one"}\n{"prompt": "and another, in several ubatches"}\n')
-        r = self.run_verb("-m", self.model, "--jsonl", lines, "-n", "3", "-ub", "8", "--temp", "0", "--log", "run.log",
-                          "--capture", "ids,weights,logits", "-o", "t.moetrace")
+        r = self.run_verb(
+            "-m",
+            self.model,
+            "--jsonl",
+            lines,
+            "-n",
+            "3",
+            "-ub",
+            "8",
+            "--temp",
+            "0",
+            "--log",
+            "run.log",
+            "--capture",
+            "ids,weights,logits",
+            "-o",
+            "t.moetrace",
+        )
         self.assertEqual(r.returncode, 0, r.stderr)
         with open(self.path("run.log"), "rb") as f:
             log = f.read()
@@ -100,10 +118,30 @@ class RunCommand(unittest.TestCase):
         self.assertEqual(export.stdout, log)
 
     def test_a_killed_run_leaves_the_log_until_then(self):
-        p = subprocess.Popen([MOESCOPE, "run", "-m", self.model, "-p", "Hello", "-n", "1000000", "-c", "4096", "--ignore-eos",
-                              "-o", "t.moetrace", "--log", "run.log", *THREADS],
-                             cwd=self.scratch.name, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
-        self.assertEqual(len(p.stdout.read(20)), 20)   # it generates
+        p = subprocess.Popen(
+            [
+                MOESCOPE,
+                "run",
+                "-m",
+                self.model,
+                "-p",
+                "Hello",
+                "-n",
+                "1000000",
+                "-c",
+                "4096",
+                "--ignore-eos",
+                "-o",
+                "t.moetrace",
+                "--log",
+                "run.log",
+                *THREADS,
+            ],
+            cwd=self.scratch.name,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+        )
+        self.assertEqual(len(p.stdout.read(20)), 20)  # it generates
         p.kill()
         p.communicate(timeout=120)
         with open(self.path("run.log"), encoding="utf-8") as f:
@@ -134,14 +172,31 @@ class RunCommand(unittest.TestCase):
         self.assertIn(b"6 prompt", r.stderr)
 
     def test_labels_stay_in_the_trace_for_specialization(self):
-        prompts = self.path("labelled.jsonl", b"".join(b'{"prompt": "%s", "domain": "%s"}\n' % p for p in (
-            (b"abcdef", b"letters"), (b"012345", b"digits"), (b"ghijkl", b"letters"), (b"678901", b"digits"))))
-        self.assertEqual(self.run_verb("-m", self.model, "--jsonl", prompts, "--label-key", "domain", "-n", "0", "-o",
-                                       "t.moetrace").returncode, 0)
+        prompts = self.path(
+            "labelled.jsonl",
+            b"".join(
+                b'{"prompt": "%s", "domain": "%s"}\n' % p
+                for p in (
+                    (b"abcdef", b"letters"),
+                    (b"012345", b"digits"),
+                    (b"ghijkl", b"letters"),
+                    (b"678901", b"digits"),
+                )
+            ),
+        )
+        self.assertEqual(
+            self.run_verb(
+                "-m", self.model, "--jsonl", prompts, "--label-key", "domain", "-n", "0", "-o", "t.moetrace"
+            ).returncode,
+            0,
+        )
 
         def specialization(*args):
-            r = subprocess.run([MOESCOPE, "analyze", "specialization", self.path("t.moetrace"), "--json", *args],
-                               capture_output=True, check=True)
+            r = subprocess.run(
+                [MOESCOPE, "analyze", "specialization", self.path("t.moetrace"), "--json", *args],
+                capture_output=True,
+                check=True,
+            )
             return json.loads(r.stdout)
 
         kept = specialization()
@@ -153,13 +208,31 @@ class RunCommand(unittest.TestCase):
     def test_useless_ngl_is_said_once(self):
         r = self.run_verb("-m", self.model, "-p", "x", "-n", "0", "-ngl", "99")
         self.assertEqual(r.returncode, 0, r.stderr)
-        self.assertLessEqual(r.stderr.count(b"-ngl"), 1)   # zero on a build with a GPU
+        self.assertLessEqual(r.stderr.count(b"-ngl"), 1)  # zero on a build with a GPU
 
     def test_interrupt_finishes_the_trace(self):
-        p = subprocess.Popen([MOESCOPE, "run", "-m", self.model, "-p", "Hello", "-n", "1000000", "-c", "4096", "--ignore-eos",
-                              "-o", "t.moetrace", *THREADS],
-                             cwd=self.scratch.name, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-        self.assertTrue(p.stdout.read(1))   # it generates
+        p = subprocess.Popen(
+            [
+                MOESCOPE,
+                "run",
+                "-m",
+                self.model,
+                "-p",
+                "Hello",
+                "-n",
+                "1000000",
+                "-c",
+                "4096",
+                "--ignore-eos",
+                "-o",
+                "t.moetrace",
+                *THREADS,
+            ],
+            cwd=self.scratch.name,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        )
+        self.assertTrue(p.stdout.read(1))  # it generates
         p.send_signal(signal.SIGINT)
         _, err = p.communicate(timeout=120)
         self.assertEqual(p.returncode, 130, err)
@@ -197,12 +270,21 @@ class RunCommand(unittest.TestCase):
         self.fails(1, "line 1", "-m", self.model, "--jsonl", self.path("bad.jsonl", b"nonsense\n"))
 
     def test_usage_errors(self):
-        for args, word in (([], "--jsonl"), (["-p", "x", "--bogus"], "--bogus"), (["-p", "x", "-c", "many"], "-c"),
-                           (["-p", "x", "--temp", "hot"], "--temp"), (["-p", "x", "-n"], "-n"), (["-p", "x", "-i"], "-i"),
-                           (["-p", "x", "word"], "word"), (["-p", "x", "--capture", "souls"], "souls"),
-                           (["-p", "x", "--layers", "a-b"], "a-b"), (["-p", "x", "--last-layer", "half"], "--last-layer"),
-                           (["-p", "x", "-f", "y"], "-p"), (["-p", "x", "-ot", "a=nothing"], "-ot"),
-                           (["-p", "x", "--max-size", "big"], "--max-size")):
+        for args, word in (
+            ([], "--jsonl"),
+            (["-p", "x", "--bogus"], "--bogus"),
+            (["-p", "x", "-c", "many"], "-c"),
+            (["-p", "x", "--temp", "hot"], "--temp"),
+            (["-p", "x", "-n"], "-n"),
+            (["-p", "x", "-i"], "-i"),
+            (["-p", "x", "word"], "word"),
+            (["-p", "x", "--capture", "souls"], "souls"),
+            (["-p", "x", "--layers", "a-b"], "a-b"),
+            (["-p", "x", "--last-layer", "half"], "--last-layer"),
+            (["-p", "x", "-f", "y"], "-p"),
+            (["-p", "x", "-ot", "a=nothing"], "-ot"),
+            (["-p", "x", "--max-size", "big"], "--max-size"),
+        ):
             with self.subTest(args=args):
                 self.fails(2, word, "-m", self.model, *args)
         self.fails(2, "--model", "-p", "x")
@@ -221,6 +303,7 @@ class RunCommand(unittest.TestCase):
         def limit():
             signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
             resource.setrlimit(resource.RLIMIT_FSIZE, (2000, 2000))
+
         r = self.run_verb("-m", self.model, "-p", "x" * 200, "-n", "0", "-q", "-o", "t.moetrace", preexec_fn=limit)
         self.assertEqual(r.returncode, 1, r.stderr)
         self.assertEqual(len(r.stderr.splitlines()), 1, r.stderr)

@@ -18,8 +18,25 @@ class Setup(unittest.TestCase):
         self.cache = os.path.join(self.dir, "cache")
         self.bin = os.path.join(self.dir, "bin")
         os.mkdir(self.bin)
-        for tool in ("bash", "cat", "dirname", "dpkg-query", "env", "git", "grep", "gzip", "ls", "mkdir", "mktemp", "mv",
-                     "rm", "sed", "sha256sum", "tar", "tr"):
+        for tool in (
+            "bash",
+            "cat",
+            "dirname",
+            "dpkg-query",
+            "env",
+            "git",
+            "grep",
+            "gzip",
+            "ls",
+            "mkdir",
+            "mktemp",
+            "mv",
+            "rm",
+            "sed",
+            "sha256sum",
+            "tar",
+            "tr",
+        ):
             os.symlink(shutil.which(tool), os.path.join(self.bin, tool))
 
     def program(self, name, script):
@@ -39,8 +56,15 @@ class Setup(unittest.TestCase):
 
     def run_setup(self, *args, **more):
         env = {"PATH": self.bin, "HOME": self.dir, "MOESCOPE_CACHE": self.cache, **more}
-        return subprocess.run([SETUP, "--no-packages", *args], env=env, stdin=subprocess.DEVNULL, text=True,
-                              stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=60)
+        return subprocess.run(
+            [SETUP, "--no-packages", *args],
+            env=env,
+            stdin=subprocess.DEVNULL,
+            text=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            timeout=60,
+        )
 
     def assert_fails_saying(self, result, *parts):
         self.assertEqual(result.returncode, 1, result.stderr)

@@ -16,11 +16,11 @@ def _pad(data, multiple):
 
 def _text(value):
     data = str(value).encode()
-    return struct.pack('<I', len(data)) + _pad(data, 4)
+    return struct.pack("<I", len(data)) + _pad(data, 4)
 
 
 def _pairs(pairs):
-    return b''.join(_text(k) + _text(v) for k, v in pairs.items())
+    return b"".join(_text(k) + _text(v) for k, v in pairs.items())
 
 
 class TraceWriter:
@@ -28,38 +28,72 @@ class TraceWriter:
 
     def __init__(self, path, layers):
         self.layers = layers
-        self.file = open(path, 'wb')
-        self.file.write(b'MOETRACE' + struct.pack('<II', 1, 0))
+        self.file = open(path, "wb")
+        self.file.write(b"MOETRACE" + struct.pack("<II", 1, 0))
         self.n_batch = 0
-        self._chunk(HEAD, _pairs({'moescope': '0.1.0', 'trace_id': 7, 'part': 1, 'stream': 1, 'program': 'test', 'pid': 1,
-                                  'started_unix_ns': 0, 'captured': 'ids', 'mode': 'rows'}))
-        self._chunk(MODEL, _pairs({'architecture': 'test', 'n_layer': len(layers), 'n_expert': max((l['n_expert'] for l in layers), default=0)}))
-        layout = struct.pack('<I', len(layers))
+        self._chunk(
+            HEAD,
+            _pairs(
+                {
+                    "moescope": "0.1.0",
+                    "trace_id": 7,
+                    "part": 1,
+                    "stream": 1,
+                    "program": "test",
+                    "pid": 1,
+                    "started_unix_ns": 0,
+                    "captured": "ids",
+                    "mode": "rows",
+                }
+            ),
+        )
+        self._chunk(
+            MODEL,
+            _pairs(
+                {
+                    "architecture": "test",
+                    "n_layer": len(layers),
+                    "n_expert": max((l["n_expert"] for l in layers), default=0),
+                }
+            ),
+        )
+        layout = struct.pack("<I", len(layers))
         for l in layers:
-            layout += struct.pack('<iiIIIIIfII', l['layer'], 0, l['n_expert'], l['k'], l.get('n_embd', 0), 0,
-                                  l.get('columns', IDS) | IDS, 0.0, 4, 0)
+            layout += struct.pack(
+                "<iiIIIIIfII",
+                l["layer"],
+                0,
+                l["n_expert"],
+                l["k"],
+                l.get("n_embd", 0),
+                0,
+                l.get("columns", IDS) | IDS,
+                0.0,
+                4,
+                0,
+            )
         self._chunk(LAYOUT, layout)
         self.pending = []
         self.pending_size = 0
 
     def _chunk(self, kind, payload):
-        head = b'CHNK' + struct.pack('<IQQ', kind, len(payload), xxhash.xxh3_64_intdigest(payload))
-        self.file.write(head + struct.pack('<Q', xxhash.xxh3_64_intdigest(head)) + _pad(payload, 8))
+        head = b"CHNK" + struct.pack("<IQQ", kind, len(payload), xxhash.xxh3_64_intdigest(payload))
+        self.file.write(head + struct.pack("<Q", xxhash.xxh3_64_intdigest(head)) + _pad(payload, 8))
 
     def ubatch(self, blocks, pos, token=None, seq=None, decode=False):
         """blocks: a dict for each layer with ids [n][k] and the float columns of the layout, by bit. All rows computed."""
         n = len(pos)
-        i32 = lambda v, default: np.full(n, default, '<i4').tobytes() if v is None else np.asarray(v, '<i4').tobytes()
+        i32 = lambda v, default: np.full(n, default, "<i4").tobytes() if v is None else np.asarray(v, "<i4").tobytes()
         body = i32(token, -1) + i32(pos, -1) + i32(seq, 0) + _pad(bytes([int(decode)]) * n, 4)
-        body += struct.pack('<%dI' % len(blocks), *[len(b['ids']) for b in blocks])
+        body += struct.pack("<%dI" % len(blocks), *[len(b["ids"]) for b in blocks])
         for l, b in zip(self.layers, blocks):
-            width = '<u1' if l['n_expert'] <= 256 else '<u2' if l['n_expert'] <= 65536 else '<u4'
-            body += _pad(np.asarray(b['ids']).astype(width).tobytes(), 4)
+            width = "<u1" if l["n_expert"] <= 256 else "<u2" if l["n_expert"] <= 65536 else "<u4"
+            body += _pad(np.asarray(b["ids"]).astype(width).tobytes(), 4)
             for bit in (WEIGHTS, PROBS, GATE_INPUT):
-                if l.get('columns', IDS) & bit:
-                    body += np.asarray(b[bit], '<f4').tobytes()
-        body = _pad(body, 8)   # the header before it is 32 bytes
-        frame = struct.pack('<IIQIIII', 32 + len(body), 0, 1000 * self.n_batch, self.n_batch, 0, n, len(blocks)) + body
+                if l.get("columns", IDS) & bit:
+                    body += np.asarray(b[bit], "<f4").tobytes()
+        body = _pad(body, 8)  # the header before it is 32 bytes
+        frame = struct.pack("<IIQIIII", 32 + len(body), 0, 1000 * self.n_batch, self.n_batch, 0, n, len(blocks)) + body
         self.n_batch += 1
         self.pending.append(frame)
         self.pending_size += len(frame)
@@ -68,10 +102,10 @@ class TraceWriter:
 
     def flush(self):
         if self.pending:
-            self._chunk(ROWS, b''.join(self.pending))
+            self._chunk(ROWS, b"".join(self.pending))
         self.pending, self.pending_size = [], 0
 
     def close(self):
         self.flush()
-        self._chunk(END, _pairs({'reason': 'finished', 'run_ns': 1, 'capture_ns': 0}))
+        self._chunk(END, _pairs({"reason": "finished", "run_ns": 1, "capture_ns": 0}))
         self.file.close()

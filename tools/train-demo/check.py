@@ -78,8 +78,10 @@ def check_bits(llama, tokenizer, windows, corpora):
         train, held_out = ("".join(part).encode() for part in corpora[d])
         order_3 = byte_model.bits_per_byte(train, held_out)
         ok &= bits < order_3
-        print(f"bits {d:10}  {loss.size} tokens, perplexity {np.exp(loss.mean()):.2f}, "
-              f"{bits:.3f} bits per byte; order-3 byte model {order_3:.3f}")
+        print(
+            f"bits {d:10}  {loss.size} tokens, perplexity {np.exp(loss.mean()):.2f}, "
+            f"{bits:.3f} bits per byte; order-3 byte model {order_3:.3f}"
+        )
     return ok
 
 

@@ -34,7 +34,7 @@ def read_code(folder):
     train, held_out = [], []
     for path in sorted(Path(folder).rglob("*.py")):
         name = path.relative_to(folder).as_posix()
-        if "-packages/" in name or name.startswith("tkinter/"):   # what else is installed on the machine
+        if "-packages/" in name or name.startswith("tkinter/"):  # what else is installed on the machine
             continue
         try:
             text = path.read_text(encoding="utf-8")

@@ -13,8 +13,10 @@ import bpe
 from llama_paths import default_source
 from model import Config, Model
 
-DESCRIPTION = ("Small Mixture-of-Experts model trained on Python code, grade-school arithmetic and Shakespeare, "
-               "to show expert routing with moescope. Not an assistant.")
+DESCRIPTION = (
+    "Small Mixture-of-Experts model trained on Python code, grade-school arithmetic and Shakespeare, "
+    "to show expert routing with moescope. Not an assistant."
+)
 
 
 def parse_args():
@@ -22,8 +24,12 @@ def parse_args():
     p.add_argument("--work", required=True, help="work folder of train.py")
     p.add_argument("--type", choices=("q8_0", "f16", "f32"), default="q8_0")
     p.add_argument("-o", "--output", required=True)
-    p.add_argument("--llama-src", type=Path, default=default_source(),
-                   help="llama.cpp checkout with gguf-py (default: %(default)s)")
+    p.add_argument(
+        "--llama-src",
+        type=Path,
+        default=default_source(),
+        help="llama.cpp checkout with gguf-py (default: %(default)s)",
+    )
     return p.parse_args()
 
 
@@ -106,8 +112,13 @@ def main():
     kind = gguf.GGMLQuantizationType[args.type.upper()]
     writer = gguf.GGUFWriter(args.output, "qwen3moe")
     add_hyperparameters(writer, model.cfg, sum(p.numel() for p in model.parameters()))
-    writer.add_file_type({"q8_0": gguf.LlamaFileType.MOSTLY_Q8_0, "f16": gguf.LlamaFileType.MOSTLY_F16,
-                          "f32": gguf.LlamaFileType.ALL_F32}[args.type])
+    writer.add_file_type(
+        {
+            "q8_0": gguf.LlamaFileType.MOSTLY_Q8_0,
+            "f16": gguf.LlamaFileType.MOSTLY_F16,
+            "f32": gguf.LlamaFileType.ALL_F32,
+        }[args.type]
+    )
     writer.add_quantization_version(gguf.GGML_QUANT_VERSION)
     add_tokenizer(writer, gguf, tokenizer)
     for name, value in tensors(model):

@@ -17,6 +17,7 @@ def expert_counts(model, rows):
         def hook(_module, _inputs, logits):
             ids = logits.topk(cfg.n_expert_used, -1).indices.flatten()
             counts[il] += torch.bincount(ids, minlength=cfg.n_expert)
+
         return hook
 
     hooks = [b.moe.router.register_forward_hook(count_into(il)) for il, b in enumerate(model.blocks)]

@@ -89,9 +89,11 @@ class Progress:
     def line(self, step, loss, balance):
         now, (then, before) = time.time(), self.mark
         self.mark = (now, step)
-        print(f"{self.seconds():7.0f} s  step {step:5d}/{self.args.steps}  lr {learning_rate(self.args, step):.2e}  "
-              f"loss {loss:.3f}  balance {balance:.3f}  {(step - before) * self.tokens / (now - then):.0f} tokens/s",
-              flush=True)
+        print(
+            f"{self.seconds():7.0f} s  step {step:5d}/{self.args.steps}  lr {learning_rate(self.args, step):.2e}  "
+            f"loss {loss:.3f}  balance {balance:.3f}  {(step - before) * self.tokens / (now - then):.0f} tokens/s",
+            flush=True,
+        )
 
 
 class Trainer:
