@@ -13,10 +13,13 @@ if(MOESCOPE_FUZZ)
     add_compile_options(-fsanitize=fuzzer-no-link)   # coverage for libFuzzer; tests/fuzz links its main
 endif()
 
+# Paths relative to the checkout, and precompiled headers, so that every checkout and build folder shares the cache.
 find_program(CCACHE ccache)
 if(CCACHE)
-    set(CMAKE_C_COMPILER_LAUNCHER ${CCACHE})
-    set(CMAKE_CXX_COMPILER_LAUNCHER ${CCACHE})
+    set(launcher ${CMAKE_COMMAND} -E env CCACHE_BASEDIR=${PROJECT_SOURCE_DIR} CCACHE_NOHASHDIR=1
+        CCACHE_SLOPPINESS=pch_defines,time_macros ${CCACHE})
+    set(CMAKE_C_COMPILER_LAUNCHER ${launcher})
+    set(CMAKE_CXX_COMPILER_LAUNCHER ${launcher})
 endif()
 
 # moescope_library(core [SUBFOLDERS x y] DEPENDS a b): the static library moescope_core of all *.cpp in this folder and in

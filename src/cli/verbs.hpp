@@ -5,7 +5,9 @@
 
 #include <vector>
 
-#include <CLI/CLI.hpp>
+namespace CLI {
+class App;  // its header is heavy: only the files that parse need it
+}
 
 namespace moescope::cli {
 

@@ -46,7 +46,7 @@ ranks::~ranks() {
     }
 }
 
-void ranks::abort() const {
+void ranks::end_the_others() const {
     if (size_ > 1) {
         MPI_Abort(MPI_COMM_WORLD, 1);
     }
@@ -94,7 +94,7 @@ ranks::ranks() {
 
 ranks::~ranks() = default;
 
-void ranks::abort() const {}
+void ranks::end_the_others() const {}
 
 bool ranks::all(bool here) const {
     return here;

@@ -16,7 +16,7 @@ public:
     int size() const { return size_; }
 
     // Ends the other ranks, which would wait for ever for one that failed. Ends this one, too; without company it returns.
-    void abort() const;
+    void end_the_others() const;
 
     // True when it is true on every rank. All must call it.
     bool all(bool here) const;

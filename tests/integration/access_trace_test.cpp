@@ -16,6 +16,7 @@
 #include "make-model/variants.hpp"
 #include "support/model_runner.hpp"
 #include "support/process.hpp"
+#include "support/source_dir.hpp"
 
 namespace {
 
@@ -503,7 +504,7 @@ TEST_F(AccessTrace, RandomModels) {
 }
 
 TEST_F(AccessTrace, DemoModel) {
-    const std::string model = std::string(MOESCOPE_SOURCE_DIR) + "/models/demo.gguf";
+    const std::string model = source_dir() + "/models/demo.gguf";
     expect_sound(model, steps_of_run(model));
 }
 

@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include "../golden/golden_plan.hpp"
+#include "support/source_dir.hpp"
 #include "trace_kit.hpp"
 
 namespace moescope::trace {
@@ -10,7 +11,7 @@ namespace {
 
 using namespace trace_kit;
 
-const std::string golden_v1 = std::string(MOESCOPE_SOURCE_DIR) + "/tests/golden/v1.moetrace";
+const std::string golden_v1 = test::source_dir() + "/tests/golden/v1.moetrace";
 
 TEST(TraceGolden, Version1HoldsWhatTheFormulasSay) {
     const planted::plan p      = golden::plan();

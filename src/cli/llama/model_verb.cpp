@@ -7,6 +7,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <CLI/CLI.hpp>
 #include <fmt/format.h>
 
 #include "common.h"
@@ -38,21 +39,23 @@ bool cut_value(const std::string & arg, std::string & name, std::string & value)
 
 model_verb::model_verb(const std::string & name, const std::string & description, llama_purpose purpose)
     : name_(name),
-      own_(description),
+      own_(std::make_unique<CLI::App>(description)),
       purpose_(purpose) {
-    own_.name("moescope " + name);
-    own_.get_formatter()->column_width(34);
+    own_->name("moescope " + name);
+    own_->get_formatter()->column_width(34);
 }
 
+model_verb::~model_verb() = default;
+
 void model_verb::add(CLI::App & app, std::shared_ptr<model_verb> verb, std::function<void()> action) {
-    CLI::App * sub = app.add_subcommand(verb->name_, verb->own_.get_description());
+    CLI::App * sub = app.add_subcommand(verb->name_, verb->own_->get_description());
     // CLI11 would take llama.cpp's -ngl for -n -g -l, so the verb's arguments reach us untouched.
     sub->prefix_command();
     sub->set_help_flag();
     sub->callback([sub, verb, action = std::move(action)] {
         verb->split(sub->remaining());
         std::vector<std::string> reversed(verb->own_args_.rbegin(), verb->own_args_.rend());  // as CLI11 wants them
-        verb->own_.parse(reversed);
+        verb->own_->parse(reversed);
         action();
     });
 }
@@ -74,16 +77,16 @@ void model_verb::split(const std::vector<std::string> & args) {
             continue;
         }
         if (looks_like_option(args[i])) {
-            throw usage_error("unknown option '" + args[i] + "' (see " + own_.get_name() + " --help)");
+            throw usage_error("unknown option '" + args[i] + "' (see " + own_->get_name() + " --help)");
         }
-        throw usage_error("unexpected argument '" + args[i] + "' (see " + own_.get_name() + " --help)");
+        throw usage_error("unexpected argument '" + args[i] + "' (see " + own_->get_name() + " --help)");
     }
 }
 
 bool model_verb::take_own(const std::vector<std::string> & args, size_t & i) {
     std::string  name   = args[i], value;
     const bool   cut    = cut_value(args[i], name, value);
-    const auto * option = looks_like_option(name) ? own_.get_option_no_throw(name) : nullptr;
+    const auto * option = looks_like_option(name) ? own_->get_option_no_throw(name) : nullptr;
     if (option == nullptr) {
         return false;
     }
@@ -140,7 +143,7 @@ void model_verb::parse_llama(common_params & params) const {
 }
 
 void model_verb::print_help() const {
-    fmt::print("{}\nllama.cpp's own options, with their usual meaning:\n\n", own_.help());
+    fmt::print("{}\nllama.cpp's own options, with their usual meaning:\n\n", own_->help());
     for (const auto & option : llama().all()) {
         if (!option.refused) {
             fmt::print("{}", option.help);

@@ -7,11 +7,12 @@
 #include <string>
 #include <vector>
 
-#include <CLI/CLI.hpp>
-
 #include "cli/llama/llama_options.hpp"
 #include "infer/llama_log.hpp"
 
+namespace CLI {
+class App;
+}
 struct common_params;
 
 namespace moescope::cli {
@@ -20,11 +21,12 @@ namespace moescope::cli {
 class model_verb {
 public:
     model_verb(const std::string & name, const std::string & description, llama_purpose purpose);
+    ~model_verb();
 
     // Adds the verb to `app`, which then keeps it. `action` runs once the command line is split and the own options are parsed.
     static void add(CLI::App & app, std::shared_ptr<model_verb> verb, std::function<void()> action);
 
-    CLI::App & own() { return own_; }
+    CLI::App & own() { return *own_; }
 
     // Whether llama.cpp's option (under any of its names) was given.
     bool given(const std::string & name) const;
@@ -42,7 +44,7 @@ private:
     const llama_options & llama() const;
 
     std::string                            name_;
-    CLI::App                               own_;
+    std::unique_ptr<CLI::App>              own_;
     llama_purpose                          purpose_;
     mutable std::unique_ptr<llama_options> llama_;  // made when first needed: it loads the backends
     std::vector<std::string>               own_args_, llama_args_;

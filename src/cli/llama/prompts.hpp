@@ -6,11 +6,12 @@
 #include <string>
 #include <vector>
 
-#include <CLI/CLI.hpp>
-
 #include "infer/corpus.hpp"
 #include "infer/engine.hpp"
 
+namespace CLI {
+class App;
+}
 struct common_params;
 
 namespace moescope::cli {

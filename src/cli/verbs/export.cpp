@@ -6,6 +6,7 @@
 
 #include <sys/stat.h>
 
+#include <CLI/CLI.hpp>
 #include <fmt/format.h>
 
 #include "cli/terminal/output.hpp"
@@ -18,7 +19,7 @@ namespace moescope::cli {
 
 namespace {
 
-struct options {
+struct export_options {
     std::string             trace;
     std::string             format;
     formats::export_options how;
@@ -94,7 +95,7 @@ private:
     std::string target_, name_;
 };
 
-void run_export(const options & o) {
+void run_export(const export_options & o) {
     const formats::format & format = *formats::find_format(o.format);
     const auto              source = logs::open_source(o.trace);
     if (source->info().lost_bytes > 0) {
@@ -121,7 +122,7 @@ void run_export(const options & o) {
 
 void add_export(CLI::App & app) {
     CLI::App & verb = *app.add_subcommand("export", "write a trace in another format");
-    const auto o    = std::make_shared<options>();
+    const auto o    = std::make_shared<export_options>();
     verb.add_option("trace", o->trace, "a trace, or a foreign log (see docs/formats.md)")->required()->type_name("T");
 
     std::vector<std::string> names;

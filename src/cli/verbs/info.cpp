@@ -2,6 +2,7 @@
 
 #include <fstream>
 
+#include <CLI/CLI.hpp>
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
@@ -17,7 +18,7 @@ namespace moescope::cli {
 
 namespace {
 
-using json = nlohmann::ordered_json;
+using nlohmann::ordered_json;
 
 struct info_options {
     std::string    file;
@@ -32,7 +33,7 @@ bool is_gguf(const std::string & path) {
 }
 
 // One value per line of a table: the same document serves people and programs.
-void print_value(std::string & out, const std::string & key, const json & value, size_t indent) {
+void print_value(std::string & out, const std::string & key, const ordered_json & value, size_t indent) {
     const std::string pad(indent, ' ');
     if (value.is_object()) {
         out += fmt::format("{}{}\n", pad, printable(key));
@@ -41,7 +42,7 @@ void print_value(std::string & out, const std::string & key, const json & value,
         }
     } else if (value.is_array() && !value.empty() && value.front().is_object()) {
         out += fmt::format("{}{}\n", pad, printable(key));
-        for (const json & item : value) {
+        for (const ordered_json & item : value) {
             std::string line;
             for (const auto & [k, v] : item.items()) {
                 line += (line.empty() ? "" : "  ") + k + "=" + (v.is_string() ? v.get<std::string>() : v.dump());
@@ -50,7 +51,7 @@ void print_value(std::string & out, const std::string & key, const json & value,
         }
     } else if (value.is_array()) {
         out += fmt::format("{}{}\n", pad, value.empty() ? printable(key) + ": none" : printable(key));
-        for (const json & item : value) {
+        for (const ordered_json & item : value) {
             out += pad + "  " + printable(item.is_string() ? item.get<std::string>() : item.dump()) + "\n";
         }
     } else if (!(value.is_string() && value.get<std::string>().empty())) {  // unknown
@@ -59,12 +60,12 @@ void print_value(std::string & out, const std::string & key, const json & value,
     }
 }
 
-json block_json(const block_layout & b) {
-    json one = {{"layer", b.layer},
-                {"block", b.block},
-                {"n_expert", b.n_expert},
-                {"n_expert_used", b.n_expert_used},
-                {"columns", to_string(b.columns)}};
+ordered_json block_json(const block_layout & b) {
+    ordered_json one = {{"layer", b.layer},
+                        {"block", b.block},
+                        {"n_expert", b.n_expert},
+                        {"n_expert_used", b.n_expert_used},
+                        {"columns", to_string(b.columns)}};
     if (b.n_embd > 0) {
         one["n_embd"] = b.n_embd;
     }
@@ -82,17 +83,17 @@ json block_json(const block_layout & b) {
     return one;
 }
 
-json trace_info_json(const std::string & path) {
+ordered_json trace_info_json(const std::string & path) {
     const auto                source = logs::open_source(path);
     const trace::trace_info & i      = source->info();
     const model_info &        m      = source->model();
-    json                      model  = {{"architecture", m.architecture},   {"name", m.name},       {"file", m.file},
+    ordered_json              model  = {{"architecture", m.architecture},   {"name", m.name},       {"file", m.file},
                                         {"file_size", m.file_size},         {"n_layer", m.n_layer}, {"n_expert", m.n_expert},
                                         {"n_expert_used", m.n_expert_used}, {"n_embd", m.n_embd},   {"n_vocab", m.n_vocab}};
     for (const auto & [key, value] : m.metadata) {
         model[key] = value;
     }
-    json blocks = json::array();
+    ordered_json blocks = ordered_json::array();
     for (const block_layout & b : source->blocks()) {
         blocks.push_back(block_json(b));
     }
@@ -138,7 +139,7 @@ bool is_of_experts(const std::string & key) {
     return rest.find("expert") != std::string::npos || rest.find("moe") != std::string::npos;
 }
 
-json metadata_value(const gguf::model_metadata & m, const gguf::metadata_entry & e) {
+ordered_json metadata_value(const gguf::model_metadata & m, const gguf::metadata_entry & e) {
     switch (e.type) {
         case GGUF_TYPE_STRING: return m.get_string(e.key).value_or("");
         case GGUF_TYPE_BOOL: return m.get_bool(e.key).value_or(false);
@@ -148,15 +149,15 @@ json metadata_value(const gguf::model_metadata & m, const gguf::metadata_entry &
         default: break;
     }
     const auto number = m.get_uint(e.key);
-    return number ? json(*number) : json(nullptr);
+    return number ? ordered_json(*number) : ordered_json(nullptr);
 }
 
-json model_info_json(const std::string & path) {
+ordered_json model_info_json(const std::string & path) {
     const gguf::model_file model(path);
     const gguf::moe_shape  shape = gguf::read_moe_shape(model.metadata());
 
-    json     tensors = json::array(), metadata = json::object();
-    uint64_t bytes = 0, bytes_moe = 0;
+    ordered_json tensors = ordered_json::array(), metadata = ordered_json::object();
+    uint64_t     bytes = 0, bytes_moe = 0;
     for (const gguf::model_file::tensor & t : model.tensors()) {
         const gguf::expert_layout layout = gguf::find_expert_layout(t, gguf::parse_tensor_name(t.name), shape);
         bytes += t.size;
@@ -179,13 +180,13 @@ json model_info_json(const std::string & path) {
             metadata[e.key] = metadata_value(model.metadata(), e);
         }
     }
-    json j = {{"file", path},
-              {"kind", "model"},
-              {"architecture", shape.arch},
-              {"name", shape.name},
-              {"parts", model.parts().size()},
-              {"n_layer", shape.n_layer},
-              {"bytes", bytes}};
+    ordered_json j = {{"file", path},
+                      {"kind", "model"},
+                      {"architecture", shape.arch},
+                      {"name", shape.name},
+                      {"parts", model.parts().size()},
+                      {"n_layer", shape.n_layer},
+                      {"bytes", bytes}};
     if (tensors.empty()) {
         j["moe"] = "no MoE layers";
         return j;
@@ -200,10 +201,10 @@ json model_info_json(const std::string & path) {
 }
 
 void run_info(const info_options & o) {
-    const json  j = is_gguf(o.file) ? model_info_json(o.file) : trace_info_json(o.file);
-    std::string text;
+    const ordered_json j = is_gguf(o.file) ? model_info_json(o.file) : trace_info_json(o.file);
+    std::string        text;
     if (o.json) {
-        text = j.dump(2, ' ', false, json::error_handler_t::replace) + "\n";
+        text = j.dump(2, ' ', false, ordered_json::error_handler_t::replace) + "\n";
     } else {
         for (const auto & [key, value] : j.items()) {
             print_value(text, key, value, 0);

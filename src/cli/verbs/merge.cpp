@@ -2,6 +2,7 @@
 
 #include <memory>
 
+#include <CLI/CLI.hpp>
 #include <fmt/format.h>
 
 #include "cli/answers/profile_summary.hpp"
@@ -16,7 +17,7 @@ namespace moescope::cli {
 
 namespace {
 
-struct options {
+struct merge_options {
     std::vector<std::string> inputs;
     output_options           output{"", false};
     std::string              json;
@@ -27,7 +28,7 @@ void write_text(const output_options & o, const std::string & text) {
     write_output(o, [&](std::FILE * f) { std::fwrite(text.data(), 1, text.size(), f); });
 }
 
-void merge(const options & o) {
+void merge(const merge_options & o) {
     set_quiet(o.quiet);
     refuse_existing(o.output.path, o.output.force);
     if (!o.json.empty()) {
@@ -54,7 +55,7 @@ void merge(const options & o) {
 
 void add_merge(CLI::App & app) {
     CLI::App & verb = *app.add_subcommand("merge", "add up profiles of one model");
-    const auto o    = std::make_shared<options>();
+    const auto o    = std::make_shared<merge_options>();
     verb.add_option("profiles", o->inputs, ".moestats files")->required()->type_name("FILE");
     verb.add_option("-o,--output", o->output.path, "the .moestats file to write")->required()->type_name("FILE");
     verb.add_option("--expert-stats", o->json, "also write an expert_stats.json")->type_name("FILE");

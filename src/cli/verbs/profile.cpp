@@ -4,6 +4,7 @@
 #include <memory>
 #include <optional>
 
+#include <CLI/CLI.hpp>
 #include <fmt/format.h>
 
 #include "common.h"
@@ -206,7 +207,7 @@ void profile_with_company(const model_verb & verb, profile_verb_options & o) {
         if (company.size() > 1) {
             fmt::print(stderr, "moescope: rank {}: {}\n", company.rank(), e.what());
         }
-        company.abort();
+        company.end_the_others();
         throw;
     }
 }

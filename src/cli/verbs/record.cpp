@@ -4,6 +4,7 @@
 
 #include <unistd.h>
 
+#include <CLI/CLI.hpp>
 #include <fmt/format.h>
 
 #include "capture/capture_options.hpp"
@@ -156,7 +157,7 @@ void print_result(const recorder::launch_result & r, const record_options & o) {
     note(fmt::format("next: moescope report {} -o report.html", r.traces[0]));
 }
 
-void run(record_options & o) {
+void run_record(record_options & o) {
     if (o.launch.command.empty()) {
         throw usage_error("record needs a program to run: moescope record [options] -- PROGRAM ARGUMENTS");
     }
@@ -225,7 +226,7 @@ void add_record(CLI::App & app) {
     verb.add_flag("--nop", o->launch.nop, "load the recorder but record nothing (to measure what that costs)");
     verb.add_flag("-q,--quiet", o->quiet, "print nothing but errors");
     verb.add_option("command", o->launch.command, "the program and its arguments, after --")->type_name("");
-    verb.callback([o] { run(*o); });
+    verb.callback([o] { run_record(*o); });
 }
 
 }  // namespace moescope::cli

@@ -3,6 +3,7 @@
 #include <cstdio>
 #include <filesystem>
 
+#include <CLI/CLI.hpp>
 #include <fmt/format.h>
 
 #include "cli/terminal/output.hpp"
@@ -16,7 +17,7 @@ namespace moescope::cli {
 
 namespace {
 
-struct options {
+struct report_options {
     report::report_options report;
     output_options         output;
     bool                   no_text = false;
@@ -34,7 +35,7 @@ void write_file(const std::string & path, bool force, const std::string & bytes)
 }
 
 // The first run's charts; those of further runs with their number in the name.
-void write_charts(const options & o, const report::page & p) {
+void write_charts(const report_options & o, const report::page & p) {
     std::error_code failed;
     std::filesystem::create_directories(o.charts, failed);
     if (failed) {
@@ -50,7 +51,7 @@ void write_charts(const options & o, const report::page & p) {
     }
 }
 
-void write_page(const options & o, const report::page & p) {
+void write_page(const report_options & o, const report::page & p) {
     const std::string html = report::page_with_data(report::to_bytes(p, true));
     write_file(o.output.path, o.output.force, html);
     if (o.output.path != "-") {
@@ -58,7 +59,7 @@ void write_page(const options & o, const report::page & p) {
     }
 }
 
-void write_report(options & o) {
+void write_report(report_options & o) {
     o.report.text = !o.no_text;
     if (o.report.labels.size() > o.report.traces.size()) {
         throw usage_error("--label: more labels than traces");
@@ -84,7 +85,7 @@ void write_report(options & o) {
 }  // namespace
 
 void add_report(CLI::App & app) {
-    auto       o    = std::make_shared<options>();
+    auto       o    = std::make_shared<report_options>();
     CLI::App & verb = *app.add_subcommand("report", "one self-contained HTML page of one or several traces");
     o->output.path.clear();  // report.html, unless only charts are wanted
     verb.add_option("traces", o->report.traces, "traces, or logs of other tools")->required()->type_name("TRACE...");

@@ -2,6 +2,7 @@
 
 #include <memory>
 
+#include <CLI/CLI.hpp>
 #include <fmt/format.h>
 #include <unistd.h>
 
@@ -198,7 +199,7 @@ void print_log(const std::string & trace_path) {
     std::fflush(stdout);
 }
 
-void run(const model_verb & verb, run_options o) {
+void run_run(const model_verb & verb, run_options o) {
     set_quiet(o.quiet);
     const infer::logit_rows rows(o.last_layer);
     parse_column_set(o.capture);
@@ -289,7 +290,7 @@ void add_run(CLI::App & app) {
         std::make_shared<model_verb>("run", "run a prompt and record which experts it uses", llama_purpose::generate);
     auto o = std::make_shared<run_options>();
     declare(verb->own(), *o);
-    model_verb::add(app, verb, [verb, o] { run(*verb, *o); });
+    model_verb::add(app, verb, [verb, o] { run_run(*verb, *o); });
 }
 
 }  // namespace moescope::cli

@@ -4,6 +4,7 @@
 #include <spawn.h>
 #include <unistd.h>
 
+#include <CLI/CLI.hpp>
 #include <fmt/format.h>
 
 #include "cli/terminal/output.hpp"
@@ -17,7 +18,7 @@ namespace {
 
 constexpr int exit_interrupted = 130;
 
-struct options {
+struct serve_options {
     report::server_options   server;
     std::vector<std::string> traces, labels;
     bool                     no_text = false, open = false;
@@ -33,7 +34,7 @@ void open_browser(const std::string & url) {
     }
 }
 
-void serve(options & o) {
+void serve(serve_options & o) {
     o.server.text = !o.no_text;
     if (o.labels.size() > o.traces.size()) {
         throw usage_error("--label: more labels than traces");
@@ -67,7 +68,7 @@ void serve(options & o) {
 }  // namespace
 
 void add_serve(CLI::App & app) {
-    auto       o    = std::make_shared<options>();
+    auto       o    = std::make_shared<serve_options>();
     CLI::App & verb = *app.add_subcommand("serve", "the page of one or several traces from a local server");
     verb.add_option("traces", o->traces, "traces, or logs of other tools")->required()->type_name("TRACE...");
     verb.add_option("--model", o->server.model, "GGUF file that the traces ran, for the memory view")
