@@ -1,6 +1,6 @@
 #pragma once
 
-// What holds in every trace of a correct capture (docs/formats.md lists them for users).
+// What holds in every trace of a correct capture (docs/check.md lists them for users).
 
 #include <cstdint>
 #include <map>

@@ -1,5 +1,5 @@
 // What each step read: memory-map.json of the model, and traces/token-NNNNN.json for every llama_decode call in order.
-// docs/formats.md has the fields.
+// docs/export.md has the fields.
 
 #include <cstdio>
 #include <filesystem>

@@ -1,4 +1,4 @@
-// A folder of plain .npy arrays with schema.json; docs/formats.md lists them.
+// A folder of plain .npy arrays with schema.json; docs/export.md lists them.
 
 #include <cmath>
 #include <filesystem>

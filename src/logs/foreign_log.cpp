@@ -33,7 +33,7 @@ foreign_log::foreign_log(const std::string & path) : path_(path), in_(path, std:
         throw error(n_malformed_ > 0 ? "no line of the log makes sense; " + first_malformed_
                                      : "neither a moescope trace nor a log that moescope reads")
             .in(path)
-            .fix("docs/formats.md lists what it reads");
+            .fix("docs/logs.md lists what it reads");
     }
     describe();
     first_pass_ = false;

@@ -12,7 +12,7 @@
 namespace moescope::logs {
 
 // A log that another program wrote, as ubatches: the expert selection log as text or as CSV, layer_id,expert_ids rows,
-// gate_input,layer_id,token_id,values rows, and any of them mixed. docs/formats.md tells what is taken from each.
+// gate_input,layer_id,token_id,values rows, and any of them mixed. docs/logs.md tells what is taken from each.
 //
 // The file is read twice: once for what its lines add up to (experts, k, what is malformed), once more by next().
 // Memory is bounded by the largest ubatch. An ubatch ends where a layer comes again after others, or where a layer's rows

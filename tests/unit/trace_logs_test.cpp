@@ -1,4 +1,4 @@
-// The two logs a program writes while it runs, checked against the layout that docs/formats.md gives.
+// The two logs a program writes while it runs, checked against the layout that docs/export.md gives.
 
 #include <cstdlib>
 #include <cstring>

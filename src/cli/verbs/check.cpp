@@ -140,7 +140,7 @@ void add_check(CLI::App & app) {
     verb->add_option("T", o->trace, "a trace (all its parts), or a foreign log")->required();
     verb->add_flag("--json", o->json, "as JSON");
     add_output_options(*verb, o->output, "write here instead of to stdout");
-    verb->footer("Exit code 1 when there are findings. What is checked: docs/formats.md.");
+    verb->footer("Exit code 1 when there are findings. What is checked: docs/check.md.");
     verb->callback([o] { run_check(*o); });
 }
 

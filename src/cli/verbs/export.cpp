@@ -123,7 +123,7 @@ void run_export(const export_options & o) {
 void add_export(CLI::App & app) {
     CLI::App & verb = *app.add_subcommand("export", "write a trace in another format");
     const auto o    = std::make_shared<export_options>();
-    verb.add_option("trace", o->trace, "a trace, or a foreign log (see docs/formats.md)")->required()->type_name("T");
+    verb.add_option("trace", o->trace, "a trace, or a foreign log (see docs/logs.md)")->required()->type_name("T");
 
     std::vector<std::string> names;
     for (const formats::format & f : formats::all_formats()) {
