@@ -11,6 +11,8 @@ class App;  // its header is heavy: only the files that parse need it
 
 namespace moescope::cli {
 
+inline constexpr int exit_interrupted = 130;
+
 struct exit_with {
     int code;
 };

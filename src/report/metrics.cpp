@@ -27,7 +27,7 @@ std::string escaped(const std::string & text) {
     return out;
 }
 
-std::string number(double v) {
+std::string sample_value(double v) {
     return std::isfinite(v) ? fmt::format("{}", v) : "NaN";
 }
 
@@ -82,9 +82,9 @@ std::string prometheus_text(const std::vector<page_run> & runs) {
     out.family("moescope_layer_rows_total", "counter", "Rows that an MoE layer routed.");
     per_layer(out, runs, [](const page_run &, const page_block & b) { return fmt::format("{}", b.rows); });
     out.family("moescope_layer_entropy", "gauge", "Normalised entropy of a layer's selections; 1 is balanced.");
-    per_layer(out, runs, [](const page_run &, const page_block & b) { return number(b.balance.entropy); });
+    per_layer(out, runs, [](const page_run &, const page_block & b) { return sample_value(b.balance.entropy); });
     out.family("moescope_layer_max_share", "gauge", "Share of a layer's selections that its hottest expert holds.");
-    per_layer(out, runs, [](const page_run & r, const page_block & b) { return number(max_share(r, b)); });
+    per_layer(out, runs, [](const page_run & r, const page_block & b) { return sample_value(max_share(r, b)); });
     out.family("moescope_layer_dead_experts", "gauge", "Experts of a layer that were never selected.");
     per_layer(out, runs, [](const page_run &, const page_block & b) { return fmt::format("{}", b.balance.dead); });
     return out.take();

@@ -24,7 +24,7 @@ json counts(bundle & b, const std::vector<uint64_t> & v) {
     return v.empty() ? json(nullptr) : b.add_counts(v);
 }
 
-json number(double v) {
+json finite(double v) {
     return std::isfinite(v) ? json(v) : json(nullptr);
 }
 
@@ -42,9 +42,9 @@ json block_json(const page_block & b) {
         {"first_cell", b.first_cell},
         {"rows", b.rows},
         {"rows_decoded", b.rows_decoded},
-        {"entropy", number(b.balance.entropy)},
-        {"gini", number(b.balance.gini)},
-        {"max_vio", number(b.balance.max_vio)},
+        {"entropy", finite(b.balance.entropy)},
+        {"gini", finite(b.balance.gini)},
+        {"max_vio", finite(b.balance.max_vio)},
         {"dead", b.balance.dead},
         {"coverage", {b.balance.coverage[0], b.balance.coverage[1], b.balance.coverage[2], b.balance.coverage[3]}},
     };

@@ -43,7 +43,7 @@ bool same_secret(const std::string & a, const std::string & b) {  // in a time t
     return different == 0;
 }
 
-std::optional<uint64_t> number(const httplib::Request & request, const char * name) {
+std::optional<uint64_t> query_number(const httplib::Request & request, const char * name) {
     const std::string text = request.get_param_value(name);
     if (text.empty() || text.size() > 15 || text.find_first_not_of("0123456789") != std::string::npos) {
         return std::nullopt;
@@ -88,7 +88,7 @@ struct page_server::impl {
             send(response, page_template(), "text/html; charset=utf-8");
             response.set_header("Content-Security-Policy", content_security_policy() + "; frame-ancestors 'none'");
         } else if (what == "data") {
-            const auto since = number(request, "since");
+            const auto since = query_number(request, "since");
             if (since && *since == served.progress()) {
                 response.status = 204;
             } else {
@@ -97,8 +97,8 @@ struct page_server::impl {
         } else if (what == "tokens") {
             answer_tokens(request, response);
         } else if (what == "pairs") {
-            const auto r     = served.run(number(request, "run"));
-            const auto block = number(request, "block");
+            const auto r     = served.run(query_number(request, "run"));
+            const auto block = query_number(request, "block");
             if (r && block) {
                 send(response, pairs_to_bytes(r->pairs(static_cast<uint32_t>(std::min<uint64_t>(*block, UINT32_MAX)))),
                      "application/octet-stream");
@@ -108,8 +108,8 @@ struct page_server::impl {
         }
     }
     void answer_caches(const httplib::Request & request, httplib::Response & response) {
-        const auto r      = served.run(number(request, "run"));
-        const auto tokens = number(request, "tokens");
+        const auto r      = served.run(query_number(request, "run"));
+        const auto tokens = query_number(request, "tokens");
         if (!r || !tokens) {
             return;
         }
@@ -120,8 +120,8 @@ struct page_server::impl {
         }
     }
     void answer_tokens(const httplib::Request & request, httplib::Response & response) {
-        const auto r     = served.run(number(request, "run"));
-        const auto first = number(request, "first"), count = number(request, "count");
+        const auto r     = served.run(query_number(request, "run"));
+        const auto first = query_number(request, "first"), count = query_number(request, "count");
         if (!r || !first || !count) {
             return;
         }

@@ -25,8 +25,7 @@ namespace moescope::cli {
 
 namespace {
 
-constexpr int     exit_interrupted = 130;
-constexpr int32_t default_context = 2048, default_gpu_layers = 99, default_sequences = 64;
+constexpr int32_t profile_context = 2048, default_gpu_layers = 99, default_sequences = 64;
 
 struct profile_verb_options : profile::profile_options {
     std::string   shard_text;
@@ -49,7 +48,7 @@ void parse_shard(profile_verb_options & o) {
 common_params parse_params(const model_verb & verb) {
     common_params params;
     params.verbosity  = -1;
-    params.n_ctx      = default_context;
+    params.n_ctx      = profile_context;
     params.n_parallel = default_sequences;
     params.fit_params = false;  // it would shrink the context, and with it what is counted
     verb.parse_llama(params);

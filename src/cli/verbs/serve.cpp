@@ -16,8 +16,6 @@ namespace moescope::cli {
 
 namespace {
 
-constexpr int exit_interrupted = 130;
-
 struct serve_options {
     report::server_options   server;
     std::vector<std::string> traces, labels;
