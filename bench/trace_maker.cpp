@@ -51,7 +51,7 @@ private:
 class run_maker {
 public:
     explicit run_maker(const options & o) : o_(o), random_(o.seed), other_(o.seed + 1) {
-        const column_set columns = parse_column_set(o.capture);
+        const column_set columns = parse_capture_list(o.capture).columns;
         for (uint32_t il = 0; il < o.n_layer; ++il) {
             block_layout b;
             b.layer         = static_cast<int32_t>(il);
@@ -171,7 +171,7 @@ void make(const options & o) {
     trace::trace_head     head;
     trace::writer_options how;
     head.program  = "trace_maker";
-    head.captured = parse_column_set(o.capture);
+    head.captured = parse_capture_list(o.capture);
     how.existing  = io::existing_file::replace;
     trace::trace_writer out(o.path, head, how);
     model_info          m;

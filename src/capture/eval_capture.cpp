@@ -32,7 +32,7 @@ bool one_of(std::string_view what, std::initializer_list<std::string_view> names
 }
 
 std::vector<float> & values_of(std::vector<float> * columns, column c) {
-    return columns[std::find(std::begin(float_columns), std::end(float_columns), c) - std::begin(float_columns)];
+    return columns[column_index(c)];
 }
 
 }  // namespace
@@ -67,7 +67,7 @@ bool callback::asked(ggml_tensor * t) {
     asked_.insert(t);
     read_inputs(t);
     const bool want = wanted(t);
-    if (options_.what.has(column::access)) {
+    if (options_.what.access) {
         take_weight_read(t);
     }
     return want;
@@ -108,7 +108,7 @@ void callback::read_inputs(ggml_tensor * t) {
 }
 
 bool callback::wanted(const ggml_tensor * t) {
-    const column_set what = options_.what;
+    const column_set what = options_.what.columns;
     if (api_.is(t, GGML_OP_MUL_MAT_ID) && t->src[0] != nullptr && is_expert_weight(t->src[0])) {
         const bool fits = in_block_ && blocks_.back().layout.layer == layer_of_weight(t->src[0]);
         if (fits) {
@@ -256,7 +256,7 @@ void callback::deliver() {
         for (size_t i = 0; i < n_float_columns; ++i) {
             const bool scores_of_experts = one_of(to_string(float_columns[i]), {"logits", "probs", "selection"});
             const bool fits              = !b.columns[i].empty() || b.n_rows == 0;
-            if (fits && options_.what.has(float_columns[i]) && !(groups && scores_of_experts)) {
+            if (fits && options_.what.columns.has(float_columns[i]) && !(groups && scores_of_experts)) {
                 b.layout.columns = b.layout.columns | float_columns[i];
             }
         }

@@ -8,7 +8,7 @@
 #include "capture/capture_options.hpp"
 #include "capture/ggml_api.hpp"
 #include "capture/moe_graph.hpp"
-#include "capture/ubatch_buffer.hpp"
+#include "core/ubatch_buffer.hpp"
 
 namespace moescope::capture {
 

@@ -275,7 +275,7 @@ block_layout moe_block::layout(column_set wanted, uint32_t n_layer) const {
     offer(column::gate_input, gate_input, l.n_embd);
     offer(column::weights_raw, weights_raw, weights_raw ? weights_raw->ne[0] : 0);
     offer(column::norms, expert_output, expert_output ? expert_output->ne[0] : 0);
-    l.columns = there & wanted.without(column::access);
+    l.columns = there & wanted;
     return l;
 }
 

@@ -15,11 +15,6 @@ namespace {
 // Room for the nodes that a graph can get: five per block, more blocks than any model has.
 constexpr size_t max_added_nodes = 4096;
 
-size_t column_index(column c) {
-    return static_cast<size_t>(std::find(std::begin(float_columns), std::end(float_columns), c) -
-                               std::begin(float_columns));
-}
-
 }  // namespace
 
 probe::probe(const ggml_api & api, ggml_backend_sched_t sched, capture_options options)
@@ -85,7 +80,7 @@ void probe::plan(ggml_cgraph * graph) {
 
     const auto unwanted = [&](const auto & item) { return item.layer >= 0 && !options_.layers.has(item.layer); };
     graph_.blocks.erase(std::remove_if(graph_.blocks.begin(), graph_.blocks.end(), unwanted), graph_.blocks.end());
-    if (options_.what.has(column::access)) {
+    if (options_.what.access) {
         weight_reads_ = find_weight_reads(api_, nodes, n_nodes, graph_);
         weight_reads_.erase(std::remove_if(weight_reads_.begin(), weight_reads_.end(), unwanted), weight_reads_.end());
     }
@@ -128,7 +123,7 @@ ggml_tensor * probe::keep(ggml_tensor * t) {
 probe::planned probe::plan_block(const moe_block & b, std::vector<insertion> & added) {
     planned p;
     p.block          = b;
-    p.layout         = b.layout(options_.what, n_layer_);
+    p.layout         = b.layout(options_.what.columns, n_layer_);
     const auto wants = [&](column c) { return p.layout.columns.has(c); };
     const auto put   = [&](column c, ggml_tensor * t) { p.columns[column_index(c)] = t; };
 

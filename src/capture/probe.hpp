@@ -8,7 +8,7 @@
 #include "capture/host_callback.hpp"
 #include "capture/moe_graph.hpp"
 #include "capture/tensor_view.hpp"
-#include "capture/ubatch_buffer.hpp"
+#include "core/ubatch_buffer.hpp"
 
 namespace moescope::capture {
 

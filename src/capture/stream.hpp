@@ -8,8 +8,8 @@
 
 #include "capture/batch_replay.hpp"
 #include "capture/ggml_api.hpp"
-#include "capture/ubatch_buffer.hpp"
 #include "core/routing.hpp"
+#include "core/ubatch_buffer.hpp"
 
 namespace moescope::capture {
 

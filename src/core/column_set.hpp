@@ -1,5 +1,6 @@
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <string>
 
@@ -15,8 +16,23 @@ enum class column : uint32_t {
     selection   = 1u << 5,  // [n_expert]  the scores top-k reads: biased, masked by group
     norms       = 1u << 6,  // [k]         Euclidean norm of each selected expert's output (after bias and scale)
     gate_input  = 1u << 7,  // [n_embd]    what the router read
-    access      = 1u << 8,  // per graph   the weight tensors a step reads, in order
 };
+
+// The columns of floats in the order in which they are stored: all but ids.
+inline constexpr column float_columns[] = {
+    column::weights,   column::weights_raw, column::logits,     column::probs,
+    column::selection, column::norms,       column::gate_input,
+};
+inline constexpr size_t n_float_columns = sizeof(float_columns) / sizeof(float_columns[0]);
+
+// Where a column of floats stands in float_columns; n_float_columns for ids.
+constexpr size_t column_index(column c) {
+    size_t i = 0;
+    while (i < n_float_columns && float_columns[i] != c) {
+        ++i;
+    }
+    return i;
+}
 
 class column_set {
 public:
@@ -27,7 +43,7 @@ public:
         s.bits_ = bits;
         return s;
     }
-    static constexpr column_set all() { return from_bits((1u << 9) - 1); }
+    static constexpr column_set all() { return from_bits((1u << (1 + n_float_columns)) - 1); }
 
     constexpr bool       has(column c) const { return (bits_ & static_cast<uint32_t>(c)) != 0; }
     constexpr uint32_t   bits() const { return bits_; }
@@ -45,10 +61,7 @@ constexpr column_set operator|(column a, column b) {
     return column_set(a) | column_set(b);
 }
 
-// "ids,weights,norms" or "all" -> set. Ids and weights are always part of it. Throws usage_error naming the bad item.
-column_set parse_column_set(const std::string & list);
-
-// The inverse, in column order: "ids,weights,norms".
+// In column order: "ids,weights,gate-input".
 std::string to_string(column_set set);
 
 }  // namespace moescope

@@ -69,13 +69,6 @@ struct block_layout {
 // The MoE blocks of one graph, in execution order.
 using graph_layout = std::vector<block_layout>;
 
-// The columns in the order in which they are stored, without ids and without what is not per row.
-inline constexpr column float_columns[] = {
-    column::weights,   column::weights_raw, column::logits,     column::probs,
-    column::selection, column::norms,       column::gate_input,
-};
-inline constexpr size_t n_float_columns = sizeof(float_columns) / sizeof(float_columns[0]);
-
 // The rows that one MoE block routed in one ubatch. Everything is row-major and contiguous.
 struct block_rows {
     const block_layout * layout = nullptr;
@@ -86,12 +79,8 @@ struct block_rows {
 
     // [n_rows][width] of a column, or null where it was not captured.
     const float * values_of(column c) const {
-        for (size_t i = 0; i < n_float_columns; ++i) {
-            if (float_columns[i] == c) {
-                return values[i];
-            }
-        }
-        return nullptr;
+        const size_t i = column_index(c);
+        return i < n_float_columns ? values[i] : nullptr;
     }
     uint32_t id(size_t i) const {  // i = row * k + rank
         switch (layout->id_bytes()) {

@@ -41,7 +41,6 @@ const char * column_key(column column) {
         case column::selection: return "selection";
         case column::norms: return "norms";
         case column::gate_input: return "gate_input";
-        case column::access: return "access";
     }
     return "";
 }

@@ -142,8 +142,7 @@ bool foreign_log::add_column(const table & t, const std::vector<row> & rows, col
     if (t.rows.empty() || rows.empty()) {
         return false;
     }
-    const auto at =
-        static_cast<size_t>(std::find(std::begin(float_columns), std::end(float_columns), column) - float_columns);
+    const size_t         at  = column_index(column);
     std::vector<float> & out = built_[i].values[at];
     if (t.rows == rows) {
         out = t.values;

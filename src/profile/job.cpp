@@ -46,8 +46,7 @@ capture::capture_options what_to_capture(const profile_options & o) {
     if (gate_of(o) == stats::gate_kind::raw) {
         what = what | column::weights_raw;
     }
-    const auto layers = o.layers.empty() ? capture::layer_filter() : capture::layer_filter(o.layers);
-    return {what, layers, o.way == "callback" ? capture::method::callback : capture::method::probes};
+    return {what, layer_filter(o.layers), o.way == "callback" ? capture::method::callback : capture::method::probes};
 }
 
 std::string selection_of(const profile_options & o) {

@@ -64,7 +64,7 @@ void read_block(decoder & d, uint32_t rows, uint32_t value_bytes, uint32_t n_tok
     check_ids(d, b);
     // Bit 0 of the columns is ids; the others follow in the order of float_columns.
     std::fill(std::begin(b.values), std::end(b.values), nullptr);
-    uint32_t columns = (b.layout->columns.bits() & ~column_set(column::access).bits()) >> 1;
+    uint32_t columns = b.layout->columns.bits() >> 1;
     for (size_t i = 0; columns != 0; ++i, columns >>= 1) {
         if ((columns & 1) == 0) {
             continue;

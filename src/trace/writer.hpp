@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "core/capture_list.hpp"
 #include "core/expert_counts.hpp"
 #include "core/routing.hpp"
 #include "io/byte_sink.hpp"
@@ -14,12 +15,12 @@ namespace moescope::trace {
 
 // Who made the trace; goes into its head.
 struct trace_head {
-    std::string program;  // base name of the program that ran
-    int64_t     pid             = 0;
-    uint32_t    stream          = 1;  // number of the stream within its process
-    uint64_t    started_unix_ns = 0;  // wall clock
-    uint64_t    trace_id        = 0;  // random; the same in every part
-    column_set  captured;
+    std::string  program;  // base name of the program that ran
+    int64_t      pid             = 0;
+    uint32_t     stream          = 1;  // number of the stream within its process
+    uint64_t     started_unix_ns = 0;  // wall clock
+    uint64_t     trace_id        = 0;  // random; the same in every part
+    capture_list captured;
 };
 
 struct writer_options {

@@ -20,7 +20,7 @@ inline trace::trace_head head() {
     h.pid             = 4242;
     h.started_unix_ns = 1'700'000'000'000'000'000;
     h.trace_id        = 7;
-    h.captured        = column_set::all();
+    h.captured        = capture_list::all();
     return h;
 }
 

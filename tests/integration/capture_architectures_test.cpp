@@ -296,7 +296,7 @@ void run(const run_options & o, const std::function<void(llama_context_params &)
 
 recording captured(const run_options & o, capture::method way) {
     capture::capture_options options;
-    options.what = column_set::all().without(column::access);
+    options.what = column_set::all();
     options.way  = way;
     auto streams = capture_streams(
         options, [&](capture::session & s) { run(o, [&](llama_context_params & p) { s.prepare(p); }); });

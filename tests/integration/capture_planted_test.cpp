@@ -47,7 +47,7 @@ protected:
     template <class Work>
     recording captured(llama_context_params params, Work work) {
         capture::capture_options options;
-        options.what = column_set::all().without(column::access);
+        options.what = column_set::all();
         options.way  = GetParam().way;
         auto streams = capture_streams(options, [&](capture::session & s) {
             s.prepare(params);

@@ -45,8 +45,7 @@ protected:
     }
 
     template <class Work>
-    std::vector<recording> captured(model_runner & runner, Work work,
-                                    column_set what = column_set::all().without(column::access)) {
+    std::vector<recording> captured(model_runner & runner, Work work, column_set what = column_set::all()) {
         capture::capture_options options;
         options.what = what;
         return capture_streams(options, [&](capture::session &) {

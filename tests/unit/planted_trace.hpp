@@ -18,7 +18,7 @@ struct plan {
     uint32_t             k            = 4;
     uint32_t             n_embd       = 6;
     std::vector<int32_t> layers       = {1, 2, 3};
-    column_set           columns      = column_set::all().without(column::access);
+    column_set           columns      = column_set::all();
     uint32_t             n_prompt     = 5;  // tokens per sequence
     uint32_t             n_generated  = 3;  // tokens per sequence, one ubatch each
     uint32_t             n_seq        = 1;

@@ -14,11 +14,6 @@ bool chosen(const routed_ubatch & u, int32_t token, phase only) {
 
 }  // namespace
 
-bool row_choice::has_layer(int32_t il) const {
-    return layers.empty() ||
-           std::any_of(layers.begin(), layers.end(), [&](auto & r) { return il >= r.first && il <= r.second; });
-}
-
 void row_filter::ubatch(const routed_ubatch & u) {
     if (choice_.everything()) {
         next_.ubatch(u);
@@ -27,7 +22,7 @@ void row_filter::ubatch(const routed_ubatch & u) {
     layout_.clear();
     blocks_.clear();
     for (const block_rows & rows : u.blocks) {
-        if (choice_.has_layer(rows.layout->layer)) {
+        if (choice_.layers.has(rows.layout->layer)) {
             layout_.push_back(*rows.layout);
             blocks_.push_back(rows);
         }

@@ -5,16 +5,16 @@
 #include <utility>
 #include <vector>
 
+#include "core/layer_filter.hpp"
 #include "core/routing.hpp"
 
 namespace moescope::analysis {
 
 struct row_choice {
-    std::vector<std::pair<int32_t, int32_t>> layers;  // inclusive ranges; empty: all
-    std::optional<phase>                     only;    // rows of this phase; rows of unknown tokens belong to neither
+    layer_filter         layers;
+    std::optional<phase> only;  // rows of this phase; rows of unknown tokens belong to neither
 
-    bool has_layer(int32_t il) const;
-    bool everything() const { return layers.empty() && !only; }
+    bool everything() const { return layers.all() && !only; }
 };
 
 // Hands on the chosen blocks and rows of each ubatch, so that every analysis can be asked about some layers or about

@@ -152,7 +152,7 @@ void add_token_notes(answer & a, const agreement_result & r) {
 void drop_layers(agreement_result & r, const analyze_options & o) {
     const row_choice choice = choice_of(o);
     r.blocks.erase(std::remove_if(r.blocks.begin(), r.blocks.end(),
-                                  [&](const block_agreement & b) { return !choice.has_layer(b.layout.layer); }),
+                                  [&](const block_agreement & b) { return !choice.layers.has(b.layout.layer); }),
                    r.blocks.end());
 }
 

@@ -323,7 +323,7 @@ frequency_result read_all(const analyze_options & o, answer & a) {
     chosen.layout.clear();
     chosen.blocks.clear();
     for (size_t i = 0; i < stored.layout.size(); ++i) {
-        if (choice.has_layer(stored.layout[i].layer)) {
+        if (choice.layers.has(stored.layout[i].layer)) {
             chosen.layout.push_back(stored.layout[i]);
             chosen.blocks.push_back(stored.blocks[i]);
         }

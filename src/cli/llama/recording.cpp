@@ -19,7 +19,7 @@ uint64_t as_ns(Duration d) {
     return static_cast<uint64_t>(std::chrono::duration_cast<std::chrono::nanoseconds>(d).count());
 }
 
-trace::trace_head make_head(column_set what) {
+trace::trace_head make_head(const capture_list & what) {
     std::random_device random;
     trace::trace_head  head;
     head.program         = "moescope";
@@ -31,8 +31,7 @@ trace::trace_head make_head(column_set what) {
 }
 
 capture::capture_options capture_options_of(const recording_options & o) {
-    return {o.what, o.layers.empty() ? capture::layer_filter() : capture::layer_filter(o.layers),
-            o.callback ? capture::method::callback : capture::method::probes};
+    return {o.what, layer_filter(o.layers), o.callback ? capture::method::callback : capture::method::probes};
 }
 
 }  // namespace

@@ -17,7 +17,7 @@ namespace moescope::cli {
 struct recording_options {
     std::string           path;      // of the trace
     std::string           log_path;  // empty: no log
-    column_set            what;
+    capture_list          what;
     std::string           layers;            // empty: all
     bool                  callback = false;  // by ggml's eval callback rather than by probes
     trace::writer_options writer;            // the log follows its policy for existing files

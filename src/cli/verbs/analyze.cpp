@@ -2,7 +2,6 @@
 #include "logs/open.hpp"
 
 #include <algorithm>
-#include <charconv>
 #include <functional>
 #include <memory>
 
@@ -32,15 +31,6 @@ private:
     progress bar_{"reading", 0, "tokens"};
     uint64_t tokens_ = 0, ubatches_ = 0;
 };
-
-int32_t layer_number(const std::string & text, const std::string & all) {
-    int32_t    il = -1;
-    const auto r  = std::from_chars(text.data(), text.data() + text.size(), il);
-    if (text.empty() || r.ec != std::errc() || r.ptr != text.data() + text.size() || il < 0) {
-        throw usage_error("--layers takes layers such as 3, 20-24 or 0-3,20, not '" + all + "'");
-    }
-    return il;
-}
 
 // The subcommand of a kind with the options that all kinds have. It takes min to max traces (max 0: any number).
 CLI::App * add_kind(CLI::App & analyze, const std::string & name, const std::string & what, int min_traces,
@@ -169,15 +159,7 @@ void feed(trace::trace_source & source, const analyze_options & o, std::initiali
 
 analysis::row_choice choice_of(const analyze_options & o) {
     analysis::row_choice choice;
-    for (size_t begin = 0; !o.layers.empty() && begin <= o.layers.size();) {
-        const size_t      end  = std::min(o.layers.find(',', begin), o.layers.size());
-        const std::string item = o.layers.substr(begin, end - begin);
-        const size_t      dash = item.find('-');
-        const int32_t     low  = layer_number(item.substr(0, dash), o.layers);
-        const int32_t     high = dash == std::string::npos ? low : layer_number(item.substr(dash + 1), o.layers);
-        choice.layers.emplace_back(low, high);
-        begin = end + 1;
-    }
+    choice.layers = layer_filter(o.layers);
     if (!o.phase.empty()) {
         choice.only = o.phase == "decode" ? phase::decode : phase::prefill;
     }

@@ -162,10 +162,8 @@ void run_record(record_options & o) {
         throw usage_error("record needs a program to run: moescope record [options] -- PROGRAM ARGUMENTS");
     }
     set_quiet(o.quiet);
-    parse_column_set(o.launch.capture.empty() ? "ids" : o.launch.capture);
-    if (!o.launch.layers.empty()) {
-        capture::layer_filter check(o.launch.layers);
-    }
+    parse_capture_list(o.launch.capture.empty() ? "ids" : o.launch.capture);
+    const layer_filter check(o.launch.layers);
     if (!o.max_size.empty()) {
         o.launch.max_size = parse_bytes(o.max_size, "--max-size");
     }
@@ -211,7 +209,7 @@ void add_record(CLI::App & app) {
         ->type_name("FILE");
     verb.add_flag("--force", o->force, "replace an existing file");
     verb.add_option("--capture", o->launch.capture,
-                    "what to record (default: ids,weights): " + to_string(column_set::all()) + ", or all")
+                    "what to record (default: ids,weights): " + to_string(capture_list::all()) + ", or all")
         ->type_name("LIST");
     verb.add_option("--layers", o->launch.layers, "only these layers, e.g. 3 or 0,2,20-24")->type_name("LIST");
     verb.add_flag("--counts-only", o->launch.counts_only,

@@ -202,7 +202,7 @@ void print_log(const std::string & trace_path) {
 void run_run(const model_verb & verb, run_options o) {
     set_quiet(o.quiet);
     const infer::logit_rows rows(o.last_layer);
-    parse_column_set(o.capture);
+    parse_capture_list(o.capture);
     make_writer_options(o);
     const bool listing = o.list_option->count() > 0;
     const bool logging = o.log_option->count() > 0;
@@ -228,7 +228,7 @@ void run_run(const model_verb & verb, run_options o) {
         list_tensors(params, *log, o, verb);
         return;
     }
-    recording r({path, log_path, parse_column_set(o.capture), o.layers, o.way == "callback", make_writer_options(o)});
+    recording r({path, log_path, parse_capture_list(o.capture), o.layers, o.way == "callback", make_writer_options(o)});
     r.prepare(params);
     infer::engine                 engine(params, *log, interrupt_guard::requested);
     const std::vector<run_prompt> prompts = read_prompts(o.prompts, params, engine, verb);

@@ -39,7 +39,7 @@ void put(char * to, size_t size, const std::string & text) {
     }
 }
 
-trace::trace_head make_head(column_set captured) {
+trace::trace_head make_head(const capture_list & captured) {
     trace::trace_head h;
     h.program         = "embedded";
     h.pid             = ::getpid();
@@ -69,7 +69,7 @@ struct moescope_capture {
     moescope_capture(const moescope_options & o, capture::capture_options what)
         : api(linked_api()),
           writer(o.output, make_head(what.what), options(o)),
-          watch(api, what, [this](const capture::callback &, capture::ubatch_buffer & u) { submit(u); }) {}
+          watch(api, what, [this](const capture::callback &, ubatch_buffer & u) { submit(u); }) {}
 
     static trace::writer_options options(const moescope_options & o) {
         trace::writer_options w;
@@ -85,7 +85,7 @@ struct moescope_capture {
         return *stream;
     }
 
-    void submit(capture::ubatch_buffer & u) {
+    void submit(ubatch_buffer & u) {
         u.time_ns = steady_ns() - started_ns;
         stream_of(nullptr).submit(u, {});
     }
@@ -106,11 +106,9 @@ moescope_capture * moescope_create(const moescope_options * o, char * error, siz
         }
         capture::capture_options what;
         if (o->capture != nullptr && *o->capture != '\0') {
-            what.what = parse_column_set(o->capture).without(column::access);
+            what.what = parse_capture_list(o->capture).columns;
         }
-        if (o->layers != nullptr && *o->layers != '\0') {
-            what.layers = capture::layer_filter(o->layers);
-        }
+        what.layers = layer_filter(o->layers != nullptr ? o->layers : "");
         return new moescope_capture(*o, what);
     } catch (const std::exception & e) {
         put(error, error_size, e.what());

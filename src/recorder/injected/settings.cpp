@@ -70,13 +70,13 @@ settings read_settings() {
     s.max_size    = bytes(env::max_size);
     s.status_path = text(env::status);
     if (const std::string list = text(env::capture); !list.empty()) {
-        s.capture.what = parse_column_set(list);
+        s.capture.what = parse_capture_list(list);
     }
-    if (const char * layers = std::getenv(env::layers); layers != nullptr && *layers != '\0') {
-        s.capture.layers = capture::layer_filter(layers);  // "0" is a layer here
+    if (const char * layers = std::getenv(env::layers)) {
+        s.capture.layers = layer_filter(layers);  // "0" is a layer here
     }
     if (s.names) {
-        s.capture.what = s.capture.what | column::access;  // where the matrices' names are
+        s.capture.what.access = true;  // where the matrices' names are
     }
     return s;
 }

@@ -1,6 +1,6 @@
-#include "capture/ubatch_buffer.hpp"
+#include "core/ubatch_buffer.hpp"
 
-namespace moescope::capture {
+namespace moescope {
 
 namespace {
 
@@ -90,4 +90,4 @@ routed_ubatch ubatch_buffer::view() {
     return u;
 }
 
-}  // namespace moescope::capture
+}  // namespace moescope

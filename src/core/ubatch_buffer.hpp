@@ -5,7 +5,7 @@
 
 #include "core/routing.hpp"
 
-namespace moescope::capture {
+namespace moescope {
 
 // Owns the values of one captured ubatch. Reused from ubatch to ubatch, so that steady work allocates nothing; may be
 // copied where one has to wait (warm-up).
@@ -45,4 +45,4 @@ private:
     std::vector<block_rows> views_;
 };
 
-}  // namespace moescope::capture
+}  // namespace moescope

@@ -1,11 +1,11 @@
-#include "capture/capture_options.hpp"
+#include "core/layer_filter.hpp"
 
 #include <algorithm>
 #include <charconv>
 
 #include "core/error.hpp"
 
-namespace moescope::capture {
+namespace moescope {
 
 namespace {
 
@@ -21,8 +21,7 @@ int32_t parse_layer(const std::string & text, const std::string & list) {
 }  // namespace
 
 layer_filter::layer_filter(const std::string & list) {
-    size_t begin = 0;
-    while (begin <= list.size()) {
+    for (size_t begin = 0; !list.empty() && begin <= list.size();) {
         const size_t      end   = std::min(list.find(',', begin), list.size());
         const std::string part  = list.substr(begin, end - begin);
         const size_t      dash  = part.find('-');
@@ -41,4 +40,4 @@ bool layer_filter::has(int32_t il) const {
            std::any_of(ranges_.begin(), ranges_.end(), [&](const range & r) { return r.first <= il && il <= r.last; });
 }
 
-}  // namespace moescope::capture
+}  // namespace moescope
