@@ -34,8 +34,7 @@ std::vector<compared_block> common_blocks(const graph_layout & a, const graph_la
     size_t                      first = 0;
     for (const block_layout & x : a) {
         for (const block_layout & y : b) {
-            if (x.layer == y.layer && x.block == y.block && x.n_expert == y.n_expert &&
-                x.n_expert_used == y.n_expert_used) {
+            if (x.id() == y.id() && x.n_expert == y.n_expert && x.n_expert_used == y.n_expert_used) {
                 common.push_back({x, first});
                 first += x.n_expert_used;
             }
@@ -86,9 +85,8 @@ public:
 
 private:
     void add_rows(const block_rows & rows, std::vector<routed_token> & tokens) const {
-        const auto it = std::find_if(blocks_.begin(), blocks_.end(), [&](const compared_block & b) {
-            return b.layout.layer == rows.layout->layer && b.layout.block == rows.layout->block;
-        });
+        const auto it = std::find_if(blocks_.begin(), blocks_.end(),
+                                     [&](const compared_block & b) { return b.layout.id() == rows.layout->id(); });
         if (it == blocks_.end()) {
             return;
         }

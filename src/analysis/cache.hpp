@@ -4,29 +4,24 @@
 #include <memory>
 #include <vector>
 
-#include "analysis/tools/block_table.hpp"
 #include "analysis/tools/cache_policy.hpp"
 #include "analysis/tools/interval.hpp"
 #include "analysis/tools/sequences.hpp"
+#include "core/block_table.hpp"
 #include "core/routing.hpp"
 
 namespace moescope::analysis {
 
 // Bytes of one expert (all its matrices) in each block, from the model's memory map.
 struct expert_sizes {
-    struct block {
-        int32_t  layer = 0, block = 0;
+    struct block : block_id {
         uint64_t bytes    = 0;
         uint32_t n_expert = 0;
     };
     std::vector<block> blocks;
     const block *      find(const block_layout & l) const {  // null: not known
-        for (const block & b : blocks) {
-                 if (b.layer == l.layer && b.block == l.block) {
-                     return &b;
-            }
-        }
-        return nullptr;
+        const size_t i = find_block(blocks, l, blocks.size());
+        return i < blocks.size() ? &blocks[i] : nullptr;
     }
     uint64_t of(const block_layout & l) const {  // 0: not known
         const block * b = find(l);

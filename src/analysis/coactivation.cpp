@@ -3,16 +3,14 @@
 #include <algorithm>
 #include <tuple>
 
+#include "analysis/tools/rows_by_token.hpp"
+
 namespace moescope::analysis {
 
 namespace {
 
-bool same_block(const block_layout & a, const block_layout & b) {
-    return a.layer == b.layer && a.block == b.block;
-}
-
 pair_counts & find_pair(std::vector<pair_counts> & all, const block_layout & a, const block_layout & b, size_t hint) {
-    const auto matches = [&](const pair_counts & p) { return same_block(p.from, a) && same_block(p.to, b); };
+    const auto matches = [&](const pair_counts & p) { return p.from.id() == a.id() && p.to.id() == b.id(); };
     if (hint < all.size() && matches(all[hint])) {
         return all[hint];
     }
@@ -31,9 +29,8 @@ pair_counts & find_pair(std::vector<pair_counts> & all, const block_layout & a, 
 }
 
 void sort_pairs(std::vector<pair_counts> & all) {
-    std::sort(all.begin(), all.end(), [](const pair_counts & a, const pair_counts & b) {
-        return std::pair(a.from.layer, a.from.block) < std::pair(b.from.layer, b.from.block);
-    });
+    std::sort(all.begin(), all.end(),
+              [](const pair_counts & a, const pair_counts & b) { return a.from.id() < b.from.id(); });
 }
 
 // The experts that a row selects, each once (GroveMoE's second block repeats).

@@ -3,7 +3,6 @@
 #include <cstdint>
 #include <vector>
 
-#include "analysis/tools/block_table.hpp"
 #include "analysis/tools/interval.hpp"
 #include "core/routing.hpp"
 
@@ -17,7 +16,7 @@ struct pair_counts {
     std::vector<uint64_t> count_to;    // [to.n_expert]   N(b)
     std::vector<uint32_t> both;  // [from.n_expert][to.n_expert] N(a, b); symmetric within a block, 0 on its diagonal
 
-    bool     within() const { return from.layer == to.layer && from.block == to.block; }
+    bool     within() const { return from.id() == to.id(); }
     uint32_t n_both(uint32_t a, uint32_t b) const { return both[size_t{a} * to.n_expert + b]; }
     double   conditional(uint32_t a, uint32_t b) const;    // N(a, b) / N(a)
     double   lift(uint32_t a, uint32_t b) const;           // conditional / (N(b) / rows)

@@ -5,8 +5,8 @@
 #include <vector>
 
 #include "analysis/tools/balance.hpp"
-#include "analysis/tools/block_table.hpp"
 #include "analysis/tools/interval.hpp"
+#include "core/block_table.hpp"
 #include "core/expert_counts.hpp"
 #include "core/routing.hpp"
 

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <cmath>
 
+#include "analysis/tools/rows_by_token.hpp"
+
 namespace moescope::analysis {
 
 drift_values measure_drift(const float * a, const float * b, size_t n) {

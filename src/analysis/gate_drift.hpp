@@ -4,7 +4,6 @@
 #include <cstdint>
 #include <vector>
 
-#include "analysis/tools/block_table.hpp"
 #include "analysis/tools/interval.hpp"
 #include "core/routing.hpp"
 

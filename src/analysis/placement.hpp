@@ -4,8 +4,8 @@
 #include <string>
 #include <vector>
 
-#include "analysis/tools/block_table.hpp"
 #include "analysis/tools/interval.hpp"
+#include "core/block_table.hpp"
 #include "core/routing.hpp"
 
 namespace moescope::analysis {

@@ -6,9 +6,9 @@
 #include <string>
 #include <vector>
 
-#include "analysis/tools/block_table.hpp"
 #include "analysis/tools/interval.hpp"
 #include "analysis/tools/sequences.hpp"
+#include "core/block_table.hpp"
 #include "core/routing.hpp"
 
 namespace moescope::analysis {

@@ -4,9 +4,9 @@
 
 #include "analysis/frequency.hpp"
 #include "analysis/temporal.hpp"
-#include "analysis/tools/block_table.hpp"
 #include "analysis/tools/cache_policy.hpp"
 #include "analysis/tools/random.hpp"
+#include "core/block_table.hpp"
 
 namespace moescope::analysis {
 

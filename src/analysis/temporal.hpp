@@ -5,9 +5,9 @@
 #include <map>
 #include <vector>
 
-#include "analysis/tools/block_table.hpp"
 #include "analysis/tools/interval.hpp"
 #include "analysis/tools/sequences.hpp"
+#include "core/block_table.hpp"
 #include "core/routing.hpp"
 
 namespace moescope::analysis {

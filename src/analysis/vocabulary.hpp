@@ -5,8 +5,8 @@
 #include <unordered_map>
 #include <vector>
 
-#include "analysis/tools/block_table.hpp"
 #include "analysis/tools/interval.hpp"
+#include "core/block_table.hpp"
 #include "core/routing.hpp"
 
 namespace moescope::analysis {

@@ -33,7 +33,7 @@ std::string count_of(uint64_t n, const char * one, const char * many) {
 }  // namespace
 
 void invariant_check::report(const char * name, const place & at, const std::string & what) {
-    const auto [it, is_new] = findings_.try_emplace({at.b.layout->layer, at.b.layout->block, name});
+    const auto [it, is_new] = findings_.try_emplace({at.b.layout->id(), name});
     finding & f             = it->second;
     if (!is_new) {
         f.count += 1;
@@ -53,7 +53,7 @@ void invariant_check::add(const routed_ubatch & u) {
             check_row({b, result_.ubatches, r});
         }
         check_values(b, result_.ubatches);
-        misread_[{b.layout->layer, b.layout->block}].add(b);
+        misread_[b.layout->id()].add(b);
         result_.rows += b.n_rows;
     }
     result_.ubatches += 1;
@@ -185,7 +185,7 @@ std::vector<finding> invariant_check::finish() {
     for (auto & [key, f] : findings_) {
         list.push_back(std::move(f));
     }
-    for (const auto & [key, test] : misread_) {
+    for (const auto & [id, test] : misread_) {
         result_.windows += test.windows();
         result_.partitions += test.partitions();
         result_.partitions_expected += test.expected();
@@ -194,8 +194,8 @@ std::vector<finding> invariant_check::finish() {
         }
         finding f;
         f.name  = "contiguous-misread";
-        f.layer = key.first;
-        f.block = key.second;
+        f.layer = id.layer;
+        f.block = id.block;
         f.count = test.partitions();
         f.what  = count_of(test.partitions(), "window", "windows") + " of " + std::to_string(test.windows()) +
                  " hold every expert exactly once, where chance gives " + fixed(test.expected()) +

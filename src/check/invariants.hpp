@@ -5,7 +5,7 @@
 #include <cstdint>
 #include <map>
 #include <string>
-#include <tuple>
+#include <utility>
 #include <vector>
 
 #include "check/misread.hpp"
@@ -59,11 +59,11 @@ private:
     void check_values(const block_rows & b, uint64_t ubatch);
     void report(const char * name, const place & at, const std::string & what);
 
-    std::map<std::tuple<int32_t, int32_t, std::string>, finding> findings_;  // by layer, block, name
-    std::map<std::pair<int32_t, int32_t>, misread_test>          misread_;   // by layer, block
-    std::vector<uint64_t>                                        seen_;      // [n_expert] the row that had an id last
-    uint64_t                                                     stamp_ = 0;
-    invariant_result                                             result_;
+    std::map<std::pair<block_id, std::string>, finding> findings_;  // by block and name
+    std::map<block_id, misread_test>                    misread_;
+    std::vector<uint64_t>                               seen_;  // [n_expert] the row that had an id last
+    uint64_t                                            stamp_ = 0;
+    invariant_result                                    result_;
 };
 
 }  // namespace moescope::check

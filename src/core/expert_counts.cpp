@@ -2,21 +2,20 @@
 
 #include <algorithm>
 
+#include "core/block_table.hpp"
+
 namespace moescope {
 
 expert_counts::block & expert_counts::find(const block_layout & l, size_t hint) {
-    const auto same = [&](const block_layout & o) { return o.layer == l.layer && o.block == l.block; };
-    if (hint >= layout.size() || !same(layout[hint])) {
-        hint = static_cast<size_t>(std::find_if(layout.begin(), layout.end(), same) - layout.begin());
-    }
-    if (hint == layout.size()) {
+    const size_t i = find_block(layout, l, hint);
+    if (i == layout.size()) {
         layout.push_back(l);
         blocks.emplace_back();
     }
     // Another graph of the same layer may know more experts: a foreign log that names them without their number.
-    layout[hint].n_expert = std::max(layout[hint].n_expert, l.n_expert);
-    blocks[hint].count.resize(layout[hint].n_expert);
-    return blocks[hint];
+    layout[i].n_expert = std::max(layout[i].n_expert, l.n_expert);
+    blocks[i].count.resize(layout[i].n_expert);
+    return blocks[i];
 }
 
 void expert_counts::add(const routed_ubatch & u) {

@@ -8,6 +8,7 @@
 #include <utility>
 #include <vector>
 
+#include "core/block_id.hpp"
 #include "core/column_set.hpp"
 #include "core/span.hpp"
 
@@ -27,8 +28,8 @@ struct model_info {
     std::vector<std::pair<std::string, std::string>> metadata;  // the GGUF keys that speak of experts, as text
 };
 
-// One MoE block of a graph, as its rows are stored. Most layers have one block; GroveMoE's have two (trap 8).
-struct block_layout {
+// One MoE block of a graph, as its rows are stored.
+struct block_layout : block_id {
     enum flag : uint32_t {
         mtp         = 1u << 0,  // belongs to a multi-token-prediction block (il >= n_layer), trap 11
         ids_repeat  = 1u << 1,  // a row's ids need not be distinct (GroveMoE's second block)
@@ -36,14 +37,12 @@ struct block_layout {
         given_ids   = 1u << 3,  // ids come from a table, not from scores (hash routing), trap 9
     };
 
-    int32_t    layer         = 0;  // il
-    int32_t    block         = 0;  // 0, or 1 for the second block under the same layer
     uint32_t   n_expert      = 0;
     uint32_t   n_expert_used = 0;  // k
     uint32_t   n_embd        = 0;  // width of the gate input
     uint32_t   flags         = 0;
-    column_set columns;         // what is stored of each row; always holds ids
-    float      weight_sum = 0;  // what a row's final weights add up to where normalised, else 0
+    column_set columns       = {};  // what is stored of each row; always holds ids
+    float      weight_sum    = 0;   // what a row's final weights add up to where normalised, else 0
 
     bool has(flag f) const { return (flags & f) != 0; }
     // Values per row of a column: k, n_expert or n_embd.
@@ -60,8 +59,8 @@ struct block_layout {
     uint32_t id_bytes() const { return n_expert <= 0x100 ? 1 : n_expert <= 0x10000 ? 2 : 4; }
 
     bool operator==(const block_layout & o) const {
-        return layer == o.layer && block == o.block && n_expert == o.n_expert && n_expert_used == o.n_expert_used &&
-               n_embd == o.n_embd && flags == o.flags && columns == o.columns && weight_sum == o.weight_sum;
+        return id() == o.id() && n_expert == o.n_expert && n_expert_used == o.n_expert_used && n_embd == o.n_embd &&
+               flags == o.flags && columns == o.columns && weight_sum == o.weight_sum;
     }
     bool operator!=(const block_layout & o) const { return !(*this == o); }
 };

@@ -130,11 +130,11 @@ private:
                 b.columns[c] = std::make_unique<npy_array>(folder + "/" + column_key(c) + ".npy", "<f4", 4, l.width(c));
             }
         }
-        blocks_[{l.layer, l.block}] = std::move(b);
+        blocks_[l.id()] = std::move(b);
     }
 
     void rows(const block_rows & b) {
-        block_arrays &       to = blocks_.at({b.layout->layer, b.layout->block});
+        block_arrays &       to = blocks_.at(b.layout->id());
         const block_layout & l  = to.layout;
         if (b.n_rows == 0) {
             return;
@@ -186,13 +186,13 @@ private:
         files.push_back({{"file", a.path().substr(folder_.size() + 1)}, {"dtype", a.type()}, {"shape", shape}});
     }
 
-    std::string                                         folder_;
-    trace::trace_source *                               source_ = nullptr;
-    npy_array                                           token_, position_, sequence_, phase_, batch_, ubatch_;
-    std::map<std::pair<int32_t, int32_t>, block_arrays> blocks_;  // by layer and block
-    std::map<int32_t, const std::string *>              texts_;
-    uint64_t                                            tokens_   = 0;
-    uint32_t                                            ubatches_ = 0;
+    std::string                            folder_;
+    trace::trace_source *                  source_ = nullptr;
+    npy_array                              token_, position_, sequence_, phase_, batch_, ubatch_;
+    std::map<block_id, block_arrays>       blocks_;
+    std::map<int32_t, const std::string *> texts_;
+    uint64_t                               tokens_   = 0;
+    uint32_t                               ubatches_ = 0;
 };
 
 }  // namespace

@@ -7,9 +7,11 @@
 #include <string_view>
 #include <vector>
 
+#include "core/block_id.hpp"
+
 namespace moescope::logs {
 
-struct foreign_line {
+struct foreign_line : block_id {
     enum class kind {
         other,              // a banner, a header, nothing we know
         section,            // Layer 10 - Selected Expert IDs (top-8):          layer, block, title, k
@@ -25,8 +27,6 @@ struct foreign_line {
 
     kind                  what     = kind::other;
     title                 about    = title::none;
-    int32_t               layer    = 0;
-    int32_t               block    = 0;
     int64_t               token    = -1;  // position or row; -1 unknown ("?")
     int32_t               sequence = 0;
     uint32_t              k        = 0;  // 0: not said

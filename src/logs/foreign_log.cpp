@@ -72,7 +72,7 @@ void foreign_log::describe() {
     info_.bytes = static_cast<uint64_t>(in_.tellg());
     info_.ended = true;
 
-    for (const auto & [key, s] : shapes_) {
+    for (const auto & [id, s] : shapes_) {
         model_.n_expert_used = std::max(model_.n_expert_used, s.k);
         model_.n_embd        = std::max(model_.n_embd, s.n_embd);
     }
@@ -104,10 +104,8 @@ void foreign_log::describe() {
 
 graph_layout foreign_log::blocks() const {
     graph_layout all;
-    for (const auto & [key, s] : shapes_) {
-        block_layout b;
-        b.layer         = key.first;
-        b.block         = key.second;
+    for (const auto & [id, s] : shapes_) {
+        block_layout b{id};
         b.n_expert      = n_expert_;
         b.n_expert_used = s.k;
         b.n_embd        = s.n_embd;
@@ -170,7 +168,7 @@ bool foreign_log::begins_ubatch(const foreign_line & l) const {
         return false;
     }
     const pending_block & latest = pending_.back();
-    if (latest.layer == l.layer && latest.block == l.block) {
+    if (latest.id() == l.id()) {
         // The same layer goes on, unless a section of its log, or the rows of its gate inputs, begin again.
         if (l.what == kind::section) {
             return (l.about == title::ids && !latest.ids.rows.empty()) ||
@@ -181,15 +179,12 @@ bool foreign_log::begins_ubatch(const foreign_line & l) const {
         return l.what == kind::gate && !latest.gate.rows.empty() && l.token >= 0 &&
                l.token <= latest.gate.rows.back().token;
     }
-    return std::any_of(pending_.begin(), pending_.end(),
-                       [&](const pending_block & b) { return b.layer == l.layer && b.block == l.block; });
+    return std::any_of(pending_.begin(), pending_.end(), [&](const pending_block & b) { return b.id() == l.id(); });
 }
 
-foreign_log::pending_block & foreign_log::block_of(int32_t layer, int32_t block) {
-    if (pending_.empty() || pending_.back().layer != layer || pending_.back().block != block) {
-        pending_.emplace_back();
-        pending_.back().layer = layer;
-        pending_.back().block = block;
+foreign_log::pending_block & foreign_log::block_of(const block_id & id) {
+    if (pending_.empty() || pending_.back().id() != id) {
+        pending_.emplace_back(id);
     }
     return pending_.back();
 }
@@ -206,7 +201,7 @@ void foreign_log::take(foreign_line & l) {
         case kind::section:
             section_ = l;
             if (l.about != title::none) {
-                block_of(l.layer, l.block);
+                block_of(l);
             }
             break;
         case kind::shape:
@@ -220,8 +215,8 @@ void foreign_log::take(foreign_line & l) {
                 break;  // a section that we do not know
             }
             positional_       = true;
-            pending_block & b = block_of(section_.layer, section_.block);
-            shape &         s = shape_of(b.layer, b.block);
+            pending_block & b = block_of(section_);
+            shape &         s = shapes_[b];
             if (l.cut) {
                 malformed("its list is cut (--max-columns)");
             } else if (section_.about == title::ids) {
@@ -241,18 +236,18 @@ void foreign_log::take(foreign_line & l) {
         case kind::selection_weights:
         case kind::selection: {
             positional_       = positional_ || l.what == kind::selection_weights;
-            pending_block & b = block_of(l.layer, 0);
+            pending_block & b = block_of(l);
             const size_t    n = b.ids.rows.size();
             l.sequence        = -1;  // not said
             add_ids(b, l);
             if (!l.values.empty() && b.ids.rows.size() > n) {
-                add_values(b.weights, shape_of(l.layer, 0).k, column::weights, b, l);
+                add_values(b.weights, shapes_[l].k, column::weights, b, l);
             }
             break;
         }
         case kind::gate: {
-            pending_block & b = block_of(l.layer, 0);
-            add_values(b.gate, shape_of(l.layer, 0).n_embd, column::gate_input, b, l);
+            pending_block & b = block_of(l);
+            add_values(b.gate, shapes_[l].n_embd, column::gate_input, b, l);
             break;
         }
         default: break;
@@ -260,7 +255,7 @@ void foreign_log::take(foreign_line & l) {
 }
 
 void foreign_log::add_ids(pending_block & b, const foreign_line & l) {
-    shape & s = shape_of(b.layer, b.block);
+    shape & s = shapes_[b];
     if (s.k == 0) {
         s.k = section_.about == title::ids && section_.k > 0 ? section_.k : static_cast<uint32_t>(l.ids.size());
     }
@@ -292,7 +287,7 @@ void foreign_log::add_values(table & t, uint32_t & width, column column, const p
     t.rows.push_back({l.token, l.sequence});
     t.values.insert(t.values.end(), l.values.begin(), l.values.end());
     if (first_pass_) {
-        shape & s = shape_of(b.layer, b.block);
+        shape & s = shapes_[b];
         s.columns = s.columns | column;
         n_rows_ += column == column::gate_input;
     }

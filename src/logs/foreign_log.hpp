@@ -39,8 +39,8 @@ private:
         std::vector<row>   rows;
         std::vector<float> values;  // [rows][width]
     };
-    struct pending_block {
-        int32_t                  layer = 0, block = 0;
+    struct pending_block : block_id {
+        explicit pending_block(const block_id & which) : block_id(which) {}
         table                    ids, weights, logits, probs, gate;
         std::vector<uint32_t>    id_values;  // [ids.rows][k]
         const std::vector<row> & rows() const { return ids.rows.empty() ? gate.rows : ids.rows; }
@@ -60,8 +60,7 @@ private:
     bool            read_group();  // fills pending_; false at the end of the file
     bool            begins_ubatch(const foreign_line & l) const;
     void            take(foreign_line & l);
-    pending_block & block_of(int32_t layer, int32_t block);
-    shape &         shape_of(int32_t layer, int32_t block) { return shapes_[{layer, block}]; }
+    pending_block & block_of(const block_id & id);
     void            add_ids(pending_block & b, const foreign_line & l);
     void add_values(table & t, uint32_t & width, column column, const pending_block & b, const foreign_line & l);
     void malformed(const std::string & why);
@@ -79,13 +78,13 @@ private:
     trace::trace_info info_;
     model_info        model_;
 
-    std::map<std::pair<int32_t, int32_t>, shape> shapes_;
-    uint32_t                                     n_expert_ = 0, largest_id_ = 0;
-    bool                                         has_ids_ = false, has_shape_line_ = false;
-    uint64_t                                     n_rows_ = 0, n_malformed_ = 0;
-    std::string                                  first_malformed_;
-    uint32_t                                     kinds_      = 0;  // bit per foreign_line::kind
-    bool                                         first_pass_ = true;
+    std::map<block_id, shape> shapes_;
+    uint32_t                  n_expert_ = 0, largest_id_ = 0;
+    bool                      has_ids_ = false, has_shape_line_ = false;
+    uint64_t                  n_rows_ = 0, n_malformed_ = 0;
+    std::string               first_malformed_;
+    uint32_t                  kinds_      = 0;  // bit per foreign_line::kind
+    bool                      first_pass_ = true;
 
     // the reading position
     uint64_t                   line_number_ = 0, ubatch_ = 0;

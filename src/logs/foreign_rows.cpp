@@ -40,11 +40,9 @@ void foreign_log::split_gate() {
     }
     for (pending_block & b : pending_) {
         if (!b.gate.rows.empty()) {
-            later_.emplace_back();
-            later_.back().layer = b.layer;
-            later_.back().block = b.block;
-            later_.back().gate  = std::move(b.gate);
-            b.gate              = {};
+            later_.emplace_back(b);
+            later_.back().gate = std::move(b.gate);
+            b.gate             = {};
         }
     }
     pending_.erase(
@@ -99,12 +97,11 @@ void foreign_log::build(routed_ubatch & u) {
 }
 
 void foreign_log::build_block(const pending_block & b, size_t i) {
-    const shape &            s    = shape_of(b.layer, b.block);
+    const shape &            s    = shapes_[b];
     const std::vector<row> & rows = b.rows();
     block_layout &           l    = layout_[i];
     built_block &            out  = built_[i];
-    l.layer                       = b.layer;
-    l.block                       = b.block;
+    l                             = {b.id()};
     l.n_expert                    = n_expert_;
     l.n_expert_used               = s.k;
     l.n_embd                      = s.n_embd;

@@ -5,8 +5,8 @@
 #include <numeric>
 
 #include "analysis/tools/balance.hpp"
-#include "analysis/tools/block_table.hpp"
 #include "analysis/tools/prompt_labels.hpp"
+#include "core/block_table.hpp"
 
 namespace moescope::report {
 
@@ -160,7 +160,7 @@ void run_collector::set_counts(const expert_counts & counts) {
 }
 
 std::vector<size_t> run_collector::order() const {
-    return analysis::by_layer_and_block(
+    return by_layer_and_block(
         blocks_.size(), [&](size_t b) -> auto & { return blocks_[b].layout; });
 }
 
@@ -209,9 +209,8 @@ void run_collector::add_domains(page_run & run) const {
     for (size_t d = 0; d < found.domains.size(); ++d) {
         page_domain domain{found.domains[d], found.sequences[d], {}, {}};
         for (const page_block & b : run.blocks) {
-            const auto at = std::find_if(found.blocks.begin(), found.blocks.end(), [&](const auto & s) {
-                return s.layout.layer == b.layout.layer && s.layout.block == b.layout.block;
-            });
+            const auto at = std::find_if(found.blocks.begin(), found.blocks.end(),
+                                         [&](const auto & s) { return s.layout.id() == b.layout.id(); });
             if (at == found.blocks.end()) {
                 return;  // its first rows had no domain yet
             }

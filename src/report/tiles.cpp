@@ -49,9 +49,8 @@ void tile_builder::add(const routed_ubatch & u, uint64_t n_before) {
 }
 
 void tile_builder::add_rows(const block_rows & rows, uint32_t skip, uint32_t n, size_t base) {
-    const auto at = std::find_if(blocks_.begin(), blocks_.end(), [&](const page_block & b) {
-        return b.layout.layer == rows.layout->layer && b.layout.block == rows.layout->block;
-    });
+    const auto at = std::find_if(blocks_.begin(), blocks_.end(),
+                                 [&](const page_block & b) { return b.layout.id() == rows.layout->id(); });
     if (at == blocks_.end() || at->layout.n_expert_used != rows.layout->n_expert_used) {
         return;
     }

@@ -2,52 +2,46 @@
 
 #include <algorithm>
 
+#include "core/block_table.hpp"
 #include "core/error.hpp"
 
 namespace moescope::stats {
 
 namespace {
 
-bool is_before(const saliency_block & b, int32_t layer, int32_t block) {
-    return b.layer != layer ? b.layer < layer : b.block < block;
+std::string name_of(const block_id & b) {
+    return "layer " + std::to_string(b.layer) + (b.block > 0 ? ", block " + std::to_string(b.block) : "");
 }
 
-std::string name_of(int32_t layer, int32_t block) {
-    return "layer " + std::to_string(layer) + (block > 0 ? ", block " + std::to_string(block) : "");
-}
-
-saliency_block make_block(int32_t layer, int32_t block, uint32_t n_expert, uint32_t n_expert_used, uint32_t flags,
-                          uint32_t n_labels) {
+// Empty sums of a block of this shape: a block_layout, or another saliency_block.
+template <class Shape>
+saliency_block block_like(const Shape & shape, size_t n_labels) {
     saliency_block b;
-    b.layer         = layer;
-    b.block         = block;
-    b.n_expert      = n_expert;
-    b.n_expert_used = n_expert_used;
-    b.flags         = flags;
-    b.count.resize(n_expert);
-    b.gate.resize(n_expert);
-    b.gated_norm.resize(n_expert);
-    b.norm.resize(n_expert);
-    b.max_norm.resize(n_expert);
+    b.layer         = shape.layer;
+    b.block         = shape.block;
+    b.n_expert      = shape.n_expert;
+    b.n_expert_used = shape.n_expert_used;
+    b.flags         = shape.flags;
+    b.count.resize(b.n_expert);
+    b.gate.resize(b.n_expert);
+    b.gated_norm.resize(b.n_expert);
+    b.norm.resize(b.n_expert);
+    b.max_norm.resize(b.n_expert);
     b.label_rows.resize(n_labels);
-    b.label_count.resize(size_t(n_labels) * n_expert);
+    b.label_count.resize(n_labels * b.n_expert);
     return b;
 }
 
-// The block's place in a list ordered by (layer, block); inserts one like `like` where there is none.
-saliency_block & find_or_insert(std::vector<saliency_block> & blocks, const saliency_block & like) {
-    auto it =
-        std::lower_bound(blocks.begin(), blocks.end(), like, [](const saliency_block & a, const saliency_block & b) {
-            return is_before(a, b.layer, b.block);
-        });
-    if (it == blocks.end() || it->layer != like.layer || it->block != like.block) {
-        const auto n_labels = static_cast<uint32_t>(like.label_rows.size());
-        it                  = blocks.insert(it,
-                                            make_block(like.layer, like.block, like.n_expert, like.n_expert_used, like.flags, n_labels));
+// The block of this id in a list ordered by ids; inserts an empty one of this shape where there is none.
+template <class Shape>
+saliency_block & find_or_insert(std::vector<saliency_block> & blocks, const Shape & like, size_t n_labels) {
+    auto it = std::lower_bound(blocks.begin(), blocks.end(), like.id());
+    if (it == blocks.end() || it->id() != like.id()) {
+        it = blocks.insert(it, block_like(like, n_labels));
     }
     if (it->n_expert != like.n_expert || it->n_expert_used != like.n_expert_used || it->flags != like.flags ||
-        it->label_rows.size() != like.label_rows.size()) {
-        throw error(name_of(like.layer, like.block) + " has " + std::to_string(like.n_expert) + " experts, top-" +
+        it->label_rows.size() != n_labels) {
+        throw error(name_of(like) + " has " + std::to_string(like.n_expert) + " experts, top-" +
                     std::to_string(like.n_expert_used) + " in one profile and " + std::to_string(it->n_expert) +
                     ", top-" + std::to_string(it->n_expert_used) + " in the other, or other labels");
     }
@@ -67,21 +61,18 @@ std::string to_string(gate_kind g) {
     return g == gate_kind::final ? "final" : "raw";
 }
 
-saliency_block & saliency::block_of(const block_layout & l) {
-    for (saliency_block & b : blocks_) {
-        if (b.layer == l.layer && b.block == l.block && b.n_expert == l.n_expert &&
-            b.n_expert_used == l.n_expert_used) {
-            return b;
-        }
-    }
-    return find_or_insert(blocks_, make_block(l.layer, l.block, l.n_expert, l.n_expert_used, l.flags, n_labels_));
+saliency_block & saliency::block_of(const block_layout & l, size_t hint) {
+    const size_t i = find_block(blocks_, l, hint);
+    const bool   known =
+        i < blocks_.size() && blocks_[i].n_expert == l.n_expert && blocks_[i].n_expert_used == l.n_expert_used;
+    return known ? blocks_[i] : find_or_insert(blocks_, l, n_labels_);
 }
 
 void saliency::ubatch(const routed_ubatch & u) {
     tokens_ += u.n_tokens();
-    for (const block_rows & rows : u.blocks) {
-        saliency_block & b = block_of(*rows.layout);
-        add_rows(b, rows, u);
+    for (size_t i = 0; i < u.blocks.size(); ++i) {
+        const block_rows & rows = u.blocks[i];
+        add_rows(block_of(*rows.layout, i), rows, u);
     }
 }
 
@@ -89,7 +80,7 @@ void saliency::add_rows(saliency_block & b, const block_rows & rows, const route
     const float * gate = rows.values_of(gate_ == gate_kind::final ? column::weights : column::weights_raw);
     const float * norm = rows.values_of(column::norms);
     if (rows.n_rows > 0 && b.block == 0 && (gate == nullptr || norm == nullptr)) {
-        throw error(name_of(b.layer, b.block) + ": the capture has no " +
+        throw error(name_of(b) + ": the capture has no " +
                     (norm == nullptr ? "norms" : to_string(gate_) + " gate weights"));
     }
     const bool   gated = b.norms_gated();
@@ -128,7 +119,7 @@ void saliency::add_labels(saliency_block & b, const block_rows & rows, const rou
 
 void saliency::add(const std::vector<saliency_block> & blocks) {
     for (const saliency_block & from : blocks) {
-        saliency_block & to = find_or_insert(blocks_, from);
+        saliency_block & to = find_or_insert(blocks_, from, from.label_rows.size());
         to.rows += from.rows;
         add_array(to.count, from.count);
         add_array(to.gate, from.gate);
@@ -145,7 +136,7 @@ void saliency::add(const std::vector<saliency_block> & blocks) {
 void saliency::clear() {
     tokens_ = 0;
     for (saliency_block & b : blocks_) {
-        b = make_block(b.layer, b.block, b.n_expert, b.n_expert_used, b.flags, n_labels_);
+        b = block_like(b, n_labels_);
     }
 }
 

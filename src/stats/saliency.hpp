@@ -22,8 +22,7 @@ enum class gate_kind { final, raw };
 std::string to_string(gate_kind g);  // "final", "raw"
 
 // One block's sums. Arrays are indexed by expert id.
-struct saliency_block {
-    int32_t  layer = 0, block = 0;
+struct saliency_block : block_id {
     uint32_t n_expert = 0, n_expert_used = 0, flags = 0;  // flags: of block_layout
     uint64_t rows = 0;                                    // tokens that the block routed
 
@@ -68,7 +67,7 @@ public:
     uint64_t                            tokens() const { return tokens_; }  // of all ubatches since the last clear
 
 private:
-    saliency_block & block_of(const block_layout & l);
+    saliency_block & block_of(const block_layout & l, size_t hint);
     void             add_rows(saliency_block & b, const block_rows & rows, const routed_ubatch & u);
     void             add_labels(saliency_block & b, const block_rows & rows, const routed_ubatch & u);
 

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "core/block_table.hpp"
 #include "core/error.hpp"
 #include "trace/decode.hpp"
 #include "trace/frame.hpp"
@@ -158,19 +159,16 @@ graph_layout trace_reader::blocks() const {
     graph_layout all;
     for (const graph_layout & layout : layouts_) {
         for (const block_layout & b : layout) {
-            const auto it = std::find_if(all.begin(), all.end(), [&](const block_layout & o) {
-                return o.layer == b.layer && o.block == b.block;
-            });
-            if (it == all.end()) {
+            const size_t i = find_block(all, b, all.size());
+            if (i == all.size()) {
                 all.push_back(b);
             } else {
-                it->columns = it->columns | b.columns;
+                all[i].columns = all[i].columns | b.columns;
             }
         }
     }
-    std::stable_sort(all.begin(), all.end(), [](const block_layout & a, const block_layout & b) {
-        return std::pair(a.layer, a.block) < std::pair(b.layer, b.block);
-    });
+    std::stable_sort(all.begin(), all.end(),
+                     [](const block_layout & a, const block_layout & b) { return a.id() < b.id(); });
     return all;
 }
 

@@ -11,24 +11,23 @@
 namespace moescope::analysis {
 
 expert_sizes read_expert_sizes(const std::string & model_path) {
-    const gguf::model_file                                     model(model_path);
-    const gguf::moe_shape                                      shape = gguf::read_moe_shape(model.metadata());
-    std::map<std::pair<int32_t, int32_t>, expert_sizes::block> blocks;  // by layer and block
+    const gguf::model_file                  model(model_path);
+    const gguf::moe_shape                   shape = gguf::read_moe_shape(model.metadata());
+    std::map<block_id, expert_sizes::block> blocks;
     for (const gguf::model_file::tensor & t : model.tensors()) {
         const gguf::tensor_name   name   = gguf::parse_tensor_name(t.name);
         const gguf::expert_layout layout = gguf::find_expert_layout(t, name, shape);
         if (layout.part == gguf::expert_part::matrix || layout.part == gguf::expert_part::chunk_matrix) {
-            const int32_t         block = layout.part == gguf::expert_part::chunk_matrix;
-            expert_sizes::block & b     = blocks[{name.layer, block}];
-            b                           = {name.layer, block, b.bytes + t.size / static_cast<uint64_t>(layout.n_slab),
-                                           static_cast<uint32_t>(layout.n_slab)};
+            const block_id        id = {name.layer, layout.part == gguf::expert_part::chunk_matrix};
+            expert_sizes::block & b  = blocks[id];
+            b = {id, b.bytes + t.size / static_cast<uint64_t>(layout.n_slab), static_cast<uint32_t>(layout.n_slab)};
         }
     }
     if (blocks.empty()) {
         throw error("this model has no experts").in(model_path);
     }
     expert_sizes sizes;
-    for (const auto & [key, b] : blocks) {
+    for (const auto & [id, b] : blocks) {
         sizes.blocks.push_back(b);
     }
     return sizes;

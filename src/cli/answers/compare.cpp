@@ -255,19 +255,19 @@ answer answer_stability(const analyze_options & o) {
     refuse_filters(o, "stability");
     answer a;
     a.kind = "stability";
-    table                                                                         pairs{"pairs",
+    table                                                      pairs{"pairs",
                 "Runs in pairs: shared experts per token, mean over layers",
                 {{"run_a", "run"},
-                                                                                         {"run_b", "and"},
-                                                                                         {"tokens", "tokens", shown::integer},
-                                                                                         {"tokens_after", "after parting", shown::integer},
-                                                                                         {"overlap", "|A and B|/k", shown::percent},
-                                                                                         {"overlap_min", "lowest layer", shown::percent},
-                                                                                         {"overlap_chance", "random", shown::percent}},
+                                                                      {"run_b", "and"},
+                                                                      {"tokens", "tokens", shown::integer},
+                                                                      {"tokens_after", "after parting", shown::integer},
+                                                                      {"overlap", "|A and B|/k", shown::percent},
+                                                                      {"overlap_min", "lowest layer", shown::percent},
+                                                                      {"overlap_chance", "random", shown::percent}},
                 {}};
-    std::map<std::pair<int32_t, int32_t>, std::pair<block_layout, running_stats>> layers;
-    running_stats                                                                 all;
-    const size_t                                                                  n = o.traces.size();
+    std::map<block_id, std::pair<block_layout, running_stats>> layers;
+    running_stats                                              all;
+    const size_t                                               n = o.traces.size();
     for (size_t i = 0; i < (n > all_pairs_most ? 1 : n); ++i) {
         for (size_t j = i + 1; j < n; ++j) {
             const matched_files      m = measure_files(o.traces[i], o.traces[j], o);
@@ -281,7 +281,7 @@ answer answer_stability(const analyze_options & o) {
             pairs.rows.push_back({o.traces[i], o.traces[j], whole(r.tokens_matched), whole(r.tokens_after), mean.mean(),
                                   mean.min(), r.blocks.empty() ? unknown : r.blocks.front().overlap_by_chance});
             for (const block_agreement & b : r.blocks) {
-                auto & [layout, stats] = layers[{b.layout.layer, b.layout.block}];
+                auto & [layout, stats] = layers[b.layout.id()];
                 layout                 = b.layout;
                 if (b.overlap.n() > 0) {
                     stats.add(b.overlap.mean());

@@ -20,8 +20,7 @@ bool same_file(const std::string & a, const std::string & b) {
 std::string why_blocks_differ(const graph_layout & a, const graph_layout & b) {
     for (const block_layout & y : b) {
         for (const block_layout & x : a) {
-            if (x.layer == y.layer && x.block == y.block &&
-                (x.n_expert != y.n_expert || x.n_expert_used != y.n_expert_used)) {
+            if (x.id() == y.id() && (x.n_expert != y.n_expert || x.n_expert_used != y.n_expert_used)) {
                 return fmt::format("layer {} has {} experts, top-{}, not {}, top-{}", block_name(x), y.n_expert,
                                    y.n_expert_used, x.n_expert, x.n_expert_used);
             }
