@@ -12,6 +12,7 @@
 #include <CLI/CLI.hpp>
 
 #include "core/error.hpp"
+#include "core/ubatch_buffer.hpp"
 #include "trace/writer.hpp"
 
 namespace {
@@ -107,48 +108,37 @@ private:
     }
 
     void ubatch(trace::trace_writer & out, uint32_t first_pos, uint32_t n, phase how) {
-        token_.clear();
-        pos_.clear();
+        u_.clear();
+        u_.set_tokens(n);
         for (uint32_t i = 0; i < n; ++i) {
-            token_.push_back(static_cast<int32_t>(std::min(random_.below(o_.n_vocab), random_.below(o_.n_vocab))));
-            pos_.push_back(static_cast<int32_t>(first_pos + i));
+            u_.token[i] = static_cast<int32_t>(std::min(random_.below(o_.n_vocab), random_.below(o_.n_vocab)));
+            u_.pos[i]   = static_cast<int32_t>(first_pos + i);
         }
-        seq_.assign(n, 0);
-        phases_.assign(n, static_cast<uint8_t>(how));
-        blocks_.assign(o_.n_layer, {});
-        ids_.resize(o_.n_layer);
+        u_.seq.assign(n, 0);
+        u_.phases.assign(n, static_cast<uint8_t>(how));
+        u_.layout  = layout_;
+        u_.time_ns = 20'000'000 * uint64_t{batch_};
+        u_.batch   = batch_++;
         for (uint32_t il = 0; il < o_.n_layer; ++il) {
-            fill_block(il, n);
+            add_block(il, n);
         }
-        routed_ubatch u;
-        u.time_ns = 20'000'000 * uint64_t{batch_};
-        u.batch   = batch_++;
-        u.token   = token_;
-        u.pos     = pos_;
-        u.seq     = seq_;
-        u.phases  = phases_;
-        u.layout  = &layout_;
-        u.blocks  = blocks_;
-        out.ubatch(u);
+        out.ubatch(u_.view());
     }
 
-    void fill_block(uint32_t il, uint32_t n) {
+    void add_block(uint32_t il, uint32_t n) {
         const size_t row_bytes = size_t{o_.k} * layout_[il].id_bytes();
-        ids_[il].resize(n * row_bytes);
+        u_.add_block(n, false);
+        auto * ids = static_cast<uint8_t *>(u_.ids());
         for (uint32_t i = 0; i < n; ++i) {
             uint32_t & row = current_[il];
-            row            = random_.below(2) == 0 ? row : (random_.next() ^ static_cast<uint32_t>(token_[i])) % n_pool;
+            row = random_.below(2) == 0 ? row : (random_.next() ^ static_cast<uint32_t>(u_.token[i])) % n_pool;
             const uint32_t taken = o_.differ > 0 && other_.below(100) < o_.differ ? other_.below(n_pool) : row;
-            std::copy_n(pools_[il].begin() + static_cast<long>(taken * row_bytes), row_bytes,
-                        ids_[il].begin() + static_cast<long>(i * row_bytes));
+            ids = std::copy_n(pools_[il].begin() + static_cast<long>(taken * row_bytes), row_bytes, ids);
         }
-        blocks_[il].layout = &layout_[il];
-        blocks_[il].n_rows = n;
-        blocks_[il].ids    = ids_[il].data();
         for (size_t c = 0; c < n_float_columns; ++c) {
-            if (layout_[il].columns.has(
-                    float_columns[c])) {  // the same values serve all rows: what is in them costs nothing
-                blocks_[il].values[c] = values_.data() + random_.below(values_differ);
+            if (float * to = u_.values(c)) {
+                std::copy_n(values_.begin() + random_.below(values_differ), n * layout_[il].width(float_columns[c]),
+                            to);
             }
         }
     }
@@ -159,10 +149,7 @@ private:
     std::vector<std::vector<uint8_t>> pools_;    // [layer] n_pool rows of stored ids
     std::vector<uint32_t>             current_;  // [layer] the row of the token before
     std::vector<float>                values_;
-    std::vector<int32_t>              token_, pos_, seq_;
-    std::vector<uint8_t>              phases_;
-    std::vector<std::vector<uint8_t>> ids_;
-    std::vector<block_rows>           blocks_;
+    ubatch_buffer                     u_;
     uint32_t                          batch_ = 0;
 };
 

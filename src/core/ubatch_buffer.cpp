@@ -32,7 +32,7 @@ void ubatch_buffer::set_tokens(size_t n_tokens) {
 
 void ubatch_buffer::add_block(uint32_t n_rows, bool with_row_tokens) {
     const block_layout & l = layout[blocks_.size()];
-    block                b;
+    open_block           b;
     b.n_rows     = n_rows;
     b.has_tokens = with_row_tokens;
     if (with_row_tokens) {
@@ -47,34 +47,38 @@ void ubatch_buffer::add_block(uint32_t n_rows, bool with_row_tokens) {
     blocks_.push_back(b);
 }
 
-int32_t * ubatch_buffer::row_tokens() {
-    return reinterpret_cast<int32_t *>(bytes_.data() + blocks_.back().row_token_at);
+int32_t * ubatch_buffer::row_tokens(size_t block) {
+    return reinterpret_cast<int32_t *>(bytes_.data() + blocks_[block].row_token_at);
 }
 
-void * ubatch_buffer::ids() {
-    return bytes_.data() + blocks_.back().ids_at;
+void * ubatch_buffer::ids(size_t block) {
+    return bytes_.data() + blocks_[block].ids_at;
 }
 
-float * ubatch_buffer::values(size_t i) {
-    const bool there = layout[blocks_.size() - 1].columns.has(float_columns[i]);
-    return there ? reinterpret_cast<float *>(bytes_.data() + blocks_.back().column_at[i]) : nullptr;
+float * ubatch_buffer::values(size_t block, size_t float_column) {
+    const bool there = layout[block].columns.has(float_columns[float_column]);
+    return there ? reinterpret_cast<float *>(bytes_.data() + blocks_[block].column_at[float_column]) : nullptr;
+}
+
+void ubatch_buffer::set_id(size_t i, uint32_t id) {
+    switch (layout[blocks_.size() - 1].id_bytes()) {
+        case 1: static_cast<uint8_t *>(ids())[i] = static_cast<uint8_t>(id); break;
+        case 2: static_cast<uint16_t *>(ids())[i] = static_cast<uint16_t>(id); break;
+        default: static_cast<uint32_t *>(ids())[i] = id; break;
+    }
 }
 
 routed_ubatch ubatch_buffer::view() {
     views_.resize(blocks_.size());
     for (size_t i = 0; i < blocks_.size(); ++i) {
-        const block & b = blocks_[i];
-        block_rows &  v = views_[i];
-        v.layout        = &layout[i];
-        v.n_rows        = b.n_rows;
-        v.row_token     = {};
-        if (b.has_tokens) {
-            v.row_token = {reinterpret_cast<const int32_t *>(bytes_.data() + b.row_token_at), b.n_rows};
-        }
-        v.ids = bytes_.data() + b.ids_at;
+        const open_block & b = blocks_[i];
+        block_rows &       v = views_[i];
+        v.layout             = &layout[i];
+        v.n_rows             = b.n_rows;
+        v.row_token          = {row_tokens(i), b.has_tokens ? b.n_rows : 0};
+        v.ids                = ids(i);
         for (size_t c = 0; c < n_float_columns; ++c) {
-            const bool there = layout[i].columns.has(float_columns[c]);
-            v.values[c]      = there ? reinterpret_cast<const float *>(bytes_.data() + b.column_at[c]) : nullptr;
+            v.values[c] = values(i, c);
         }
     }
     routed_ubatch u;

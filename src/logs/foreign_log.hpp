@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "core/ubatch_buffer.hpp"
 #include "logs/foreign_line.hpp"
 #include "trace/source.hpp"
 
@@ -44,19 +45,21 @@ private:
         table                    ids, weights, logits, probs, gate;
         std::vector<uint32_t>    id_values;  // [ids.rows][k]
         const std::vector<row> & rows() const { return ids.rows.empty() ? gate.rows : ids.rows; }
+        const table *            table_of(column c) const {  // null: the logs have no such column
+            switch (c) {
+                           case column::weights: return &weights;
+                           case column::logits: return &logits;
+                           case column::probs: return &probs;
+                           case column::gate_input: return &gate;
+                           default: return nullptr;
+            }
+        }
     };
     // What all lines of a block have in common.
     struct shape {
         uint32_t   k = 0, n_embd = 0;
         column_set columns;
     };
-    // What next() hands out of one block.
-    struct built_block {
-        std::vector<uint8_t>            ids;
-        std::vector<int32_t>            row_token;
-        std::vector<std::vector<float>> values{n_float_columns};
-    };
-
     bool            read_group();  // fills pending_; false at the end of the file
     bool            begins_ubatch(const foreign_line & l) const;
     void            take(foreign_line & l);
@@ -67,11 +70,13 @@ private:
     void describe();
 
     void    split_gate();
-    void    build(routed_ubatch & u);
-    void    build_block(const pending_block & b, size_t i);
-    bool    add_column(const table & t, const std::vector<row> & rows, column column, uint32_t width, size_t i);
+    void    build();
+    void    build_block(const pending_block & b);
+    void    copy_rows(const pending_block & b, column c, const std::vector<size_t> & places);
     void    number_tokens();
     uint8_t phase_of_ubatch();
+
+    static std::vector<size_t> places_of(const pending_block & b, column c);
 
     std::string       path_;
     std::ifstream     in_;
@@ -98,13 +103,8 @@ private:
     std::vector<pending_block> later_;               // its gate inputs, where they do not fit its selections
     bool                       positional_ = false;  // its tokens are positions rather than rows
 
-    // what next() hands out
-    graph_layout             layout_;
-    std::vector<built_block> built_;
-    std::vector<block_rows>  blocks_;
-    std::vector<row>         tokens_;  // of the ubatch
-    std::vector<int32_t>     token_, pos_, seq_;
-    std::vector<uint8_t>     phases_;
+    std::vector<row> tokens_;  // of the ubatch
+    ubatch_buffer    built_;   // what next() hands out
 };
 
 }  // namespace moescope::logs

@@ -1,7 +1,7 @@
 // The second half of foreign_log: from the lines of an ubatch to the views that next() hands out.
 
 #include <algorithm>
-#include <iterator>
+#include <numeric>
 
 #include "logs/foreign_log.hpp"
 
@@ -24,7 +24,8 @@ bool foreign_log::next(routed_ubatch & u) {
         } while (pending_.empty());
         split_gate();
     }
-    build(u);
+    build();
+    u = built_.view();
     ubatch_ += 1;
     return true;
 }
@@ -57,13 +58,13 @@ void foreign_log::number_tokens() {
             return a.rows().size() < b.rows().size();
         });
     tokens_ = most->rows();
-    token_.assign(tokens_.size(), -1);
-    pos_ = seq_ = token_;
+    built_.set_tokens(tokens_.size());
     for (size_t t = 0; t < tokens_.size() && positional_; ++t) {
-        pos_[t] = tokens_[t].token >= 0 && tokens_[t].token <= INT32_MAX ? static_cast<int32_t>(tokens_[t].token) : -1;
-        seq_[t] = tokens_[t].sequence;
+        const int64_t pos = tokens_[t].token;
+        built_.pos[t]     = pos >= 0 && pos <= INT32_MAX ? static_cast<int32_t>(pos) : -1;
+        built_.seq[t]     = tokens_[t].sequence;
     }
-    phases_.assign(tokens_.size(), phase_of_ubatch());
+    built_.phases.assign(tokens_.size(), phase_of_ubatch());
 }
 
 uint8_t foreign_log::phase_of_ubatch() {
@@ -78,87 +79,75 @@ uint8_t foreign_log::phase_of_ubatch() {
     return static_cast<uint8_t>(decoded ? phase::decode : phase::prefill);
 }
 
-void foreign_log::build(routed_ubatch & u) {
+void foreign_log::build() {
+    built_.clear();
     number_tokens();
-    layout_.assign(pending_.size(), {});
-    built_.resize(std::max(built_.size(), pending_.size()));
-    blocks_.assign(pending_.size(), {});
-    for (size_t i = 0; i < pending_.size(); ++i) {
-        build_block(pending_[i], i);
+    built_.batch = static_cast<uint32_t>(ubatch_);
+    for (const pending_block & b : pending_) {
+        build_block(b);
     }
-    u        = {};
-    u.batch  = static_cast<uint32_t>(ubatch_);
-    u.token  = token_;
-    u.pos    = pos_;
-    u.seq    = seq_;
-    u.phases = phases_;
-    u.layout = &layout_;
-    u.blocks = blocks_;
 }
 
-void foreign_log::build_block(const pending_block & b, size_t i) {
-    const shape &            s    = shapes_[b];
+void foreign_log::build_block(const pending_block & b) {
     const std::vector<row> & rows = b.rows();
-    block_layout &           l    = layout_[i];
-    built_block &            out  = built_[i];
-    l                             = {b.id()};
-    l.n_expert                    = n_expert_;
-    l.n_expert_used               = s.k;
-    l.n_embd                      = s.n_embd;
-    blocks_[i].layout             = &l;
-    blocks_[i].n_rows             = static_cast<uint32_t>(rows.size());
-
-    out.row_token.clear();
-    if (rows.size() != tokens_.size()) {
-        for (const row & r : rows) {  // by position; rows that only have a number of their own stay unknown
-            const auto it = r.token < 0 ? tokens_.end() : std::find(tokens_.begin(), tokens_.end(), r);
-            out.row_token.push_back(it == tokens_.end() ? -1 : static_cast<int32_t>(it - tokens_.begin()));
-        }
-        blocks_[i].row_token = out.row_token;
+    const shape &            s    = shapes_[b];
+    block_layout             l{b.id()};
+    l.n_expert      = n_expert_;
+    l.n_expert_used = b.ids.rows.empty() ? 0 : s.k;  // 0: gate inputs alone
+    l.n_embd        = s.n_embd;
+    l.columns       = b.ids.rows.empty() ? column_set() : column::ids;
+    std::vector<size_t> places[n_float_columns];
+    for (const column c : float_columns) {
+        places[column_index(c)] = places_of(b, c);
+        l.columns               = places[column_index(c)].empty() ? l.columns : l.columns | c;
     }
-    out.ids.clear();
-    if (b.ids.rows.empty()) {
-        l.n_expert_used = 0;  // gate inputs alone
-    } else {
-        l.columns = column::ids;
-        for (const uint32_t id : b.id_values) {
-            for (uint32_t byte = 0; byte < l.id_bytes(); ++byte) {
-                out.ids.push_back(static_cast<uint8_t>(id >> (8 * byte)));
-            }
-        }
+    built_.layout.push_back(l);
+    built_.add_block(static_cast<uint32_t>(rows.size()), rows.size() != tokens_.size());
+    for (size_t r = 0; r < rows.size() && rows.size() != tokens_.size(); ++r) {
+        // By position; rows that only have a number of their own stay unknown.
+        const auto it          = rows[r].token < 0 ? tokens_.end() : std::find(tokens_.begin(), tokens_.end(), rows[r]);
+        built_.row_tokens()[r] = it == tokens_.end() ? -1 : static_cast<int32_t>(it - tokens_.begin());
     }
-    blocks_[i].ids = out.ids.data();
-    add_column(b.weights, rows, column::weights, s.k, i);
-    add_column(b.logits, rows, column::logits, n_expert_, i);
-    add_column(b.probs, rows, column::probs, n_expert_, i);
-    add_column(b.gate, b.gate.rows, column::gate_input, s.n_embd, i);
+    for (size_t i = 0; i < b.id_values.size(); ++i) {
+        built_.set_id(i, b.id_values[i]);
+    }
+    for (const column c : float_columns) {
+        copy_rows(b, c, places[column_index(c)]);
+    }
 }
 
-// Adds a column where the log has it for each of the rows, by their tokens. Returns whether it did.
-bool foreign_log::add_column(const table & t, const std::vector<row> & rows, column column, uint32_t width, size_t i) {
-    if (t.rows.empty() || rows.empty()) {
-        return false;
+// Where the block's rows stand in a column's table, by their tokens. Empty where one of them is not there: then the block
+// does not have the column.
+std::vector<size_t> foreign_log::places_of(const pending_block & b, column c) {
+    const table * t = b.table_of(c);
+    if (t == nullptr) {
+        return {};
     }
-    const size_t         at  = column_index(column);
-    std::vector<float> & out = built_[i].values[at];
-    if (t.rows == rows) {
-        out = t.values;
-    } else {
-        out.clear();
-        size_t hint = 0;  // both follow the batch, so a row's values are seldom far from the last one's
-        for (const row & r : rows) {
-            auto it = std::find(t.rows.begin() + static_cast<std::ptrdiff_t>(hint), t.rows.end(), r);
-            if (r.token < 0 || it == t.rows.end()) {
-                return false;
-            }
-            hint = static_cast<size_t>(it - t.rows.begin());
-            out.insert(out.end(), t.values.begin() + static_cast<std::ptrdiff_t>(hint * width),
-                       t.values.begin() + static_cast<std::ptrdiff_t>((hint + 1) * width));
+    const std::vector<row> & rows = c == column::gate_input ? t->rows : b.rows();
+    std::vector<size_t>      places(rows.size());
+    std::iota(places.begin(), places.end(), size_t{0});
+    if (t->rows == rows) {
+        return places;
+    }
+    size_t at = 0;  // both follow the batch, so a row's values are seldom far from the last one's
+    for (size_t r = 0; r < rows.size(); ++r) {
+        const auto it = std::find(t->rows.begin() + static_cast<std::ptrdiff_t>(at), t->rows.end(), rows[r]);
+        if (rows[r].token < 0 || it == t->rows.end()) {
+            return {};
         }
+        at = places[r] = static_cast<size_t>(it - t->rows.begin());
     }
-    layout_[i].columns    = layout_[i].columns | column;
-    blocks_[i].values[at] = out.data();
-    return true;
+    return places;
+}
+
+void foreign_log::copy_rows(const pending_block & b, column c, const std::vector<size_t> & places) {
+    const size_t width = built_.layout.back().width(c);
+    float *      to    = built_.values(column_index(c));
+    for (const size_t place : places) {
+        const table & t = *b.table_of(c);
+        to = std::copy_n(t.values.begin() + static_cast<std::ptrdiff_t>(place * (t.values.size() / t.rows.size())),
+                         width, to);
+    }
 }
 
 }  // namespace moescope::logs

@@ -2,11 +2,13 @@
 
 // Routing written out by hand, for tests whose answers are worked out by hand: one call per token, any shape.
 
+#include <algorithm>
 #include <cstdint>
 #include <deque>
 #include <vector>
 
 #include "core/routing.hpp"
+#include "core/ubatch_buffer.hpp"
 
 namespace moescope::testing {
 
@@ -41,26 +43,22 @@ public:
     explicit routing_builder(graph_layout layout) : layout_(std::move(layout)) {}
 
     routing_builder & ubatch(const std::vector<token_rows> & tokens) {
-        held & u = all_.emplace_back();
-        u.data.resize(layout_.size());
-        u.blocks.resize(layout_.size());
-        for (const token_rows & t : tokens) {
-            u.token.push_back(t.token);
-            u.pos.push_back(t.pos);
-            u.seq.push_back(t.seq);
-            u.phases.push_back(static_cast<uint8_t>(t.how));
+        held &          h = all_.emplace_back();
+        ubatch_buffer & u = h.owner;
+        u.time_ns         = 1000 * all_.size();
+        u.batch           = static_cast<uint32_t>(all_.size() - 1);
+        u.layout          = layout_;
+        u.set_tokens(tokens.size());
+        for (size_t t = 0; t < tokens.size(); ++t) {
+            u.token[t]  = tokens[t].token;
+            u.pos[t]    = tokens[t].pos;
+            u.seq[t]    = tokens[t].seq;
+            u.phases[t] = static_cast<uint8_t>(tokens[t].how);
         }
         for (size_t b = 0; b < layout_.size(); ++b) {
-            fill(u, b, tokens);
+            add_block(u, b, tokens);
         }
-        u.view.time_ns = 1000 * all_.size();
-        u.view.batch   = static_cast<uint32_t>(all_.size() - 1);
-        u.view.token   = u.token;
-        u.view.pos     = u.pos;
-        u.view.seq     = u.seq;
-        u.view.phases  = u.phases;
-        u.view.layout  = &layout_;
-        u.view.blocks  = u.blocks;
+        h.view = u.view();
         return *this;
     }
     // One ubatch of one token.
@@ -78,52 +76,37 @@ public:
     const graph_layout & layout() const { return layout_; }
 
 private:
-    struct block_data {
-        std::vector<int32_t> row_token;
-        std::vector<uint8_t> ids;
-        std::vector<float>   values[n_float_columns];
-    };
     struct held {
-        std::vector<int32_t>    token, pos, seq;
-        std::vector<uint8_t>    phases;
-        std::vector<block_data> data;
-        std::vector<block_rows> blocks;
-        routed_ubatch           view;
+        ubatch_buffer owner;
+        routed_ubatch view;
     };
 
-    void fill(held & u, size_t b, const std::vector<token_rows> & tokens) {
-        const block_layout & l = layout_[b];
-        block_data &         d = u.data[b];
-        block_rows &         r = u.blocks[b];
-        r.layout               = &l;
+    void add_block(ubatch_buffer & u, size_t b, const std::vector<token_rows> & tokens) {
+        std::vector<size_t> computed;  // the tokens that the block has rows of
         for (size_t t = 0; t < tokens.size(); ++t) {
-            const row & given = tokens[t].blocks.at(b);
-            if (given.ids.empty()) {
-                continue;
+            if (!tokens[t].blocks.at(b).ids.empty()) {
+                computed.push_back(t);
             }
-            r.n_rows += 1;
-            d.row_token.push_back(static_cast<int32_t>(t));
+        }
+        const bool all = computed.size() == tokens.size();
+        u.add_block(static_cast<uint32_t>(computed.size()), !all);
+        size_t i = 0;
+        for (size_t r = 0; r < computed.size(); ++r) {
+            const row & given = tokens[computed[r]].blocks[b];
+            if (!all) {
+                u.row_tokens()[r] = static_cast<int32_t>(computed[r]);
+            }
             for (const uint32_t id : given.ids) {
-                for (uint32_t i = 0; i < l.id_bytes(); ++i) {
-                    d.ids.push_back(static_cast<uint8_t>(id >> (8 * i)));
-                }
+                u.set_id(i++, id);
             }
-            for (size_t c = 0; c < n_float_columns; ++c) {
-                const column column = float_columns[c];
-                const auto & v      = column == column::weights ? given.weights
-                                      : column == column::probs ? given.probs
-                                                                : given.gate_input;
-                if (l.columns.has(column)) {
-                    d.values[c].insert(d.values[c].end(), v.begin(), v.end());
-                }
-            }
+            put(u, b, r, column::weights, given.weights);
+            put(u, b, r, column::probs, given.probs);
+            put(u, b, r, column::gate_input, given.gate_input);
         }
-        if (d.row_token.size() != tokens.size()) {
-            r.row_token = d.row_token;
-        }
-        r.ids = d.ids.data();
-        for (size_t c = 0; c < n_float_columns; ++c) {
-            r.values[c] = l.columns.has(float_columns[c]) ? d.values[c].data() : nullptr;
+    }
+    void put(ubatch_buffer & u, size_t b, size_t r, column c, const std::vector<float> & given) const {
+        if (float * to = u.values(column_index(c))) {
+            std::copy(given.begin(), given.end(), to + r * layout_[b].width(c));
         }
     }
 

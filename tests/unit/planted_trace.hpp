@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "core/routing.hpp"
+#include "core/ubatch_buffer.hpp"
 
 namespace moescope::planted {
 
@@ -58,16 +59,9 @@ inline std::string piece_of(int32_t token) {
 
 // ---- ubatches that hold their own memory -----------------------------------------------------------------------
 
-struct block_data {
-    std::vector<int32_t>            row_token;
-    std::vector<uint8_t>            ids;
-    std::vector<std::vector<float>> values{n_float_columns};
-};
-
+// A test may bend `blocks`, and through owner.ids() and owner.values() what they show.
 struct ubatch_data {
-    std::vector<int32_t>    token, pos, seq;
-    std::vector<uint8_t>    phases;
-    std::vector<block_data> data;
+    ubatch_buffer           owner;
     std::vector<block_rows> blocks;
     routed_ubatch           view;
 };
@@ -95,35 +89,31 @@ inline graph_layout layout_of(const plan & p) {
     return layout;
 }
 
-inline void put_id(std::vector<uint8_t> & out, uint32_t id, uint32_t bytes) {
-    for (uint32_t i = 0; i < bytes; ++i) {
-        out.push_back(static_cast<uint8_t>(id >> (8 * i)));  // little-endian, as the hosts that run this are
-    }
-}
-
-inline void fill_block(const plan & p, const ubatch_data & u, const block_layout & l, bool last_row_only,
-                       block_data & d, block_rows & rows) {
-    const auto n_tokens = static_cast<uint32_t>(u.token.size());
+// Appends the block's rows to u, whose tokens are known.
+inline void fill_block(const plan & p, ubatch_buffer & u, const block_layout & l, bool last_row_only) {
+    const auto     n_tokens = static_cast<uint32_t>(u.token.size());
+    const uint32_t n_rows   = last_row_only ? 1 : n_tokens;
+    u.layout.push_back(l);
+    u.add_block(n_rows, last_row_only);
     if (last_row_only) {
-        d.row_token = {static_cast<int32_t>(n_tokens) - 1};
+        u.row_tokens()[0] = static_cast<int32_t>(n_tokens) - 1;
     }
-    rows.layout = &l;
-    rows.n_rows = last_row_only ? 1 : n_tokens;
-    for (uint32_t r = 0; r < rows.n_rows; ++r) {
+    for (uint32_t r = 0; r < n_rows; ++r) {
         const size_t  t   = last_row_only ? n_tokens - 1 : r;
         const int32_t pos = u.pos[t], seq = u.seq[t];
         for (uint32_t rank = 0; rank < p.k; ++rank) {
             const uint32_t id = id_of(p, l.layer, pos, seq, rank);
-            put_id(d.ids, l.block == 0 ? id : id / 2, l.id_bytes());
+            u.set_id(size_t{r} * p.k + rank, l.block == 0 ? id : id / 2);
         }
         for (size_t c = 0; c < n_float_columns; ++c) {
             const column column = float_columns[c];
-            for (uint32_t j = 0; l.columns.has(column) && j < l.width(column); ++j) {
+            float *      values = u.values(c);
+            for (uint32_t j = 0; values != nullptr && j < l.width(column); ++j) {
                 const bool per_rank =
                     column == column::weights || column == column::weights_raw || column == column::norms;
-                const uint32_t id   = per_rank ? id_of(p, l.layer, pos, seq, j) : j;
-                const uint32_t rank = per_rank ? j : rank_of(p, l.layer, pos, seq, j);
-                d.values[c].push_back(value_of(p, column, l.layer, pos, id, rank));
+                const uint32_t id                       = per_rank ? id_of(p, l.layer, pos, seq, j) : j;
+                const uint32_t rank                     = per_rank ? j : rank_of(p, l.layer, pos, seq, j);
+                values[size_t{r} * l.width(column) + j] = value_of(p, column, l.layer, pos, id, rank);
             }
         }
     }
@@ -133,14 +123,14 @@ inline void fill_block(const plan & p, const ubatch_data & u, const block_layout
 inline std::vector<ubatch_data> make_ubatches(const plan & p, const graph_layout & layout) {
     std::vector<ubatch_data> all;
     const auto               add = [&](uint32_t first, uint32_t n_pos, phase ph) {
-        ubatch_data u;
+        ubatch_buffer & u = all.emplace_back().owner;
+        u.set_tokens(size_t{n_pos} * p.n_seq);
         for (uint32_t i = 0; i < n_pos * p.n_seq; ++i) {
-            u.pos.push_back(static_cast<int32_t>(first + i / p.n_seq));
-            u.seq.push_back(static_cast<int32_t>(i % p.n_seq));
-            u.token.push_back(token_of(u.pos.back(), u.seq.back()));
-            u.phases.push_back(static_cast<uint8_t>(ph));
+            u.pos[i]    = static_cast<int32_t>(first + i / p.n_seq);
+            u.seq[i]    = static_cast<int32_t>(i % p.n_seq);
+            u.token[i]  = token_of(u.pos[i], u.seq[i]);
+            u.phases[i] = static_cast<uint8_t>(ph);
         }
-        all.push_back(std::move(u));
     };
     const uint32_t step = std::max(1u, p.n_ubatch / p.n_seq);
     for (uint32_t at = 0; at < p.n_prompt; at += step) {
@@ -150,32 +140,27 @@ inline std::vector<ubatch_data> make_ubatches(const plan & p, const graph_layout
         add(p.n_prompt + g, 1, phase::decode);
     }
     uint32_t index = 0, batch = 0;
-    for (ubatch_data & u : all) {
-        u.data.resize(layout.size());
-        u.blocks.resize(layout.size());
+    for (ubatch_data & data : all) {
+        ubatch_buffer & u = data.owner;
         for (size_t i = 0; i < layout.size(); ++i) {
             const bool last_row = p.last_only && i + 1 == layout.size() && u.token.size() > 1 && p.n_seq == 1;
-            fill_block(p, u, layout[i], last_row, u.data[i], u.blocks[i]);
-            u.blocks[i].row_token = u.data[i].row_token;
-            u.blocks[i].ids       = u.data[i].ids.data();
-            for (size_t c = 0; c < n_float_columns; ++c) {
-                u.blocks[i].values[c] = layout[i].columns.has(float_columns[c]) ? u.data[i].values[c].data() : nullptr;
-            }
+            fill_block(p, u, layout[i], last_row);
         }
         if (p.unknown) {
             u.token.assign(u.token.size(), -1);
             u.pos = u.seq = u.token;
         }
-        u.view.time_ns = 1'000'000ull * index;
+        u.time_ns = 1'000'000ull * index++;
         // The prompt is one llama_decode call, however many ubatches it takes.
-        u.view.batch = u.phases[0] == static_cast<uint8_t>(phase::decode) ? ++batch : 0;
-        index += 1;
-        u.view.token  = u.token;
-        u.view.pos    = u.pos;
-        u.view.seq    = u.seq;
-        u.view.phases = u.phases;
-        u.view.layout = &layout;
-        u.view.blocks = u.blocks;
+        u.batch = u.phases[0] == static_cast<uint8_t>(phase::decode) ? ++batch : 0;
+
+        data.view = u.view();
+        data.blocks.assign(data.view.blocks.begin(), data.view.blocks.end());
+        for (size_t i = 0; i < layout.size(); ++i) {
+            data.blocks[i].layout = &layout[i];
+        }
+        data.view.layout = &layout;
+        data.view.blocks = data.blocks;
     }
     return all;
 }
@@ -199,7 +184,7 @@ inline model_info model_of(const plan & p) {
 inline void feed(const plan & p, const std::vector<ubatch_data> & ubatches, routing_sink & sink) {
     sink.model(model_of(p));
     for (const ubatch_data & u : ubatches) {
-        for (const int32_t t : u.token) {
+        for (const int32_t t : u.view.token) {
             if (t >= 0) {
                 sink.piece(t, piece_of(t));
             }

@@ -43,9 +43,9 @@ struct planted_run {
         for (size_t i = 0; i < ubatches.size(); ++i) {
             const auto & u = ubatches[i];
             for (size_t l = 0; l < layout.size(); ++l) {
-                const bool last_only = u.blocks[l].n_rows == 1 && u.token.size() > 1;
-                for (size_t t = last_only ? u.token.size() - 1 : 0; t < u.token.size(); ++t) {
-                    f(i, l, u.pos[t], u.seq[t]);
+                const bool last_only = u.blocks[l].n_rows == 1 && u.view.token.size() > 1;
+                for (size_t t = last_only ? u.view.token.size() - 1 : 0; t < u.view.token.size(); ++t) {
+                    f(i, l, u.view.pos[t], u.view.seq[t]);
                 }
             }
         }
@@ -150,7 +150,7 @@ TEST(ReportTiles, HoldWhatWasRoutedFromAnyToken) {
         uint64_t     before = 0;
         for (const auto & u : run.ubatches) {
             builder.add(u.view, before);
-            before += u.token.size();
+            before += u.view.token.size();
         }
         const token_tile tile = builder.finish(nullptr);
         ASSERT_EQ(tile.size(), std::min<uint64_t>(20, 65 - first));
@@ -243,7 +243,7 @@ TEST(ReportBundle, WeightsKeepFiveDigits) {
     uint64_t     before = 0;
     for (const auto & u : run.ubatches) {
         builder.add(u.view, before);
-        before += u.token.size();
+        before += u.view.token.size();
     }
     p.runs[0].tile = builder.finish(nullptr);
     const auto   o = opened(to_bytes(p, true));

@@ -43,8 +43,11 @@ std::vector<std::string> names_after(
 using strings = std::vector<std::string>;
 
 float & value(std::vector<planted::ubatch_data> & u, column column, size_t block, size_t i) {
-    const auto at = std::find(std::begin(float_columns), std::end(float_columns), column) - std::begin(float_columns);
-    return u[0].data[block].values[static_cast<size_t>(at)][i];
+    return u[0].owner.values(block, column_index(column))[i];
+}
+
+uint8_t * ids(std::vector<planted::ubatch_data> & u, size_t block) {  // 18 experts: one byte each
+    return static_cast<uint8_t *>(u[0].owner.ids(block));
 }
 
 TEST(TraceCheck, ACorrectTraceHasNoFindings) {
@@ -52,35 +55,35 @@ TEST(TraceCheck, ACorrectTraceHasNoFindings) {
 }
 
 TEST(TraceCheck, NamesRepeatedIds) {
-    EXPECT_EQ(names_after([](auto &, auto & u) { u[0].data[1].ids[5] = u[0].data[1].ids[4]; }),
+    EXPECT_EQ(names_after([](auto &, auto & u) { ids(u, 1)[5] = ids(u, 1)[4]; }),
               (strings{"ids-distinct@2", "ids-topk@2"}));
 }
 
 TEST(TraceCheck, RepeatedIdsAreFineWhereTheLayoutSaysSo) {
     EXPECT_EQ(names_after([](auto & layout, auto & u) {
                   layout[1].flags |= block_layout::ids_repeat;
-                  u[0].data[1].ids[5] = u[0].data[1].ids[4];
+                  ids(u, 1)[5] = ids(u, 1)[4];
               }),
               strings{});
 }
 
 TEST(TraceCheck, NamesIdsThatAreNotTheTopK) {
     EXPECT_EQ(names_after([](auto &, auto & u) {  // swap the last selected for the first that was not
-                  u[0].data[0].ids[3] = static_cast<uint8_t>((u[0].data[0].ids[3] + 1) % 18);
+                  ids(u, 0)[3] = static_cast<uint8_t>((ids(u, 0)[3] + 1) % 18);
               }),
               strings{"ids-topk@1"});
     EXPECT_EQ(names_after([](auto & layout, auto & u) {  // a hash-routed layer chooses nothing
                   layout[0].flags |= block_layout::given_ids;
-                  u[0].data[0].ids[3] = static_cast<uint8_t>((u[0].data[0].ids[3] + 1) % 18);
+                  ids(u, 0)[3] = static_cast<uint8_t>((ids(u, 0)[3] + 1) % 18);
               }),
               strings{});
 }
 
 TEST(TraceCheck, EqualScoresMayGoEitherWay) {
     EXPECT_EQ(names_after([](auto &, auto & u) {
-                  const uint8_t last = u[0].data[0].ids[3], next = static_cast<uint8_t>((last + 1) % 18);
+                  const uint8_t last = ids(u, 0)[3], next = static_cast<uint8_t>((last + 1) % 18);
                   value(u, column::selection, 0, next) = value(u, column::selection, 0, last);
-                  u[0].data[0].ids[3]                  = next;
+                  ids(u, 0)[3]                         = next;
               }),
               strings{});
 }
@@ -103,7 +106,7 @@ TEST(TraceCheck, NamesValuesThatAreNotFinite) {
               strings{"values-finite@1"});
     EXPECT_EQ(names_after([&](auto &, auto & u) { value(u, column::norms, 0, 1) = -1; }), strings{"norms-negative@1"});
     EXPECT_EQ(names_after([&](auto &, auto & u) {  // experts outside the chosen groups are masked
-                  const uint8_t worst                   = static_cast<uint8_t>((u[0].data[0].ids[0] + 17) % 18);
+                  const uint8_t worst                   = static_cast<uint8_t>((ids(u, 0)[0] + 17) % 18);
                   value(u, column::selection, 0, worst) = -HUGE_VALF;
               }),
               strings{});
@@ -224,13 +227,12 @@ TEST(ContiguousMisread, IsAFindingOfCheck) {
         for (block_layout & l : layout) {
             l.columns = l.columns.without(column::selection);
         }
-        auto & ids = u[0].data[1].ids;
-        ids.clear();
-        while (ids.size() < 12 * 4) {
+        std::vector<uint8_t> misread;
+        while (misread.size() < 12 * 4) {
             const auto row = random.permutation(18);
-            ids.insert(ids.end(), row.begin(), row.end());
+            misread.insert(misread.end(), row.begin(), row.end());
         }
-        u[0].blocks[1].ids = ids.data();
+        std::copy_n(misread.begin(), 12 * 4, ids(u, 1));
         for (auto & ubatch : u) {
             for (auto & b : ubatch.blocks) {
                 b.values[4] = nullptr;

@@ -181,9 +181,9 @@ TEST_P(written_logs, ComeBack) {
     routed_ubatch  v;
     for (const auto & u : ubatches) {
         ASSERT_TRUE(source->next(v));
-        ASSERT_EQ(std::vector<int32_t>(v.pos.begin(), v.pos.end()), u.pos);
+        ASSERT_EQ(std::vector<int32_t>(v.pos.begin(), v.pos.end()), u.owner.pos);
         if (!csv) {  // the CSV does not say which tokens were generated
-            ASSERT_EQ(std::vector<uint8_t>(v.phases.begin(), v.phases.end()), u.phases);
+            ASSERT_EQ(std::vector<uint8_t>(v.phases.begin(), v.phases.end()), u.owner.phases);
         }
         ASSERT_EQ(v.blocks.size(), u.blocks.size());
         for (size_t i = 0; i < u.blocks.size(); ++i) {

@@ -146,7 +146,7 @@ TEST(CsvLog, LeavesOutSecondBlocksAndSaysHowMany) {
     const auto  layout = planted::layout_of(p);
     const auto  all    = planted::make_ubatches(p, layout);
     std::string text;
-    EXPECT_EQ(logs::append_csv_rows(text, all[0].view), all[0].token.size());
+    EXPECT_EQ(logs::append_csv_rows(text, all[0].view), all[0].view.token.size());
 }
 
 TEST(RowText, ShortestDecimalsReadBackAsTheSameFloat) {

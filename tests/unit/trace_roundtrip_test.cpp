@@ -44,10 +44,13 @@ TEST_P(round_trip, EveryColumn) {
 
     if (f16) {  // what is read is what half precision keeps
         for (auto & u : ubatches) {
-            for (auto & d : u.data) {
-                for (auto & column : d.values) {
-                    std::transform(column.begin(), column.end(), column.begin(),
-                                   [](float v) { return from_f16(to_f16(v)); });
+            for (size_t b = 0; b < layout.size(); ++b) {
+                for (size_t c = 0; c < n_float_columns; ++c) {
+                    float *      values = u.owner.values(b, c);
+                    const size_t n      = u.blocks[b].n_rows * size_t{layout[b].width(float_columns[c])};
+                    for (size_t i = 0; values != nullptr && i < n; ++i) {
+                        values[i] = from_f16(to_f16(values[i]));
+                    }
                 }
             }
         }
@@ -65,12 +68,12 @@ INSTANTIATE_TEST_SUITE_P(Widths, round_trip,
 
 TEST(TraceRoundTrip, KeepsWhatIsUnknown) {
     planted::plan p;
-    p.unknown                       = true;
-    const graph_layout layout       = planted::layout_of(p);
-    auto               ubatches     = planted::make_ubatches(p, layout);
-    ubatches[0].data[0].row_token   = {1, -1, 0};  // a row that belongs to no known token
-    ubatches[0].blocks[0].row_token = ubatches[0].data[0].row_token;
-    ubatches[1].blocks[1].n_rows    = 0;  // a block that computed nothing
+    p.unknown                            = true;
+    const graph_layout         layout    = planted::layout_of(p);
+    auto                       ubatches  = planted::make_ubatches(p, layout);
+    const std::vector<int32_t> row_token = {1, -1, 0};  // a row that belongs to no known token
+    ubatches[0].blocks[0].row_token      = row_token;
+    ubatches[1].blocks[1].n_rows         = 0;  // a block that computed nothing
 
     temp_folder       folder;
     const std::string path = folder.file("x.moetrace");
@@ -117,7 +120,7 @@ TEST(TraceRoundTrip, KeepsModelPiecesNotesAndAccess) {
     EXPECT_EQ(reader.info().capture_ns, 45u);
     EXPECT_EQ(reader.info().program, "planted");
     for (const auto & u : ubatches) {
-        for (const int32_t t : u.token) {
+        for (const int32_t t : u.view.token) {
             ASSERT_NE(reader.piece(t), nullptr);
             EXPECT_EQ(*reader.piece(t), planted::piece_of(t));
         }

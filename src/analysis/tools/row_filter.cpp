@@ -1,13 +1,12 @@
 #include "analysis/tools/row_filter.hpp"
 
 #include <algorithm>
-#include <cstring>
 
 namespace moescope::analysis {
 
 namespace {
 
-bool chosen(const routed_ubatch & u, int32_t token, phase only) {
+bool has_phase(const routed_ubatch & u, int32_t token, phase only) {
     return token >= 0 && static_cast<size_t>(token) < u.phases.size() &&
            u.phases[static_cast<size_t>(token)] == static_cast<uint8_t>(only);
 }
@@ -27,14 +26,10 @@ void row_filter::ubatch(const routed_ubatch & u) {
             blocks_.push_back(rows);
         }
     }
-    kept_.resize(std::max(kept_.size(), blocks_.size()));
-    const bool mixed = choice_.only && !std::all_of(u.phases.begin(), u.phases.end(), [&](uint8_t p) {
-                           return p == static_cast<uint8_t>(*choice_.only);
-                       });
+    if (choice_.only) {
+        keep_phase(u);
+    }
     for (size_t i = 0; i < blocks_.size(); ++i) {
-        if (mixed || (choice_.only && !blocks_[i].row_token.empty())) {
-            blocks_[i] = keep(blocks_[i], u, kept_[i]);
-        }
         blocks_[i].layout = &layout_[i];
     }
     routed_ubatch some = u;
@@ -43,38 +38,48 @@ void row_filter::ubatch(const routed_ubatch & u) {
     next_.ubatch(some);
 }
 
-block_rows row_filter::keep(const block_rows & rows, const routed_ubatch & u, kept_rows & to) const {
+void row_filter::keep_phase(const routed_ubatch & u) {
+    const bool mixed = !std::all_of(u.phases.begin(), u.phases.end(),
+                                    [&](uint8_t p) { return p == static_cast<uint8_t>(*choice_.only); });
+    copied_.clear();
+    for (const block_rows & rows : blocks_) {
+        if (mixed || !rows.row_token.empty()) {
+            copy_chosen(rows, u);
+        }
+    }
+    const routed_ubatch copied = copied_.view();
+    size_t              n      = 0;
+    for (block_rows & rows : blocks_) {
+        if (mixed || !rows.row_token.empty()) {
+            rows = copied.blocks[n++];
+        }
+    }
+}
+
+void row_filter::copy_chosen(const block_rows & rows, const routed_ubatch & u) {
+    chosen_.clear();
+    for (uint32_t r = 0; r < rows.n_rows; ++r) {
+        if (has_phase(u, rows.token_of(r), *choice_.only)) {
+            chosen_.push_back(r);
+        }
+    }
     const block_layout & l        = *rows.layout;
     const size_t         id_bytes = size_t{l.id_bytes()} * l.n_expert_used;
-    to.row_token.clear();
-    to.ids.clear();
-    for (auto & v : to.values) {
-        v.clear();
+    copied_.layout.push_back(l);
+    copied_.add_block(static_cast<uint32_t>(chosen_.size()), true);
+    const auto * ids    = static_cast<const uint8_t *>(rows.ids);
+    auto *       to_ids = static_cast<uint8_t *>(copied_.ids());
+    for (size_t i = 0; i < chosen_.size(); ++i) {
+        copied_.row_tokens()[i] = rows.token_of(chosen_[i]);
+        std::copy_n(ids + chosen_[i] * id_bytes, id_bytes, to_ids + i * id_bytes);
     }
-    for (uint32_t r = 0; r < rows.n_rows; ++r) {
-        const int32_t t = rows.token_of(r);
-        if (!chosen(u, t, *choice_.only)) {
-            continue;
-        }
-        to.row_token.push_back(t);
-        const auto * ids = static_cast<const uint8_t *>(rows.ids) + r * id_bytes;
-        to.ids.insert(to.ids.end(), ids, ids + id_bytes);
-        for (size_t c = 0; c < n_float_columns; ++c) {
-            if (rows.values[c] != nullptr) {
-                const size_t  width = l.width(float_columns[c]);
-                const float * v     = rows.values[c] + r * width;
-                to.values[c].insert(to.values[c].end(), v, v + width);
-            }
-        }
-    }
-    block_rows kept = rows;
-    kept.n_rows     = static_cast<uint32_t>(to.row_token.size());
-    kept.row_token  = to.row_token;
-    kept.ids        = to.ids.data();
     for (size_t c = 0; c < n_float_columns; ++c) {
-        kept.values[c] = rows.values[c] != nullptr ? to.values[c].data() : nullptr;
+        const size_t width = l.width(float_columns[c]);
+        float *      to    = copied_.values(c);
+        for (size_t i = 0; i < chosen_.size() && to != nullptr; ++i) {
+            to = std::copy_n(rows.values[c] + chosen_[i] * width, width, to);
+        }
     }
-    return kept;
 }
 
 }  // namespace moescope::analysis

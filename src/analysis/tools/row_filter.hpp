@@ -7,6 +7,7 @@
 
 #include "core/layer_filter.hpp"
 #include "core/routing.hpp"
+#include "core/ubatch_buffer.hpp"
 
 namespace moescope::analysis {
 
@@ -27,18 +28,15 @@ public:
     void ubatch(const routed_ubatch & u) override;
 
 private:
-    struct kept_rows {  // storage of one block's copied rows
-        std::vector<int32_t> row_token;
-        std::vector<uint8_t> ids;
-        std::vector<float>   values[n_float_columns];
-    };
-    block_rows keep(const block_rows & rows, const routed_ubatch & u, kept_rows & to) const;
+    void keep_phase(const routed_ubatch & u);  // leaves the chosen rows of blocks_
+    void copy_chosen(const block_rows & rows, const routed_ubatch & u);
 
     row_choice              choice_;
     routing_sink &          next_;
     graph_layout            layout_;
     std::vector<block_rows> blocks_;
-    std::vector<kept_rows>  kept_;
+    std::vector<uint32_t>   chosen_;  // rows of a block
+    ubatch_buffer           copied_;  // blocks of which only some rows are handed on
 };
 
 }  // namespace moescope::analysis
