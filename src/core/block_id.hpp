@@ -5,7 +5,7 @@
 namespace moescope {
 
 // Names a MoE block of a model, whatever graph it is part of. Most layers have one block; GroveMoE's have two
-// (docs/capture.md, trap 8).
+// (trap 8 of docs/capture.md).
 struct block_id {
     int32_t layer = 0;  // il
     int32_t block = 0;  // 0, or 1 for the second block under the same layer

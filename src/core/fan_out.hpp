@@ -1,5 +1,6 @@
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
@@ -8,22 +9,35 @@
 
 namespace moescope {
 
-// Hands captured routing to several sinks, in the order in which they were added; it owns none of them.
+// Hands captured routing to several sinks, in the order in which they were added. Sinks number access lists in the order
+// in which they first come, so all of them give the same number; one that keeps no lists gives 0.
 class fan_out final : public routing_sink {
 public:
-    void add(routing_sink & sink) { sinks_.push_back(&sink); }
+    fan_out() = default;
+    explicit fan_out(routing_sink & only) { add(only); }  // for who wants to own a sink of another's
+
+    void add(routing_sink & sink) { sinks_.push_back({&sink, nullptr}); }  // must outlive this one
+    void add(std::unique_ptr<routing_sink> sink);
+    bool empty() const { return sinks_.empty(); }
 
     void     model(const model_info & m) override;
     void     piece(int32_t token, const std::string & text) override;
-    uint32_t access(const access_list & list) override;  // the first sink's number
+    uint32_t access(const access_list & list) override;
     void     ubatch(const routed_ubatch & u) override;
     void     note(const std::string & text) override;
 
-private:
-    std::vector<routing_sink *> sinks_;
-};
+    // Told of a sink that throws, which is dropped; the others go on. Without it, exceptions pass.
+    std::function<void(const std::string & why)> on_failure;
 
-// A sink of its own life that hands everything to `target`, for a capture session that wants to own its sinks.
-std::unique_ptr<routing_sink> forward_to(routing_sink & target);
+private:
+    struct target {
+        routing_sink *                sink;
+        std::unique_ptr<routing_sink> owned;  // null: somebody else's
+    };
+    template <class F>
+    void for_each(F f);
+
+    std::vector<target> sinks_;
+};
 
 }  // namespace moescope

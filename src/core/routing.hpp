@@ -1,7 +1,8 @@
 #pragma once
 
 // The vocabulary of a capture: what the probes produce, a trace stores, and every analysis reads.
-// All views are valid only during the call that hands them out, unless the giver says otherwise.
+// All views are valid only during the call that hands them out, unless the giver says otherwise. Traps are those of
+// docs/capture.md.
 
 #include <cstdint>
 #include <string>

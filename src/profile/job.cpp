@@ -73,7 +73,7 @@ struct profile_job::capture_state {
     capture_state(const profile_options & o, routing_sink & sink) {
         if (o.way != "none") {
             session.emplace(what_to_capture(o), [&sink](uint32_t stream) {
-                return stream == 1 ? forward_to(sink) : nullptr;  // the job has one context
+                return stream == 1 ? std::make_unique<fan_out>(sink) : nullptr;  // the job has one context
             });
         }
     }

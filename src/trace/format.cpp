@@ -21,6 +21,17 @@ bool header_is_whole(const chunk_header & h) {
            h.head_hash == io::hash_bytes(&h, offsetof(chunk_header, head_hash));
 }
 
+std::string part_path(const std::string & path, uint32_t part) {
+    if (part == 1) {
+        return path;
+    }
+    const std::string suffix = ".moetrace";
+    const bool        named =
+        path.size() > suffix.size() && path.compare(path.size() - suffix.size(), suffix.size(), suffix) == 0;
+    const std::string stem = named ? path.substr(0, path.size() - suffix.size()) : path;
+    return stem + ".part" + std::to_string(part) + (named ? suffix : "");
+}
+
 uint16_t to_f16(float value) {
     uint32_t x;
     std::memcpy(&x, &value, sizeof(x));

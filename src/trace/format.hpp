@@ -1,6 +1,7 @@
 #pragma once
 
-// The bytes of a trace, as docs/trace-format.md gives them. Reader and writer share nothing but this.
+// The bytes of a trace and the names of its files, as docs/trace-format.md gives them. Reader and writer share nothing
+// but this.
 
 #include <cstdint>
 #include <cstring>
@@ -84,6 +85,9 @@ bool         header_is_whole(const chunk_header & h);  // magic and head_hash fi
 constexpr size_t padded(size_t size, size_t alignment) {
     return (size + alignment - 1) / alignment * alignment;
 }
+
+// The file of a trace's part, from 1: NAME.moetrace -> NAME.part2.moetrace.
+std::string part_path(const std::string & path, uint32_t part);
 
 // IEEE half precision, round to nearest even.
 uint16_t to_f16(float value);

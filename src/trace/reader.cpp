@@ -6,6 +6,7 @@
 #include "core/error.hpp"
 #include "trace/decode.hpp"
 #include "trace/frame.hpp"
+#include "trace/next_part.hpp"
 #include "trace/pairs.hpp"
 
 namespace moescope::trace {
@@ -21,7 +22,7 @@ namespace {
 }  // namespace
 
 trace_reader::trace_reader(const std::string & path) {
-    parts_.push_back(std::make_unique<part>(path));
+    parts_.push_back(std::make_unique<part>(chunk_list(path)));
     info_.path               = path;
     const chunk_list & first = parts_.front()->list;
     if (first.runs().empty() && first.state().what != damage::kind::broken) {
@@ -31,6 +32,29 @@ trace_reader::trace_reader(const std::string & path) {
         throw_broken(first, sizeof(file_header), "it does not begin with a head");
     }
     open_parts();
+}
+
+// Parses what is there, and follows the trace into its next parts.
+void trace_reader::open_parts() {
+    do {
+        parse_new_chunks(*parts_.back());
+    } while (open_following_part());
+    info_.n_parts = static_cast<uint32_t>(parts_.size());
+    info_.bytes   = 0;
+    for (const auto & p : parts_) {
+        info_.bytes += p->list.file().size();
+    }
+}
+
+bool trace_reader::open_following_part() {
+    next_part next = open_next_part(
+        {info_.path, trace_id_, part_number_, static_cast<uint32_t>(parts_.size()), parts_.back()->next});
+    info_.unread_part = next.unread_part;
+    if (!next.chunks) {
+        return false;
+    }
+    parts_.push_back(std::make_unique<part>(std::move(*next.chunks)));
+    return true;
 }
 
 void trace_reader::parse_new_chunks(part & p) {

@@ -28,14 +28,12 @@ class trace_reader final : public trace_source {
 public:
     explicit trace_reader(const std::string & path);
 
-    const trace_info & info() const override { return info_; }
-    const model_info & model() const override { return model_; }
-    // All layouts of the trace. Most traces have one or two (the last layer may differ between prefill and decode).
-    const std::vector<graph_layout> & layouts() const { return layouts_; }
-    graph_layout                      blocks() const override;
-    const std::vector<access_list> &  access_lists() const override { return access_lists_; }
-    const std::string *               piece(int32_t token) const override;
-    const expert_counts *             stored_counts() const override;
+    const trace_info &               info() const override { return info_; }
+    const model_info &               model() const override { return model_; }
+    graph_layout                     blocks() const override;
+    const std::vector<access_list> & access_lists() const override { return access_lists_; }
+    const std::string *              piece(int32_t token) const override;
+    const expert_counts *            stored_counts() const override;
 
     bool next(routed_ubatch & u) override;
     void rewind() override;
@@ -65,7 +63,7 @@ public:
 
 private:
     struct part {
-        explicit part(const std::string & path) : list(path) {}
+        explicit part(chunk_list chunks) : list(std::move(chunks)) {}
         chunk_list            list;
         size_t                parsed = 0;     // runs whose small contents are known
         std::vector<uint32_t> layout_number;  // of this part -> index into layouts_
@@ -74,16 +72,16 @@ private:
         std::string           next;           // the name of the part in which the trace goes on
     };
 
-    void                  open_parts();
-    std::unique_ptr<part> open_following_part();
-    void                  parse_new_chunks(part & p);
-    void                  parse_small(part & p, const chunk_place & c);
-    void                  parse_head(const text_pairs & pairs);
-    void                  parse_model(const text_pairs & pairs);
-    void                  parse_end(part & p, const text_pairs & pairs);
-    void                  check_chunk(const part & p, const chunk_place & c, position & at) const;
-    bool                  next_at(position & at, routed_ubatch & u, frame_views & views) const;
-    bool                  next_in_run(const part & p, position & at, routed_ubatch & u, frame_views & views) const;
+    void open_parts();
+    bool open_following_part();
+    void parse_new_chunks(part & p);
+    void parse_small(part & p, const chunk_place & c);
+    void parse_head(const text_pairs & pairs);
+    void parse_model(const text_pairs & pairs);
+    void parse_end(part & p, const text_pairs & pairs);
+    void check_chunk(const part & p, const chunk_place & c, position & at) const;
+    bool next_at(position & at, routed_ubatch & u, frame_views & views) const;
+    bool next_in_run(const part & p, position & at, routed_ubatch & u, frame_views & views) const;
     void read_frame(const part & p, const chunk_place & c, position & at, routed_ubatch & u, frame_views & views) const;
 
     std::vector<std::unique_ptr<part>>       parts_;
@@ -91,7 +89,7 @@ private:
     uint64_t                                 trace_id_    = 0;
     uint32_t                                 part_number_ = 1;  // of the latest part
     model_info                               model_;
-    std::vector<graph_layout>                layouts_;
+    std::vector<graph_layout>                layouts_;      // most traces have one or two
     std::vector<std::vector<uint32_t>>       value_bytes_;  // parallel to layouts_: 4 or 2 per block
     std::vector<access_list>                 access_lists_;
     std::unordered_map<int32_t, std::string> pieces_;

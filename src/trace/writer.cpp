@@ -2,12 +2,8 @@
 
 #include <algorithm>
 
-#include <sys/random.h>
-#include <time.h>
-
 #include "core/error.hpp"
 #include "core/version.hpp"
-#include "io/hash.hpp"
 
 namespace moescope::trace {
 
@@ -32,29 +28,6 @@ text_pairs model_pairs(const model_info & m) {
 }
 
 }  // namespace
-
-uint64_t new_trace_id() {
-    uint64_t id = 0;
-    while (id == 0) {
-        if (::getrandom(&id, sizeof(id), GRND_NONBLOCK) != sizeof(id)) {  // at boot only
-            timespec now = {};
-            ::clock_gettime(CLOCK_REALTIME, &now);
-            id = io::hash_bytes(&now, sizeof(now));
-        }
-    }
-    return id;
-}
-
-std::string part_path(const std::string & path, uint32_t part) {
-    if (part == 1) {
-        return path;
-    }
-    const std::string suffix = ".moetrace";
-    const bool        named =
-        path.size() > suffix.size() && path.compare(path.size() - suffix.size(), suffix.size(), suffix) == 0;
-    const std::string stem = named ? path.substr(0, path.size() - suffix.size()) : path;
-    return stem + ".part" + std::to_string(part) + (named ? suffix : "");
-}
 
 trace_writer::trace_writer(std::string path, trace_head head, writer_options options)
     : path_(std::move(path)),

@@ -5,23 +5,13 @@
 #include <string>
 #include <vector>
 
-#include "core/capture_list.hpp"
 #include "core/expert_counts.hpp"
 #include "core/routing.hpp"
 #include "io/byte_sink.hpp"
 #include "trace/encode.hpp"
+#include "trace/head.hpp"
 
 namespace moescope::trace {
-
-// Who made the trace; goes into its head.
-struct trace_head {
-    std::string  program;  // base name of the program that ran
-    int64_t      pid             = 0;
-    uint32_t     stream          = 1;  // number of the stream within its process
-    uint64_t     started_unix_ns = 0;  // wall clock
-    uint64_t     trace_id        = 0;  // random; the same in every part
-    capture_list captured;
-};
 
 struct writer_options {
     bool     counts_only = false;       // keep cumulative counts instead of rows
@@ -92,11 +82,5 @@ private:
     encoder  pieces_, frames_, scratch_;
     uint64_t flushed_ns_ = 0;  // when the last chunk went out
 };
-
-// A new trace's id: random, never 0.
-uint64_t new_trace_id();
-
-// NAME.moetrace -> NAME.part2.moetrace; the part after which a trace goes on.
-std::string part_path(const std::string & path, uint32_t part);
 
 }  // namespace moescope::trace

@@ -38,6 +38,7 @@ TEST(Embed, TheExampleRecordsWhatTheModelRouted) {
     EXPECT_EQ(positions, (std::vector<int32_t>{0, 1, 2, 3, 4, 5, 6, 7}));
     EXPECT_EQ(decoded, 3u);
     EXPECT_TRUE(reader.info().ended);
+    EXPECT_EQ(reader.info().program, "embed_example");
     EXPECT_EQ(*reader.piece(72), "H");
 
     // A name that is taken is refused, in one line.

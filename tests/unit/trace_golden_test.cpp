@@ -24,8 +24,7 @@ TEST(TraceGolden, Version1HoldsWhatTheFormulasSay) {
     EXPECT_EQ(reader.info().run_ns, 8'000'000u);
     EXPECT_EQ(reader.info().notes, std::vector<std::string>{golden::note()});
     EXPECT_EQ(reader.model().architecture, "planted");
-    ASSERT_EQ(reader.layouts().size(), 1u);
-    ASSERT_EQ(reader.layouts()[0].size(), 4u) << "layers 1 to 3, and the second block of layer 1";
+    ASSERT_EQ(reader.blocks().size(), 4u) << "layers 1 to 3, and the second block of layer 1";
 
     // Written out rather than taken from planted::make_ubatches, so that a mistake there cannot hide one in the file.
     const std::vector<std::vector<int32_t>> positions = {{0, 1, 2}, {3, 4}, {5}, {6}, {7}};
@@ -33,6 +32,7 @@ TEST(TraceGolden, Version1HoldsWhatTheFormulasSay) {
     for (routed_ubatch u; reader.next(u); ++n) {
         ASSERT_LT(n, positions.size());
         ASSERT_EQ(u.n_tokens(), positions[n].size());
+        ASSERT_EQ(u.blocks.size(), 4u);
         EXPECT_EQ(u.batch, n < 2 ? 0 : n - 1);
         EXPECT_EQ(*access_of(reader, u), golden::accesses());
         for (uint32_t t = 0; t < u.n_tokens(); ++t) {

@@ -1,9 +1,5 @@
 #include "cli/llama/recording.hpp"
 
-#include <random>
-
-#include <unistd.h>
-
 #include "common.h"
 
 #include "core/error.hpp"
@@ -17,17 +13,6 @@ namespace {
 template <class Duration>
 uint64_t as_ns(Duration d) {
     return static_cast<uint64_t>(std::chrono::duration_cast<std::chrono::nanoseconds>(d).count());
-}
-
-trace::trace_head make_head(const capture_list & what) {
-    std::random_device random;
-    trace::trace_head  head;
-    head.program         = "moescope";
-    head.pid             = ::getpid();
-    head.started_unix_ns = as_ns(std::chrono::system_clock::now().time_since_epoch());
-    head.trace_id        = (uint64_t(random()) << 32) | random();
-    head.captured        = what;
-    return head;
 }
 
 capture::capture_options capture_options_of(const recording_options & o) {
@@ -83,7 +68,7 @@ std::unique_ptr<routing_sink> recording::open(uint32_t stream) {
     if (stream != 1) {
         return nullptr;  // run has one context
     }
-    writer_ = std::make_unique<trace::trace_writer>(o_.path, make_head(o_.what), o_.writer);
+    writer_ = std::make_unique<trace::trace_writer>(o_.path, trace::trace_head::of_this_process(o_.what), o_.writer);
     hand_over_notes();
     auto sinks = std::make_unique<fan_out>();
     sinks->add(*writer_);

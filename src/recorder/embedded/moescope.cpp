@@ -6,12 +6,11 @@
 #include <cstring>
 #include <memory>
 
-#include <unistd.h>
-
 #include "capture/eval_capture.hpp"
 #include "capture/model_query.hpp"
 #include "capture/stream.hpp"
 #include "core/error.hpp"
+#include "core/fan_out.hpp"
 #include "trace/writer.hpp"
 
 namespace {
@@ -39,36 +38,12 @@ void put(char * to, size_t size, const std::string & text) {
     }
 }
 
-trace::trace_head make_head(const capture_list & captured) {
-    trace::trace_head h;
-    h.program         = "embedded";
-    h.pid             = ::getpid();
-    h.started_unix_ns = static_cast<uint64_t>(std::chrono::system_clock::now().time_since_epoch().count());
-    h.trace_id        = trace::new_trace_id();
-    h.captured        = captured;
-    return h;
-}
-
-// Hands on to a writer that outlives the stream, so that it can be finished with the time the capture took.
-class borrowed_writer final : public routing_sink {
-public:
-    explicit borrowed_writer(trace::trace_writer & w) : to_(w) {}
-    void     model(const model_info & m) override { to_.model(m); }
-    void     piece(int32_t token, const std::string & text) override { to_.piece(token, text); }
-    uint32_t access(const access_list & list) override { return to_.access(list); }
-    void     ubatch(const routed_ubatch & u) override { to_.ubatch(u); }
-    void     note(const std::string & text) override { to_.note(text); }
-
-private:
-    trace::trace_writer & to_;
-};
-
 }  // namespace
 
 struct moescope_capture {
     moescope_capture(const moescope_options & o, capture::capture_options what)
         : api(linked_api()),
-          writer(o.output, make_head(what.what), options(o)),
+          writer(o.output, trace::trace_head::of_this_process(what.what), options(o)),
           watch(api, what, [this](const capture::callback &, ubatch_buffer & u) { submit(u); }) {}
 
     static trace::writer_options options(const moescope_options & o) {
@@ -80,7 +55,7 @@ struct moescope_capture {
     capture::stream & stream_of(const llama_context * ctx) {
         if (!stream) {
             stream = std::make_unique<capture::stream>(api, ctx, capture::query_model(api, ctx),
-                                                       [this] { return std::make_unique<borrowed_writer>(writer); });
+                                                       [this] { return std::make_unique<fan_out>(writer); });
         }
         return *stream;
     }

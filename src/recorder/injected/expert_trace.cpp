@@ -1,10 +1,11 @@
+#include "recorder/injected/expert_trace.hpp"
+
 #include <algorithm>
 #include <cstdio>
 #include <map>
 
-#include "core/error.hpp"
 #include "io/byte_sink.hpp"
-#include "recorder/injected/trace_output.hpp"
+#include "recorder/injected/print_stderr.hpp"
 
 namespace moescope::recorder {
 

@@ -15,8 +15,11 @@
 #include "capture/hooks/hooks.hpp"
 #include "capture/self_test.hpp"
 #include "capture/tap.hpp"
+#include "core/fan_out.hpp"
 #include "logs/csv_log.hpp"
 #include "recorder/environment.hpp"
+#include "recorder/injected/expert_trace.hpp"
+#include "recorder/injected/print_stderr.hpp"
 #include "recorder/injected/settings.hpp"
 #include "recorder/injected/trace_output.hpp"
 
