@@ -13,16 +13,35 @@ import { closeBrowser, makeTrace, moescope, openBrowser } from '../tests/web/sup
 const repeats = 60;
 const dir = mkdtempSync(join(tmpdir(), 'moescope-bench-'));
 try {
-  const trace = join(dir, 'big.moetrace'), file = join(dir, 'big.html');
-  execFileSync(makeTrace, ['--out', trace, '--layers', '1000', '--experts', '1000', '--used', '8', '--prompt', '24', '--decode', '0', '--flat']);
+  const trace = join(dir, 'big.moetrace');
+  const file = join(dir, 'big.html');
+  execFileSync(makeTrace, [
+    '--out',
+    trace,
+    '--layers',
+    '1000',
+    '--experts',
+    '1000',
+    '--used',
+    '8',
+    '--prompt',
+    '24',
+    '--decode',
+    '0',
+    '--flat',
+  ]);
   execFileSync(moescope, ['report', trace, '-o', file], { stdio: 'ignore' });
   const page = await (await openBrowser()).newPage({ viewport: { width: 1280, height: 900 } });
   await page.goto('file://' + file);
   await page.waitForFunction(() => window.moescope !== undefined, null, { timeout: 120000 });
   const times = await page.evaluate(async (n) => {
-    const view = window.moescope.view('experts'), m = view.matrix, canvas = m.element.querySelector('canvas.matrix'), ctx = canvas.getContext('2d');
+    const view = window.moescope.view('experts');
+    const m = view.matrix;
+    const canvas = m.element.querySelector('canvas.matrix');
+    const ctx = canvas.getContext('2d');
     if (m.raster.cols * m.raster.rows !== 1e6) throw new Error(`${m.raster.cols} × ${m.raster.rows} cells`);
-    const table = new Uint32Array(256), out = { 'new values': [], recolour: [], zoom: [] };
+    const table = new Uint32Array(256);
+    const out = { 'new values': [], recolour: [], zoom: [] };
     const cells = [0, 1].map((seed) => Uint8Array.from({ length: 1e6 }, (_, c) => (c * 2654435761 + seed * 97) >>> 24));
     const whole = m.transform;
     for (let i = 0; i < n; i++) {
@@ -43,7 +62,9 @@ try {
   }, repeats);
   for (const [kind, list] of Object.entries(times)) {
     list.sort((a, b) => a - b);
-    console.log(`page ${kind} of 1,000,000 cells: median ${list[list.length >> 1].toFixed(1)} ms, 90 % within ${list[Math.floor(list.length * 0.9)].toFixed(1)} ms (target: 16 ms)`);
+    console.log(
+      `page ${kind} of 1,000,000 cells: median ${list[list.length >> 1].toFixed(1)} ms, 90 % within ${list[Math.floor(list.length * 0.9)].toFixed(1)} ms (target: 16 ms)`,
+    );
   }
 } finally {
   await closeBrowser();

@@ -10,11 +10,18 @@ const target = join(root, 'page.html');
 
 function fingerprint() {
   const sources = readdirSync(join(root, 'src'), { recursive: true, withFileTypes: true })
-    .filter((f) => f.isFile()).map((f) => join(f.parentPath, f.name))
-    .concat(['index.html', 'vite.config.ts', 'tsconfig.json', 'package.json', 'package-lock.json'].map((f) => join(root, f)))
+    .filter((f) => f.isFile())
+    .map((f) => join(f.parentPath, f.name))
+    .concat(
+      ['index.html', 'vite.config.ts', 'tsconfig.json', 'package.json', 'package-lock.json'].map((f) => join(root, f)),
+    )
     .sort();
   const hash = createHash('sha256');
-  for (const file of sources) hash.update(file.slice(root.length) + '\0').update(readFileSync(file)).update('\0');
+  for (const file of sources)
+    hash
+      .update(file.slice(root.length) + '\0')
+      .update(readFileSync(file))
+      .update('\0');
   return hash.digest('hex').slice(0, 32);
 }
 
@@ -27,7 +34,8 @@ function only(html, pattern, what) {
 function withPolicy(html) {
   const script = only(html, /<script type="module"[^>]*>([\s\S]*?)<\/script>/g, 'script');
   const style = only(html, /<style[^>]*>([\s\S]*?)<\/style>/g, 'style');
-  const policy = `default-src 'none'; script-src ${script}; style-src ${style}; img-src data: blob:; connect-src 'self'; ` +
+  const policy =
+    `default-src 'none'; script-src ${script}; style-src ${style}; img-src data: blob:; connect-src 'self'; ` +
     `base-uri 'none'; form-action 'none'`;
   if (!html.includes('%POLICY%')) throw new Error('the built page has no place for its policy');
   return html.replace('%POLICY%', () => policy);
@@ -36,11 +44,16 @@ function withPolicy(html) {
 const mark = `<!-- built from ${fingerprint()} -->`;
 if (process.argv.includes('--check')) {
   if (!readFileSync(target, 'utf8').includes(mark)) {
-    console.error('web/page.html was not built from these sources: run npm ci && npm run build in web/, and commit page.html');
+    console.error(
+      'web/page.html was not built from these sources: run npm ci && npm run build in web/, and commit page.html',
+    );
     process.exit(1);
   }
 } else {
-  const html = withPolicy(readFileSync(join(root, 'dist', 'index.html'), 'utf8')).replace('<head>', () => '<head>\n' + mark);
+  const html = withPolicy(readFileSync(join(root, 'dist', 'index.html'), 'utf8')).replace(
+    '<head>',
+    () => '<head>\n' + mark,
+  );
   writeFileSync(target, html);
   console.log(`page.html: ${(html.length / 1024).toFixed(0)} KiB`);
 }

@@ -18,15 +18,25 @@ const dir = mkdtempSync(join(tmpdir(), 'moescope-pictures-'));
 // The expert that was asked for, else the hottest of a layer in the middle; and the generated token amid the stretch of
 // text that it takes most of: something to look at in every picture.
 const chooseSomething = (asked) => {
-  const { page, store, view } = window.moescope, run = page.runs[0], [layer, id] = (asked ?? '').split('/').map(Number);
-  const block = asked ? run.blocks.findIndex((b) => b.layer === layer) : run.blocks.length >> 1, b = run.blocks[block];
+  const { page, store, view } = window.moescope;
+  const run = page.runs[0];
+  const [layer, id] = (asked ?? '').split('/').map(Number);
+  const block = asked ? run.blocks.findIndex((b) => b.layer === layer) : run.blocks.length >> 1;
+  const b = run.blocks[block];
   const counts = Array.from(run.cells.count.subarray(b.first_cell, b.first_cell + b.n_expert));
-  const expert = asked ? id : counts.indexOf(Math.max(...counts)), k = b.n_expert_used, ids = run.tile.rows[block].ids;
-  const takes = Array.from({ length: run.tile.n }, (_, i) => (ids.subarray(i * k, i * k + k).includes(expert) ? 1 : 0)), stretch = 250;
-  let best = 0, most = -1;
+  const expert = asked ? id : counts.indexOf(Math.max(...counts));
+  const k = b.n_expert_used;
+  const ids = run.tile.rows[block].ids;
+  const takes = Array.from({ length: run.tile.n }, (_, i) => (ids.subarray(i * k, i * k + k).includes(expert) ? 1 : 0));
+  const stretch = 250;
+  let best = 0;
+  let most = -1;
   for (let i = 0, sum = 0; i < takes.length; i++) {
     sum += takes[i] - (i >= stretch ? takes[i - stretch] : 0);
-    if (sum > most && i >= stretch - 1) { most = sum; best = i - stretch + 1; }
+    if (sum > most && i >= stretch - 1) {
+      most = sum;
+      best = i - stretch + 1;
+    }
   }
   const token = takes.findIndex((t, i) => i > best + 60 && t === 1 && run.tile.phase[i] === 1);
   store.set({ block, expert, token: run.tile.first + Math.max(token, 0) });
@@ -40,7 +50,14 @@ try {
   mkdirSync(images, { recursive: true });
   const file = join(dir, 'report.html');
   execFileSync(moescope, ['report', trace, '-o', file, ...(model ? ['--model', model] : [])], { stdio: 'inherit' });
-  const pictures = [['experts', 'light', 1280], ...(model ? [['memory', 'light', 1280]] : []), ['tokens', 'dark', 1280], ['domains', 'light', 1280], ['cache', 'dark', 1280], ['experts', 'dark', 390]];
+  const pictures = [
+    ['experts', 'light', 1280],
+    ...(model ? [['memory', 'light', 1280]] : []),
+    ['tokens', 'dark', 1280],
+    ['domains', 'light', 1280],
+    ['cache', 'dark', 1280],
+    ['experts', 'dark', 390],
+  ];
   for (const [view, colorScheme, width] of pictures) {
     const context = await (await openBrowser()).newContext({ viewport: { width, height: 860 }, colorScheme });
     const page = await context.newPage();

@@ -8,9 +8,9 @@ export interface App {
   page: Page;
   store: Store;
   source: DataSource;
-  say(text: string): void;            // for screen readers
+  say(text: string): void; // for screen readers
   go(view: ViewName): void;
-  tile(): Tile;                       // the tokens at hand, of the run in view
+  tile(): Tile; // the tokens at hand, of the run in view
   setTile(tile: Tile | null): void;
 }
 

@@ -22,7 +22,9 @@ const pixel = ([r, g, b]: [number, number, number]) => ((255 << 24) | (b << 16) 
 
 // n colours through the stops, evenly spaced.
 function ramp(stops: Stop[], n: number): Uint32Array {
-  const lab = stops.map(([L, c, hue]) => [L, c * Math.cos((hue * Math.PI) / 180), c * Math.sin((hue * Math.PI) / 180)] as const);
+  const lab = stops.map(
+    ([L, c, hue]) => [L, c * Math.cos((hue * Math.PI) / 180), c * Math.sin((hue * Math.PI) / 180)] as const,
+  );
   return Uint32Array.from({ length: n }, (_, i) => {
     const at = (i / (n - 1)) * (lab.length - 1);
     const j = Math.min(lab.length - 2, Math.floor(at));
@@ -31,7 +33,7 @@ function ramp(stops: Stop[], n: number): Uint32Array {
   });
 }
 
-export const steps = 255;       // colours of a map; index 255 is "no value"
+export const steps = 255; // colours of a map; index 255 is "no value"
 export const noValue = 255;
 
 function table(stops: Stop[], nothing: Stop): Uint32Array {
@@ -46,12 +48,54 @@ export type MapName = 'heat' | 'balance';
 
 const maps: Record<Theme, Record<MapName, Uint32Array>> = {
   dark: {
-    heat: table([[0.295, 0.055, 278], [0.385, 0.115, 287], [0.5, 0.17, 325], [0.645, 0.185, 20], [0.8, 0.155, 65], [0.965, 0.1, 102]], [0.232, 0.014, 280]),
-    balance: table([[0.84, 0.1, 215], [0.66, 0.135, 245], [0.44, 0.1, 262], [0.275, 0.01, 270], [0.46, 0.11, 35], [0.68, 0.165, 50], [0.88, 0.13, 85]], [0.2, 0.018, 280]),
+    heat: table(
+      [
+        [0.295, 0.055, 278],
+        [0.385, 0.115, 287],
+        [0.5, 0.17, 325],
+        [0.645, 0.185, 20],
+        [0.8, 0.155, 65],
+        [0.965, 0.1, 102],
+      ],
+      [0.232, 0.014, 280],
+    ),
+    balance: table(
+      [
+        [0.84, 0.1, 215],
+        [0.66, 0.135, 245],
+        [0.44, 0.1, 262],
+        [0.275, 0.01, 270],
+        [0.46, 0.11, 35],
+        [0.68, 0.165, 50],
+        [0.88, 0.13, 85],
+      ],
+      [0.2, 0.018, 280],
+    ),
   },
   light: {
-    heat: table([[0.965, 0.03, 95], [0.89, 0.085, 88], [0.77, 0.15, 62], [0.62, 0.185, 25], [0.45, 0.165, 340], [0.265, 0.11, 288]], [0.925, 0.003, 285]),
-    balance: table([[0.36, 0.115, 262], [0.56, 0.135, 250], [0.79, 0.085, 230], [0.968, 0.005, 100], [0.81, 0.11, 65], [0.61, 0.165, 42], [0.42, 0.14, 25]], [0.905, 0.003, 285]),
+    heat: table(
+      [
+        [0.965, 0.03, 95],
+        [0.89, 0.085, 88],
+        [0.77, 0.15, 62],
+        [0.62, 0.185, 25],
+        [0.45, 0.165, 340],
+        [0.265, 0.11, 288],
+      ],
+      [0.925, 0.003, 285],
+    ),
+    balance: table(
+      [
+        [0.36, 0.115, 262],
+        [0.56, 0.135, 250],
+        [0.79, 0.085, 230],
+        [0.968, 0.005, 100],
+        [0.81, 0.11, 65],
+        [0.61, 0.165, 42],
+        [0.42, 0.14, 25],
+      ],
+      [0.905, 0.003, 285],
+    ),
   },
 };
 
@@ -65,7 +109,9 @@ export function cssOf(pixelValue: number): string {
 
 // Black or white, whichever reads better on this pixel.
 export function inkOn(pixelValue: number): string {
-  const r = pixelValue & 255, g = (pixelValue >> 8) & 255, b = (pixelValue >> 16) & 255;
+  const r = pixelValue & 255;
+  const g = (pixelValue >> 8) & 255;
+  const b = (pixelValue >> 16) & 255;
   return 0.299 * r + 0.587 * g + 0.114 * b > 140 ? '#14121c' : '#ffffff';
 }
 

@@ -3,10 +3,22 @@
 import type { Numbers } from './bundle';
 
 export interface Block {
-  layer: number; block: number; n_expert: number; n_expert_used: number;
-  mtp: boolean; given_ids: boolean; norms_gated: boolean; captured: string;
-  first_cell: number; rows: number; rows_decoded: number;
-  entropy: number | null; gini: number | null; max_vio: number | null; dead: number; coverage: [number, number, number, number];
+  layer: number;
+  block: number;
+  n_expert: number;
+  n_expert_used: number;
+  mtp: boolean;
+  given_ids: boolean;
+  norms_gated: boolean;
+  captured: string;
+  first_cell: number;
+  rows: number;
+  rows_decoded: number;
+  entropy: number | null;
+  gini: number | null;
+  max_vio: number | null;
+  dead: number;
+  coverage: [number, number, number, number];
 }
 
 export interface Cells {
@@ -18,37 +30,91 @@ export interface Cells {
   reap: Float32Array | null;
 }
 
-export interface Quantised { least: number; step: number; value: Uint16Array }   // 65535: not a finite number
+export interface Quantised {
+  least: number;
+  step: number;
+  value: Uint16Array;
+} // 65535: not a finite number
 
-export interface TileRows { present: Uint8Array | null; ids: Numbers; weights: Quantised | null }
+export interface TileRows {
+  present: Uint8Array | null;
+  ids: Numbers;
+  weights: Quantised | null;
+}
 
 export interface Tile {
-  first: number; n: number;
-  token: Int32Array; pos: Int32Array; seq: Int32Array; phase: Uint8Array; ubatch: Uint32Array; time_s: Float64Array;
+  first: number;
+  n: number;
+  token: Int32Array;
+  pos: Int32Array;
+  seq: Int32Array;
+  phase: Uint8Array;
+  ubatch: Uint32Array;
+  time_s: Float64Array;
   rows: TileRows[];
   pieces: { token: Int32Array; end: Uint32Array; bytes: Uint8Array };
 }
 
-export interface Domain { label: string; sequences: number; rows: number[]; count: Numbers }   // rows by block, count by cell
+export interface Domain {
+  label: string;
+  sequences: number;
+  rows: number[];
+  count: Numbers;
+} // rows by block, count by cell
 
 export interface Cache {
   asked: 'decode' | 'prefill' | 'all';
-  of_tokens: number; tokens: number; ubatches: number; accesses: number; cold: number; units: number; units_are_sequences: boolean;
-  n_expert: number; slots: number[]; policies: string[];
-  hit_rate: Float64Array; hit_rate_low: Float64Array; hit_rate_high: Float64Array; bytes_per_token: Float64Array;   // [scope][slots][policy]
+  of_tokens: number;
+  tokens: number;
+  ubatches: number;
+  accesses: number;
+  cold: number;
+  units: number;
+  units_are_sequences: boolean;
+  n_expert: number;
+  slots: number[];
+  policies: string[];
+  hit_rate: Float64Array;
+  hit_rate_low: Float64Array;
+  hit_rate_high: Float64Array;
+  bytes_per_token: Float64Array; // [scope][slots][policy]
   too_many: number;
 }
 
 export interface Run {
-  label: string; number: number; text: boolean; tokens: number; decoded: number; ubatches: number;
+  label: string;
+  number: number;
+  text: boolean;
+  tokens: number;
+  decoded: number;
+  ubatches: number;
   source: {
-    file: string; format: string; program: string; writer_version: string; stream: number; started_unix_ms: number;
-    captured: string; counts_only: boolean; parts: number; bytes: number; ended: boolean; end_reason: string;
-    run_s: number; lost_bytes: number; notes: string[];
+    file: string;
+    format: string;
+    program: string;
+    writer_version: string;
+    stream: number;
+    started_unix_ms: number;
+    captured: string;
+    counts_only: boolean;
+    parts: number;
+    bytes: number;
+    ended: boolean;
+    end_reason: string;
+    run_s: number;
+    lost_bytes: number;
+    notes: string[];
   };
   model: {
-    architecture: string; name: string; file: string; file_size: number; n_layer: number; n_expert: number;
-    n_expert_used: number; n_embd: number; n_vocab: number;
+    architecture: string;
+    name: string;
+    file: string;
+    file_size: number;
+    n_layer: number;
+    n_expert: number;
+    n_expert_used: number;
+    n_embd: number;
+    n_vocab: number;
   };
   blocks: Block[];
   cells: Cells;
@@ -60,14 +126,27 @@ export interface Run {
 
 export interface Memory {
   files: { name: string; size: number }[];
-  tensors: string[]; types: string[]; components: string[];
-  tensor: Uint32Array; expert: Int32Array; part: Uint32Array; offset: Float64Array; size: Float64Array; layer: Int32Array;
+  tensors: string[];
+  types: string[];
+  components: string[];
+  tensor: Uint32Array;
+  expert: Int32Array;
+  part: Uint32Array;
+  offset: Float64Array;
+  size: Float64Array;
+  layer: Int32Array;
   component: Uint32Array;
-  accesses: Float64Array[];   // [run][entry], -1: not recorded
+  accesses: Float64Array[]; // [run][entry], -1: not recorded
   bytes_per_token: number;
 }
 
 export interface Page {
-  version: number; generator: string; served: boolean; live: boolean; progress: number; notes: string[];
-  runs: Run[]; memory: Memory | null;
+  version: number;
+  generator: string;
+  served: boolean;
+  live: boolean;
+  progress: number;
+  notes: string[];
+  runs: Run[];
+  memory: Memory | null;
 }

@@ -6,7 +6,11 @@ type Props = Record<string, string | number | boolean | null | undefined | ((eve
 const svgNames = new Set(['svg', 'g', 'path', 'line', 'rect', 'circle', 'text']);
 
 // h('button', {class: 'x', onclick: f, 'aria-label': '…'}, 'text', child). Functions become listeners.
-export function h<K extends keyof HTMLElementTagNameMap>(name: K, props?: Props | null, ...children: Child[]): HTMLElementTagNameMap[K];
+export function h<K extends keyof HTMLElementTagNameMap>(
+  name: K,
+  props?: Props | null,
+  ...children: Child[]
+): HTMLElementTagNameMap[K];
 export function h(name: string, props?: Props | null, ...children: Child[]): Element;
 export function h(name: string, props?: Props | null, ...children: Child[]): Element {
   const e = svgNames.has(name)
@@ -25,14 +29,23 @@ export function fill(parent: Element, ...children: Child[]): void {
   parent.replaceChildren(...(children.filter(Boolean) as (Node | string)[]));
 }
 
-export interface Option<T> { value: T; label: string; title?: string; disabled?: boolean }
+export interface Option<T> {
+  value: T;
+  label: string;
+  title?: string;
+  disabled?: boolean;
+}
 
 // A row of buttons of which one is pressed.
 export class Segments<T extends string | number> {
   readonly element: HTMLElement;
   private buttons = new Map<T, HTMLButtonElement>();
 
-  constructor(label: string, private options: Option<T>[], private onpick: (value: T) => void) {
+  constructor(
+    label: string,
+    private options: Option<T>[],
+    private onpick: (value: T) => void,
+  ) {
     this.element = h('div', { class: 'segments', role: 'group', 'aria-label': label });
     this.rebuild(options);
   }
@@ -41,25 +54,42 @@ export class Segments<T extends string | number> {
     if (this.buttons.size > 0 && JSON.stringify(options) === JSON.stringify(this.options)) return;
     this.options = options;
     this.buttons.clear();
-    fill(this.element, ...this.options.map((o) => {
-      const b = h('button', {
-        type: 'button', title: o.title, disabled: o.disabled, 'data-value': String(o.value), onclick: () => this.onpick(o.value),
-      }, o.label);
-      this.buttons.set(o.value, b);
-      return b;
-    }));
+    fill(
+      this.element,
+      ...this.options.map((o) => {
+        const b = h(
+          'button',
+          {
+            type: 'button',
+            title: o.title,
+            disabled: o.disabled,
+            'data-value': String(o.value),
+            onclick: () => this.onpick(o.value),
+          },
+          o.label,
+        );
+        this.buttons.set(o.value, b);
+        return b;
+      }),
+    );
   }
   set(value: T): void {
     for (const [v, b] of this.buttons) b.setAttribute('aria-pressed', String(v === value));
   }
   // Brings the pressed button into view where the row is wider than the screen.
   reveal(value: T): void {
-    const b = this.buttons.get(value)?.getBoundingClientRect(), row = this.element.getBoundingClientRect();
-    if (b && (b.left < row.left || b.right > row.right)) this.element.scrollLeft += b.left + b.width / 2 - (row.left + row.width / 2);
+    const b = this.buttons.get(value)?.getBoundingClientRect();
+    const row = this.element.getBoundingClientRect();
+    if (b && (b.left < row.left || b.right > row.right))
+      this.element.scrollLeft += b.left + b.width / 2 - (row.left + row.width / 2);
   }
 }
 
-export function select<T extends string | number>(label: string, options: Option<T>[], onpick: (value: T) => void): HTMLSelectElement {
+export function select<T extends string | number>(
+  label: string,
+  options: Option<T>[],
+  onpick: (value: T) => void,
+): HTMLSelectElement {
   const e = h('select', { 'aria-label': label, onchange: () => onpick(options[e.selectedIndex]!.value) });
   for (const o of options) e.append(h('option', { value: String(o.value) }, o.label));
   return e;

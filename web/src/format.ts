@@ -21,7 +21,10 @@ export function times(v: number | null | undefined): string {
 export function bytes(n: number): string {
   const units = ['B', 'KiB', 'MiB', 'GiB', 'TiB'];
   let u = 0;
-  while (n >= 1024 && u < units.length - 1) { n /= 1024; u++; }
+  while (n >= 1024 && u < units.length - 1) {
+    n /= 1024;
+    u++;
+  }
   return (u === 0 ? String(n) : n.toFixed(n < 10 ? 2 : n < 100 ? 1 : 0)) + ' ' + units[u];
 }
 export function compact(n: number): string {
@@ -53,7 +56,9 @@ export function visible(text: string): string {
     if (c === '\t') return '⇥';
     if (c === '\r') return '␍';
     const code = c.charCodeAt(0);
-    return code < 0x20 ? String.fromCharCode(0x2400 + code) : '‹' + code.toString(16).toUpperCase().padStart(4, '0') + '›';
+    return code < 0x20
+      ? String.fromCharCode(0x2400 + code)
+      : '‹' + code.toString(16).toUpperCase().padStart(4, '0') + '›';
   });
 }
 export function quoted(text: string): string {

@@ -12,7 +12,10 @@ export class Legend {
   private nothing = h('span', { class: 'nothing' });
 
   constructor() {
-    this.element.append(h('div', { class: 'legend-bar' }, this.bar, h('div', { class: 'legend-scale' }, this.low, this.mid, this.high)), this.nothing);
+    this.element.append(
+      h('div', { class: 'legend-bar' }, this.bar, h('div', { class: 'legend-scale' }, this.low, this.mid, this.high)),
+      this.nothing,
+    );
   }
   set(table: Uint32Array, low: string, mid: string, high: string, nothing: string | null): void {
     const image = new ImageData(254, 1);

@@ -9,22 +9,25 @@ import { h } from './dom';
 import { Raster, type Rect } from './raster';
 import { hideTip, showTip, type TipRows } from './tooltip';
 
-export interface Cell { col: number; row: number }
+export interface Cell {
+  col: number;
+  row: number;
+}
 
 export interface MatrixOptions {
-  label: string;                                     // for people who cannot see it
+  label: string; // for people who cannot see it
   xTitle: string;
   yTitle: string;
   rowLabel: (row: number) => string;
   colLabel: (col: number, row: number | null) => string;
   tip: (cell: Cell) => { title: string; rows: TipRows };
-  cellText?: (cell: Cell) => string;                 // written into cells that are large enough
+  cellText?: (cell: Cell) => string; // written into cells that are large enough
   onselect: (cell: Cell) => void;
-  onopen?: (cell: Cell) => void;                     // Enter or a double click
+  onopen?: (cell: Cell) => void; // Enter or a double click
   cellHeight?: [least: number, most: number];
-  labelWidth?: number;                               // of the row labels
+  labelWidth?: number; // of the row labels
   square?: boolean;
-  gutter?: { width: number; title: string; value: (row: number) => number };   // a bar beside each row, 0 … 1
+  gutter?: { width: number; title: string; value: (row: number) => number }; // a bar beside each row, 0 … 1
 }
 
 const margin = { top: 34, bottom: 6, right: 8 };
@@ -49,7 +52,11 @@ export class Matrix {
   private reset: HTMLElement;
 
   constructor(private options: MatrixOptions) {
-    this.reset = h('button', { type: 'button', class: 'zoom-reset', hidden: true, onclick: () => this.zoomTo(zoomIdentity) }, 'Whole picture');
+    this.reset = h(
+      'button',
+      { type: 'button', class: 'zoom-reset', hidden: true, onclick: () => this.zoomTo(zoomIdentity) },
+      'Whole picture',
+    );
     this.element = h('div', { class: 'matrix-box' }, this.canvas, this.svg, this.overlay, this.reset);
     this.canvas.setAttribute('aria-label', options.label);
     this.xTitle.text(options.xTitle);
@@ -57,7 +64,15 @@ export class Matrix {
     this.gutterTitle.text(options.gutter?.title ?? '');
     this.listen();
     this.zoomer
-      .filter((e: MouseEvent & WheelEvent) => (e.type === 'wheel' ? e.ctrlKey || e.metaKey : e.type === 'mousedown' ? this.transform.k > 1 && !e.button : e.type.startsWith('touch') ? this.transform.k > 1 || (e as unknown as TouchEvent).touches.length > 1 : !e.button && e.type !== 'dblclick'))
+      .filter((e: MouseEvent & WheelEvent) =>
+        e.type === 'wheel'
+          ? e.ctrlKey || e.metaKey
+          : e.type === 'mousedown'
+            ? this.transform.k > 1 && !e.button
+            : e.type.startsWith('touch')
+              ? this.transform.k > 1 || (e as unknown as TouchEvent).touches.length > 1
+              : !e.button && e.type !== 'dblclick',
+      )
       .scaleExtent([1, 400])
       .on('zoom', (e: { transform: ZoomTransform }) => {
         this.transform = e.transform;
@@ -95,11 +110,15 @@ export class Matrix {
     const width = this.element.clientWidth;
     if (width === 0 || cols === 0) return;
     const gutter = this.gutterWidth();
-    const left = this.options.labelWidth ?? 44, inner = width - left - margin.right - gutter;
+    const left = this.options.labelWidth ?? 44;
+    const inner = width - left - margin.right - gutter;
     const [least, most] = this.options.cellHeight ?? [4, 38];
     const cell = this.options.square ? Math.min(inner / cols, most) : Math.min(most, Math.max(least, 620 / rows));
     const plotWidth = this.options.square ? Math.max(cell, 1) * cols : inner;
-    const plotHeight = Math.max(48, Math.min(this.options.square ? plotWidth * (rows / cols) : 1e9, Math.min(cell * rows, 1400)));
+    const plotHeight = Math.max(
+      48,
+      Math.min(this.options.square ? plotWidth * (rows / cols) : 1e9, Math.min(cell * rows, 1400)),
+    );
     this.plot = { x: left, y: margin.top, width: Math.min(inner, plotWidth), height: plotHeight };
     const height = margin.top + plotHeight + margin.bottom;
     for (const c of [this.canvas, this.overlay]) {
@@ -112,35 +131,43 @@ export class Matrix {
     this.svg.setAttribute('width', String(width));
     this.svg.setAttribute('height', String(height));
     const { x, y } = this.plot;
-    const corner: [number, number] = [x, y], opposite: [number, number] = [x + this.plot.width, y + this.plot.height];
+    const corner: [number, number] = [x, y];
+    const opposite: [number, number] = [x + this.plot.width, y + this.plot.height];
     this.zoomer.extent([corner, opposite]).translateExtent([corner, opposite]);
     this.redraw();
   }
 
   // The part of the matrix in view, in cells.
   view(): Rect {
-    const t = this.transform, p = this.plot;
-    const [x0, y0] = t.invert([p.x, p.y]), [x1, y1] = t.invert([p.x + p.width, p.y + p.height]);
-    const sx = this.raster.cols / p.width, sy = this.raster.rows / p.height;
+    const t = this.transform;
+    const p = this.plot;
+    const [x0, y0] = t.invert([p.x, p.y]);
+    const [x1, y1] = t.invert([p.x + p.width, p.y + p.height]);
+    const sx = this.raster.cols / p.width;
+    const sy = this.raster.rows / p.height;
     return { x: (x0 - p.x) * sx, y: (y0 - p.y) * sy, width: (x1 - x0) * sx, height: (y1 - y0) * sy };
   }
   // Where a cell lies, in CSS pixels from the canvas's corner.
   boxOf(cell: Cell): Rect {
-    const v = this.view(), p = this.plot;
-    const w = p.width / v.width, hgt = p.height / v.height;
+    const v = this.view();
+    const p = this.plot;
+    const w = p.width / v.width;
+    const hgt = p.height / v.height;
     return { x: p.x + (cell.col - v.x) * w, y: p.y + (cell.row - v.y) * hgt, width: w, height: hgt };
   }
   cellAt(x: number, y: number): Cell | null {
     const p = this.plot;
     if (x < p.x || y < p.y || x >= p.x + p.width || y >= p.y + p.height) return null;
     const v = this.view();
-    const col = Math.floor(v.x + ((x - p.x) / p.width) * v.width), row = Math.floor(v.y + ((y - p.y) / p.height) * v.height);
+    const col = Math.floor(v.x + ((x - p.x) / p.width) * v.width);
+    const row = Math.floor(v.y + ((y - p.y) / p.height) * v.height);
     return col >= 0 && row >= 0 && col < this.raster.cols && row < this.raster.rows ? { col, row } : null;
   }
 
   // Where the cells go, in the canvas's own pixels.
   private devicePlot(): Rect {
-    const p = this.plot, at = (v: number) => Math.round(v * devicePixelRatio);
+    const p = this.plot;
+    const at = (v: number) => Math.round(v * devicePixelRatio);
     return { x: at(p.x), y: at(p.y), width: at(p.x + p.width) - at(p.x), height: at(p.y + p.height) - at(p.y) };
   }
 
@@ -160,12 +187,15 @@ export class Matrix {
 
   private drawGrid(ctx: CanvasRenderingContext2D, view: Rect): void {
     const { plot } = this;
-    const w = plot.width / view.width, hgt = plot.height / view.height;
+    const w = plot.width / view.width;
+    const hgt = plot.height / view.height;
     if (w < 7 || hgt < 7) return;
     ctx.fillStyle = getComputedStyle(this.element).getPropertyValue('--panel');
     const gap = w > 14 && hgt > 12 ? 1.5 : 1;
-    for (let c = Math.ceil(view.x); c <= view.x + view.width; c++) ctx.fillRect(plot.x + (c - view.x) * w - gap / 2, plot.y, gap, plot.height);
-    for (let r = Math.ceil(view.y); r <= view.y + view.height; r++) ctx.fillRect(plot.x, plot.y + (r - view.y) * hgt - gap / 2, plot.width, gap);
+    for (let c = Math.ceil(view.x); c <= view.x + view.width; c++)
+      ctx.fillRect(plot.x + (c - view.x) * w - gap / 2, plot.y, gap, plot.height);
+    for (let r = Math.ceil(view.y); r <= view.y + view.height; r++)
+      ctx.fillRect(plot.x, plot.y + (r - view.y) * hgt - gap / 2, plot.width, gap);
     if (this.options.cellText && w >= 38 && hgt >= 15) this.drawTexts(ctx, view);
   }
 
@@ -184,9 +214,14 @@ export class Matrix {
 
   // One bar for each row, or for each line of pixels where rows are thinner.
   private drawGutter(ctx: CanvasRenderingContext2D, view: Rect, value: (row: number) => number): void {
-    const { plot } = this, style = getComputedStyle(this.element), pitch = plot.height / view.height;
-    const x = plot.x + plot.width + 10, width = this.gutterWidth() - 14, height = Math.max(1, Math.min(pitch - 2, 8));
-    const last = Math.min(this.raster.rows, view.y + view.height), step = Math.max(1, Math.ceil(1 / pitch));
+    const { plot } = this;
+    const style = getComputedStyle(this.element);
+    const pitch = plot.height / view.height;
+    const x = plot.x + plot.width + 10;
+    const width = this.gutterWidth() - 14;
+    const height = Math.max(1, Math.min(pitch - 2, 8));
+    const last = Math.min(this.raster.rows, view.y + view.height);
+    const step = Math.max(1, Math.ceil(1 / pitch));
     const bars = (color: string, fraction: (row: number) => number) => {
       ctx.fillStyle = style.getPropertyValue(color);
       for (let r = Math.floor(view.y); r < last; r += step) {
@@ -203,16 +238,33 @@ export class Matrix {
     const { plot, options, raster } = this;
     const x = scaleLinear([view.x - 0.5, view.x + view.width - 0.5], [plot.x, plot.x + plot.width]);
     const y = scaleLinear([view.y - 0.5, view.y + view.height - 0.5], [plot.y, plot.y + plot.height]);
-    const whole = (scale: typeof x, n: number, most: number) => scale.ticks(Math.min(n, most)).filter((t) => Number.isInteger(t) && t >= 0 && t < most);
-    const cols = whole(x, Math.floor(plot.width / 44), raster.cols), rows = whole(y, Math.floor(plot.height / 20), raster.rows);
-    const colLabels = cols.map((c) => options.colLabel(c, null)), rowLabels = rows.map(options.rowLabel);
+    const whole = (scale: typeof x, n: number, most: number) =>
+      scale.ticks(Math.min(n, most)).filter((t) => Number.isInteger(t) && t >= 0 && t < most);
+    const cols = whole(x, Math.floor(plot.width / 44), raster.cols);
+    const rows = whole(y, Math.floor(plot.height / 20), raster.rows);
+    const colLabels = cols.map((c) => options.colLabel(c, null));
+    const rowLabels = rows.map(options.rowLabel);
     const drawn = JSON.stringify([view, plot, colLabels, rowLabels]);
     if (drawn === this.axesDrawn) return;
     this.axesDrawn = drawn;
-    this.xAxis.attr('transform', `translate(0,${plot.y - 1})`).call(axisTop(x).tickValues(cols).tickFormat((_, i) => colLabels[i]!).tickSize(3).tickPadding(3));
-    this.yAxis.attr('transform', `translate(${plot.x - 1},0)`).call(axisLeft(y).tickValues(rows).tickFormat((_, i) => rowLabels[i]!).tickSize(3).tickPadding(3));
+    this.xAxis.attr('transform', `translate(0,${plot.y - 1})`).call(
+      axisTop(x)
+        .tickValues(cols)
+        .tickFormat((_, i) => colLabels[i]!)
+        .tickSize(3)
+        .tickPadding(3),
+    );
+    this.yAxis.attr('transform', `translate(${plot.x - 1},0)`).call(
+      axisLeft(y)
+        .tickValues(rows)
+        .tickFormat((_, i) => rowLabels[i]!)
+        .tickSize(3)
+        .tickPadding(3),
+    );
     this.xTitle.attr('x', plot.x + plot.width);
-    this.gutterTitle.attr('x', plot.x + plot.width + this.gutterWidth()).attr('visibility', this.gutterWidth() < 60 ? 'hidden' : null);
+    this.gutterTitle
+      .attr('x', plot.x + plot.width + this.gutterWidth())
+      .attr('visibility', this.gutterWidth() < 60 ? 'hidden' : null);
   }
 
   private drawOverlay(): void {
@@ -226,15 +278,19 @@ export class Matrix {
     ctx.rect(plot.x - 3, plot.y - 3, plot.width + 6, plot.height + 6);
     ctx.clip();
     const style = getComputedStyle(this.element);
-    for (const cell of this.marks) this.outline(ctx, cell, style.getPropertyValue('--mark'), 2.5, style.getPropertyValue('--panel'));
-    if (this.hover) this.outline(ctx, this.hover, style.getPropertyValue('--ink'), 1.5, style.getPropertyValue('--panel'));
+    for (const cell of this.marks)
+      this.outline(ctx, cell, style.getPropertyValue('--mark'), 2.5, style.getPropertyValue('--panel'));
+    if (this.hover)
+      this.outline(ctx, this.hover, style.getPropertyValue('--ink'), 1.5, style.getPropertyValue('--panel'));
     ctx.restore();
   }
 
   private outline(ctx: CanvasRenderingContext2D, cell: Cell, color: string, width: number, halo: string): void {
     const b = this.boxOf(cell);
-    const w = Math.max(b.width, 5), hgt = Math.max(b.height, 5);
-    const x = b.x + b.width / 2 - w / 2, y = b.y + b.height / 2 - hgt / 2;
+    const w = Math.max(b.width, 5);
+    const hgt = Math.max(b.height, 5);
+    const x = b.x + b.width / 2 - w / 2;
+    const y = b.y + b.height / 2 - hgt / 2;
     ctx.strokeStyle = halo;
     ctx.lineWidth = width + 2;
     ctx.strokeRect(x, y, w, hgt);
@@ -272,14 +328,24 @@ export class Matrix {
   }
 
   private key(e: KeyboardEvent): void {
-    const step: Record<string, [number, number]> = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
+    const step: Record<string, [number, number]> = {
+      ArrowLeft: [-1, 0],
+      ArrowRight: [1, 0],
+      ArrowUp: [0, -1],
+      ArrowDown: [0, 1],
+    };
     const cell = this.marks[0] ?? { col: 0, row: 0 };
     const { cols, rows } = this.raster;
     if (e.key in step && !e.altKey && !e.ctrlKey && !e.metaKey) {
       const [dx, dy] = step[e.key]!;
       const far = e.shiftKey ? 10 : 1;
-      const next = this.marks.length === 0 ? cell
-        : { col: Math.min(cols - 1, Math.max(0, cell.col + dx * far)), row: Math.min(rows - 1, Math.max(0, cell.row + dy * far)) };
+      const next =
+        this.marks.length === 0
+          ? cell
+          : {
+              col: Math.min(cols - 1, Math.max(0, cell.col + dx * far)),
+              row: Math.min(rows - 1, Math.max(0, cell.row + dy * far)),
+            };
       this.options.onselect(next);
     } else if (e.key === 'Home' || e.key === 'End') {
       this.options.onselect({ col: e.key === 'Home' ? 0 : cols - 1, row: cell.row });

@@ -2,12 +2,18 @@
 
 // Jensen-Shannon distance (square root of the divergence, base 2) of two lists of counts; 0 … 1.
 export function jensenShannon(a: ArrayLike<number>, b: ArrayLike<number>): number {
-  let sumA = 0, sumB = 0;
-  for (let i = 0; i < a.length; i++) { sumA += a[i]!; sumB += b[i]!; }
+  let sumA = 0;
+  let sumB = 0;
+  for (let i = 0; i < a.length; i++) {
+    sumA += a[i]!;
+    sumB += b[i]!;
+  }
   if (sumA === 0 || sumB === 0) return NaN;
   let divergence = 0;
   for (let i = 0; i < a.length; i++) {
-    const p = a[i]! / sumA, q = b[i]! / sumB, m = (p + q) / 2;
+    const p = a[i]! / sumA;
+    const q = b[i]! / sumB;
+    const m = (p + q) / 2;
     if (p > 0) divergence += (p * Math.log2(p / m)) / 2;
     if (q > 0) divergence += (q * Math.log2(q / m)) / 2;
   }
@@ -29,8 +35,12 @@ function ranks(v: ArrayLike<number>): Float64Array {
 
 // Spearman's rank correlation; NaN where one side is constant.
 export function spearman(a: ArrayLike<number>, b: ArrayLike<number>): number {
-  const x = ranks(a), y = ranks(b), mean = (a.length + 1) / 2;
-  let xy = 0, xx = 0, yy = 0;
+  const x = ranks(a);
+  const y = ranks(b);
+  const mean = (a.length + 1) / 2;
+  let xy = 0;
+  let xx = 0;
+  let yy = 0;
   for (let i = 0; i < x.length; i++) {
     xy += (x[i]! - mean) * (y[i]! - mean);
     xx += (x[i]! - mean) ** 2;

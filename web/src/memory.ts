@@ -8,12 +8,14 @@ export function isSlice(m: Memory, entry: number): boolean {
 
 // The block whose ids choose this slice: of the entry's layer, with as many experts as the tensor has slices.
 export class SliceIndex {
-  readonly blockOf: Int32Array;                    // [entry] index into the run's blocks, -1: none
-  private entries = new Map<number, number[]>();   // cell -> its slices
+  readonly blockOf: Int32Array; // [entry] index into the run's blocks, -1: none
+  private entries = new Map<number, number[]>(); // cell -> its slices
 
   constructor(m: Memory, run: Run) {
     const slices = new Map<number, number>();
-    m.expert.forEach((e, i) => { if (e >= 0) slices.set(m.tensor[i]!, Math.max(slices.get(m.tensor[i]!) ?? 0, e + 1)); });
+    m.expert.forEach((e, i) => {
+      if (e >= 0) slices.set(m.tensor[i]!, Math.max(slices.get(m.tensor[i]!) ?? 0, e + 1));
+    });
     this.blockOf = new Int32Array(m.expert.length).fill(-1);
     for (let i = 0; i < m.expert.length; i++) {
       if (m.expert[i]! < 0) continue;
@@ -42,7 +44,9 @@ export function sliceIndex(m: Memory, run: Run): SliceIndex {
 export function sliceBytes(m: Memory | null, run: Run): Float64Array | null {
   if (!m) return null;
   const index = sliceIndex(m, run);
-  return Float64Array.from({ length: run.cells.count.length }, (_, cell) => index.slicesOf(cell).reduce((sum, i) => sum + m.size[i]!, 0));
+  return Float64Array.from({ length: run.cells.count.length }, (_, cell) =>
+    index.slicesOf(cell).reduce((sum, i) => sum + m.size[i]!, 0),
+  );
 }
 
 export function entryName(m: Memory, entry: number): string {

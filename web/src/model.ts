@@ -5,13 +5,23 @@ import type { Block, Run, Tile } from './contract';
 import { pieceText } from './format';
 import type { Metric, Phase, Sort } from './state';
 
-export interface MetricInfo { name: string; unit: string; what: string; relativeTo: string }
+export interface MetricInfo {
+  name: string;
+  unit: string;
+  what: string;
+  relativeTo: string;
+}
 
 export const metrics: Record<Metric, MetricInfo> = {
   count: { name: 'Count', unit: '', what: 'selections', relativeTo: 'a balanced expert' },
   share: { name: 'Share', unit: '%', what: 'share of the layer’s selections', relativeTo: 'the balanced share 1/E' },
   weight_mean: { name: 'Mean gate', unit: '', what: 'mean gate weight where selected', relativeTo: 'the layer’s mean' },
-  reap: { name: 'REAP', unit: '', what: 'mean of gate weight × output norm where selected', relativeTo: 'the layer’s mean' },
+  reap: {
+    name: 'REAP',
+    unit: '',
+    what: 'mean of gate weight × output norm where selected',
+    relativeTo: 'the layer’s mean',
+  },
   ean: { name: 'EAN', unit: '', what: 'mean output norm where selected', relativeTo: 'the layer’s mean' },
   accesses: { name: 'Accesses', unit: '', what: 'ubatches that read the expert', relativeTo: 'the layer’s mean' },
 };
@@ -19,7 +29,8 @@ export const metrics: Record<Metric, MetricInfo> = {
 export function availableMetrics(run: Run): Metric[] {
   const c = run.cells;
   return (Object.keys(metrics) as Metric[]).filter((m) =>
-    m === 'count' || m === 'share' ? true : m === 'accesses' ? c.accesses !== null : c[m] !== null);
+    m === 'count' || m === 'share' ? true : m === 'accesses' ? c.accesses !== null : c[m] !== null,
+  );
 }
 
 export function blockName(b: Block): string {
@@ -32,7 +43,8 @@ export function widest(run: Run): number {
 
 // Selections of a cell in one phase.
 export function countOf(run: Run, cell: number, phase: Phase): number {
-  const all = run.cells.count[cell]!, decoded = run.cells.count_decoded?.[cell];
+  const all = run.cells.count[cell]!;
+  const decoded = run.cells.count_decoded?.[cell];
   if (phase === 'all' || decoded === undefined) return all;
   return phase === 'decode' ? decoded : all - decoded;
 }
@@ -75,10 +87,14 @@ export function valueOf(run: Run, b: Block, expert: number, metric: Metric, phas
 export function balanceOf(run: Run, b: Block, metric: Metric, phase: Phase): number {
   if (metric === 'share') return 1 / b.n_expert;
   if (metric === 'count') return selectionsOf(run, b, phase) / b.n_expert;
-  let sum = 0, n = 0;
+  let sum = 0;
+  let n = 0;
   for (let e = 0; e < b.n_expert; e++) {
     const v = valueOf(run, b, e, metric, phase);
-    if (v === v) { sum += v; n++; }
+    if (v === v) {
+      sum += v;
+      n++;
+    }
   }
   return n === 0 ? NaN : sum / n;
 }
@@ -90,14 +106,16 @@ export function valuesOf(run: Run, b: Block, metric: Metric, phase: Phase, relat
 
 // How often a and b were selected in one row; the diagonal is the count.
 export function pairCount(triangle: Numbers, n: number, a: number, b: number): number {
-  const lo = Math.min(a, b), hi = Math.max(a, b);
+  const lo = Math.min(a, b);
+  const hi = Math.max(a, b);
   return triangle[(lo * (2 * n - lo - 1)) / 2 + (hi - lo - 1)]!;
 }
 
 // Experts so that those selected together are neighbours: begin with the hottest, go on with whoever goes best with
 // the last few placed.
 function bySimilarity(n: number, triangle: Numbers, count: (e: number) => number): number[] {
-  const cosine = (a: number, b: number) => pairCount(triangle, n, a, b) / Math.sqrt(Math.max(1, count(a)) * Math.max(1, count(b)));
+  const cosine = (a: number, b: number) =>
+    pairCount(triangle, n, a, b) / Math.sqrt(Math.max(1, count(a)) * Math.max(1, count(b)));
   const left = new Set(Array.from({ length: n }, (_, e) => e));
   let last = 0;
   for (const e of left) if (count(e) > count(last)) last = e;
@@ -120,10 +138,13 @@ export function expertOrder(run: Run, blockIndex: number, sort: Sort, values: Ar
   const b = run.blocks[blockIndex]!;
   const ids = Array.from({ length: b.n_expert }, (_, e) => e);
   if (sort === 'heat') {
-    return ids.sort((x, y) => (Number.isNaN(values[y]!) ? -1 : values[y]!) - (Number.isNaN(values[x]!) ? -1 : values[x]!) || x - y);
+    return ids.sort(
+      (x, y) => (Number.isNaN(values[y]!) ? -1 : values[y]!) - (Number.isNaN(values[x]!) ? -1 : values[x]!) || x - y,
+    );
   }
   const triangle = run.pairs.count[blockIndex];
-  if (sort === 'similarity' && triangle) return bySimilarity(b.n_expert, triangle, (e) => run.cells.count[b.first_cell + e]!);
+  if (sort === 'similarity' && triangle)
+    return bySimilarity(b.n_expert, triangle, (e) => run.cells.count[b.first_cell + e]!);
   return ids;
 }
 
@@ -135,7 +156,10 @@ export function hasPairs(run: Run): boolean {
 
 export class TileReader {
   private text = new Map<number, string>();
-  constructor(readonly tile: Tile, private run: Run) {
+  constructor(
+    readonly tile: Tile,
+    private run: Run,
+  ) {
     let begin = 0;
     tile.pieces.token.forEach((token, i) => {
       const end = tile.pieces.end[i]!;
@@ -156,7 +180,10 @@ export class TileReader {
     const rows = this.tile.rows[block];
     if (!rows || (rows.present && rows.present[i] === 0)) return [];
     const k = this.run.blocks[block]!.n_expert_used;
-    return Array.from({ length: k }, (_, j) => ({ expert: rows.ids[i * k + j]!, weight: this.weight(block, i * k + j) }));
+    return Array.from({ length: k }, (_, j) => ({
+      expert: rows.ids[i * k + j]!,
+      weight: this.weight(block, i * k + j),
+    }));
   }
   weightOf(i: number, block: number, expert: number): number | null {
     const rows = this.tile.rows[block];
@@ -173,7 +200,8 @@ export class TileReader {
   // The tokens that one ubatch computed together with token i.
   ubatchOf(i: number): [begin: number, end: number] {
     const u = this.tile.ubatch;
-    let begin = i, end = i + 1;
+    let begin = i;
+    let end = i + 1;
     while (begin > 0 && u[begin - 1] === u[i]) begin--;
     while (end < this.tile.n && u[end] === u[i]) end++;
     return [begin, end];

@@ -8,19 +8,37 @@ import { noValue } from './color';
 const maxCells = 4_000_000;
 
 // `rank` holds 0 for "no value" and the colour index plus one otherwise, so that the larger one is simply the larger.
-interface Level { rank: Uint8Array; cols: number; rows: number; factor: number }
+interface Level {
+  rank: Uint8Array;
+  cols: number;
+  rows: number;
+  factor: number;
+}
 
-export interface Rect { x: number; y: number; width: number; height: number }
+export interface Rect {
+  x: number;
+  y: number;
+  width: number;
+  height: number;
+}
 
 // Which cells the pixels of one axis show: pixel p those from begin[p] to end[p] (exclusive), which is at least one. Each
 // cell belongs to the pixel that its centre lies in, and a pixel without any to the cell it lies in.
-interface Spans { begin: Int32Array; end: Int32Array; most: number }
+interface Spans {
+  begin: Int32Array;
+  end: Int32Array;
+  most: number;
+}
 
 function spans(from: number, length: number, pixels: number, cells: number): Spans {
-  const begin = new Int32Array(pixels), end = new Int32Array(pixels), step = length / pixels;
+  const begin = new Int32Array(pixels);
+  const end = new Int32Array(pixels);
+  const step = length / pixels;
   let most = 1;
   for (let p = 0; p < pixels; p++) {
-    const a = from + p * step, first = Math.ceil(a - 0.5), last = Math.ceil(a + step - 0.5);
+    const a = from + p * step;
+    const first = Math.ceil(a - 0.5);
+    const last = Math.ceil(a + step - 0.5);
     begin[p] = Math.min(cells - 1, Math.max(0, last > first ? first : Math.floor(a + step / 2)));
     end[p] = Math.min(cells, Math.max(begin[p]! + 1, last));
     most = Math.max(most, end[p]! - begin[p]!);
@@ -30,18 +48,18 @@ function spans(from: number, length: number, pixels: number, cells: number): Spa
 
 export class Raster {
   private levels: Level[] = [];
-  private table = new Uint32Array(256);            // by rank
-  private image: ImageData | null = null;          // the pixels of the last draw
-  private ranks = new Uint8Array(0);               // of the image, before colour
-  private drawn = '';                              // which part of the matrix they show
-  private colored = false;                         // the image has the colours of `table`
+  private table = new Uint32Array(256); // by rank
+  private image: ImageData | null = null; // the pixels of the last draw
+  private ranks = new Uint8Array(0); // of the image, before colour
+  private drawn = ''; // which part of the matrix they show
+  private colored = false; // the image has the colours of `table`
   cols = 0;
   rows = 0;
 
   // index: colour of each cell, row by row; 255 is "no value".
   setCells(index: Uint8Array, cols: number, rows: number): void {
     const rank = new Uint8Array(index.length);
-    for (let i = 0; i < rank.length; i++) rank[i] = index[i]! + 1;   // 255 wraps around to 0
+    for (let i = 0; i < rank.length; i++) rank[i] = index[i]! + 1; // 255 wraps around to 0
     this.levels = [{ rank, cols, rows, factor: 1 }];
     this.cols = cols;
     this.rows = rows;
@@ -74,7 +92,8 @@ export class Raster {
   }
 
   private color(image: ImageData): void {
-    const pixels = new Uint32Array(image.data.buffer), { ranks, table } = this;
+    const pixels = new Uint32Array(image.data.buffer);
+    const { ranks, table } = this;
     for (let i = 0; i < pixels.length; i++) pixels[i] = table[ranks[i]!]!;
     this.colored = true;
   }
@@ -82,9 +101,13 @@ export class Raster {
   private sample(view: Rect, width: number, height: number): void {
     let n = 0;
     while ((view.width * view.height) / 4 ** n > maxCells) n++;
-    const { rank, cols, rows, factor } = this.level(n), out = this.ranks;
-    const x = spans(view.x / factor, view.width / factor, width, cols), y = spans(view.y / factor, view.height / factor, height, rows);
-    const line = new Uint8Array(cols), left = x.begin[0]!, right = x.end[width - 1]!;
+    const { rank, cols, rows, factor } = this.level(n);
+    const out = this.ranks;
+    const x = spans(view.x / factor, view.width / factor, width, cols);
+    const y = spans(view.y / factor, view.height / factor, height, rows);
+    const line = new Uint8Array(cols);
+    const left = x.begin[0]!;
+    const right = x.end[width - 1]!;
     for (let p = 0; p < height; p++) {
       const to = p * width;
       if (p > 0 && y.begin[p] === y.begin[p - 1] && y.end[p] === y.end[p - 1]) {
@@ -116,11 +139,13 @@ export class Raster {
 
 // Halves a level; each entry becomes the largest of its four.
 function pool(from: Level): Level {
-  const cols = Math.ceil(from.cols / 2), rows = Math.ceil(from.rows / 2);
+  const cols = Math.ceil(from.cols / 2);
+  const rows = Math.ceil(from.rows / 2);
   const rank = new Uint8Array(cols * rows);
   for (let r = 0; r < from.rows; r++) {
     for (let c = 0; c < from.cols; c++) {
-      const v = from.rank[r * from.cols + c]!, to = (r >> 1) * cols + (c >> 1);
+      const v = from.rank[r * from.cols + c]!;
+      const to = (r >> 1) * cols + (c >> 1);
       if (v > rank[to]!) rank[to] = v;
     }
   }
@@ -128,7 +153,12 @@ function pool(from: Level): Level {
 }
 
 // Scales values into colour indices: 0 … 254 over [low, high]; NaN becomes "no value".
-export function toIndices(values: ArrayLike<number>, low: number, high: number, out = new Uint8Array(values.length)): Uint8Array {
+export function toIndices(
+  values: ArrayLike<number>,
+  low: number,
+  high: number,
+  out = new Uint8Array(values.length),
+): Uint8Array {
   const scale = high > low ? 254 / (high - low) : 0;
   for (let i = 0; i < values.length; i++) {
     const v = values[i]!;

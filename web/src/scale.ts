@@ -6,19 +6,41 @@ import type { Legend } from './legend';
 import { toIndices } from './raster';
 import type { Metric } from './state';
 
-export interface ColorScale { map: MapName; low: number; high: number; index(values: ArrayLike<number>): Uint8Array }
+export interface ColorScale {
+  map: MapName;
+  low: number;
+  high: number;
+  index(values: ArrayLike<number>): Uint8Array;
+}
 
-const reach = 3;   // ratios: 1/8 … 8 on a logarithmic scale
+const reach = 3; // ratios: 1/8 … 8 on a logarithmic scale
 
 // Absolute values from 0 to the largest one; never selected (NaN or 0) has a colour of its own.
 export function heatScale(most: number): ColorScale {
-  return { map: 'heat', low: 0, high: most, index: (values) => toIndices(Float64Array.from(values, (v) => (v === 0 ? NaN : v)), 0, most) };
+  return {
+    map: 'heat',
+    low: 0,
+    high: most,
+    index: (values) =>
+      toIndices(
+        Float64Array.from(values, (v) => (v === 0 ? NaN : v)),
+        0,
+        most,
+      ),
+  };
 }
 // Ratios around 1.
 export function balanceScale(): ColorScale {
   return {
-    map: 'balance', low: -reach, high: reach,
-    index: (values) => toIndices(Float64Array.from(values, (v) => (v === 0 ? NaN : Math.log2(v))), -reach, reach),
+    map: 'balance',
+    low: -reach,
+    high: reach,
+    index: (values) =>
+      toIndices(
+        Float64Array.from(values, (v) => (v === 0 ? NaN : Math.log2(v))),
+        -reach,
+        reach,
+      ),
   };
 }
 
@@ -33,7 +55,14 @@ export function metricText(metric: Metric, v: number): string {
   return metric === 'share' ? percent(v) : metric === 'count' || metric === 'accesses' ? compact(v) : real(v);
 }
 
-export function showLegend(legend: Legend, theme: Theme, scale: ColorScale, text: (v: number) => string, nothing: string | null, middle = 'balanced'): void {
+export function showLegend(
+  legend: Legend,
+  theme: Theme,
+  scale: ColorScale,
+  text: (v: number) => string,
+  nothing: string | null,
+  middle = 'balanced',
+): void {
   const table = colorTable(theme, scale.map);
   if (scale.map === 'balance') legend.set(table, '⅛×', middle, '8×', nothing);
   else legend.set(table, text(scale.low), text((scale.low + scale.high) / 2), text(scale.high), nothing);

@@ -66,6 +66,6 @@ class Served implements DataSource {
 export function openSource(): DataSource {
   const element = document.getElementById('data')!;
   const text = element.textContent ?? '';
-  element.textContent = '';   // megabytes of text that nobody needs twice
+  element.textContent = ''; // megabytes of text that nobody needs twice
   return text.length > 0 ? new Embedded(text) : new Served();
 }

@@ -8,11 +8,11 @@ export type Sort = 'id' | 'heat' | 'similarity';
 export interface State {
   view: ViewName;
   run: number;
-  block: number;            // index into the run's blocks
-  expert: number | null;    // of that block
-  token: number | null;     // number in the run
+  block: number; // index into the run's blocks
+  expert: number | null; // of that block
+  token: number | null; // number in the run
   metric: Metric;
-  relative: boolean;        // against balance rather than absolute
+  relative: boolean; // against balance rather than absolute
   sort: Sort;
   phase: Phase;
   theme: 'light' | 'dark';

@@ -14,34 +14,81 @@ import { hideTip, showTip } from '../tooltip';
 
 const margin = { top: 22, right: 14, bottom: 36, left: 46 };
 const whatIs: Record<string, string> = {
-  LRU: 'drops what was not used for longest', LFU: 'drops what was used least often', static: 'holds what the other half of the trace used most',
-  random: 'drops anything', Belady: 'knows the future: nothing can do better',
+  LRU: 'drops what was not used for longest',
+  LFU: 'drops what was used least often',
+  static: 'holds what the other half of the trace used most',
+  random: 'drops anything',
+  Belady: 'knows the future: nothing can do better',
 };
 
 export class CacheView implements View {
   readonly name = 'cache';
   readonly title = 'Cache';
   readonly element: HTMLElement;
-  private svg = h('svg', { class: 'chart', role: 'img', 'aria-label': 'Hit rate against slots per layer' }) as SVGSVGElement;
+  private svg = h('svg', {
+    class: 'chart',
+    role: 'img',
+    'aria-label': 'Hit rate against slots per layer',
+  }) as SVGSVGElement;
   private scope: Segments<string>;
-  private slots = h('input', { type: 'range', min: 0, step: 1, value: 0, 'aria-label': 'Slots per layer', oninput: () => this.pick(Number(this.slots.value)) });
+  private slots = h('input', {
+    type: 'range',
+    min: 0,
+    step: 1,
+    value: 0,
+    'aria-label': 'Slots per layer',
+    oninput: () => this.pick(Number(this.slots.value)),
+  });
   private slotsText = h('output', { class: 'quiet' });
-  private bandwidth = h('input', { type: 'number', min: 0.1, step: 'any', value: 16, 'aria-label': 'Bandwidth in GiB/s', oninput: () => this.writeTable() });
+  private bandwidth = h('input', {
+    type: 'number',
+    min: 0.1,
+    step: 'any',
+    value: 16,
+    'aria-label': 'Bandwidth in GiB/s',
+    oninput: () => this.writeTable(),
+  });
   private bandwidthField = field('GiB/s for missed experts', this.bandwidth);
-  private again = h('button', { type: 'button', class: 'button', onclick: () => void this.load(true) }, 'Simulate again');
+  private again = h(
+    'button',
+    { type: 'button', class: 'button', onclick: () => void this.load(true) },
+    'Simulate again',
+  );
   private head = h('tr', null);
   private table = h('tbody', null);
   private body = h('div', { class: 'cache-body' });
   private empty = h('p', { class: 'empty' });
   private caption = h('p', { class: 'caption' });
-  private pool = 0;                            // scope: 0 slots in each layer, 1 one pool of them all
-  private at = -1;                             // slots in view; -1: not chosen yet
-  private asked = new Map<number, number>();   // run -> tokens that its caches were asked for, while waiting
+  private pool = 0; // scope: 0 slots in each layer, 1 one pool of them all
+  private at = -1; // slots in view; -1: not chosen yet
+  private asked = new Map<number, number>(); // run -> tokens that its caches were asked for, while waiting
 
   constructor(private app: App) {
-    this.scope = new Segments('Scope', [{ value: 'layer', label: 'Slots in each layer' }, { value: 'pool', label: 'One pool', title: 'As many slots in all, for whichever layer' }], (v) => { this.pool = v === 'pool' ? 1 : 0; this.draw(); });
-    this.body.append(h('div', { class: 'toolbar' }, this.scope.element, field('slots', this.slots), this.slotsText, this.bandwidthField, this.again),
-      h('div', { class: 'chart-box' }, this.svg), h('div', { class: 'scroll-x' }, h('table', null, h('thead', null, this.head), this.table)), this.caption);
+    this.scope = new Segments(
+      'Scope',
+      [
+        { value: 'layer', label: 'Slots in each layer' },
+        { value: 'pool', label: 'One pool', title: 'As many slots in all, for whichever layer' },
+      ],
+      (v) => {
+        this.pool = v === 'pool' ? 1 : 0;
+        this.draw();
+      },
+    );
+    this.body.append(
+      h(
+        'div',
+        { class: 'toolbar' },
+        this.scope.element,
+        field('slots', this.slots),
+        this.slotsText,
+        this.bandwidthField,
+        this.again,
+      ),
+      h('div', { class: 'chart-box' }, this.svg),
+      h('div', { class: 'scroll-x' }, h('table', null, h('thead', null, this.head), this.table)),
+      this.caption,
+    );
     this.element = h('section', { class: 'card' }, this.body, this.empty);
   }
 
@@ -60,7 +107,7 @@ export class CacheView implements View {
     return values[(this.pool * c.slots.length + slot) * c.policies.length + policy]!;
   }
 
-  private held = new Map<number, Cache>();   // of a served page, by run
+  private held = new Map<number, Cache>(); // of a served page, by run
   private get cache(): Cache | null {
     const run = runOf(this.app);
     return run.cache ?? this.held.get(run.number) ?? null;
@@ -68,9 +115,11 @@ export class CacheView implements View {
 
   // A served page has its caches simulated when somebody looks.
   private async load(again: boolean): Promise<void> {
-    const run = runOf(this.app), { source } = this.app;
+    const run = runOf(this.app);
+    const { source } = this.app;
     if (!source.served || run.source.counts_only || this.asked.has(run.number)) return;
-    const c = this.cache, nothingYet = c !== null && c.slots.length === 0 && c.too_many === 0 && c.of_tokens < run.tokens;
+    const c = this.cache;
+    const nothingYet = c !== null && c.slots.length === 0 && c.too_many === 0 && c.of_tokens < run.tokens;
     if (c !== null && !again && !nothingYet) return;
     this.asked.set(run.number, run.tokens);
     this.draw();
@@ -96,12 +145,19 @@ export class CacheView implements View {
   }
 
   private draw(): void {
-    const run = runOf(this.app), c = this.cache, waiting = this.asked.has(run.number);
+    const run = runOf(this.app);
+    const c = this.cache;
+    const waiting = this.asked.has(run.number);
     const shown = c !== null && c.slots.length > 0;
     this.body.hidden = !shown;
     this.empty.hidden = shown;
-    this.empty.textContent = waiting ? 'Simulating caches …' : run.source.counts_only ? 'This trace holds counts only; caches need every read.'
-      : c && c.too_many > 0 ? `${integer(c.too_many)} reads are too many to simulate here: moescope analyze cache does it.` : 'Nothing was read that a cache could hold.';
+    this.empty.textContent = waiting
+      ? 'Simulating caches …'
+      : run.source.counts_only
+        ? 'This trace holds counts only; caches need every read.'
+        : c && c.too_many > 0
+          ? `${integer(c.too_many)} reads are too many to simulate here: moescope analyze cache does it.`
+          : 'Nothing was read that a cache could hold.';
     if (!shown) return;
     this.at = this.at < 0 ? c.slots.findIndex((s) => s >= c.n_expert / 2) : Math.min(this.at, c.slots.length - 1);
     this.scope.set(this.pool ? 'pool' : 'layer');
@@ -117,59 +173,135 @@ export class CacheView implements View {
   }
 
   private drawChart(c: Cache): void {
-    const width = this.svg.parentElement!.clientWidth, height = width < 500 ? 280 : 380, { theme } = this.app.store.now;
+    const width = this.svg.parentElement!.clientWidth;
+    const height = width < 500 ? 280 : 380;
+    const { theme } = this.app.store.now;
     if (width <= 0) return;
-    const x = scaleLinear([0, c.slots.at(-1)!], [margin.left, width - margin.right]), y = scaleLinear([0, 1], [height - margin.bottom, margin.top]);
+    const x = scaleLinear([0, c.slots.at(-1)!], [margin.left, width - margin.right]);
+    const y = scaleLinear([0, 1], [height - margin.bottom, margin.top]);
     const svg = d3select(this.svg);
     svg.attr('width', width).attr('height', height).attr('viewBox', `0 0 ${width} ${height}`);
     svg.selectAll('*').remove();
-    svg.append('g').attr('transform', `translate(0,${height - margin.bottom})`).call(axisBottom(x).ticks(Math.min(c.slots.length, width / 60)).tickSizeOuter(0));
-    svg.append('g').attr('class', 'grid').attr('transform', `translate(${margin.left},0)`).call(axisLeft(y).ticks(5, '.0%').tickSize(-(width - margin.left - margin.right))).select('.domain').remove();
-    svg.append('text').attr('class', 'axis-title').attr('x', width - margin.right).attr('y', height - 4).attr('text-anchor', 'end').text(`slots per layer, of ${c.n_expert} experts`);
+    svg
+      .append('g')
+      .attr('transform', `translate(0,${height - margin.bottom})`)
+      .call(
+        axisBottom(x)
+          .ticks(Math.min(c.slots.length, width / 60))
+          .tickSizeOuter(0),
+      );
+    svg
+      .append('g')
+      .attr('class', 'grid')
+      .attr('transform', `translate(${margin.left},0)`)
+      .call(
+        axisLeft(y)
+          .ticks(5, '.0%')
+          .tickSize(-(width - margin.left - margin.right)),
+      )
+      .select('.domain')
+      .remove();
+    svg
+      .append('text')
+      .attr('class', 'axis-title')
+      .attr('x', width - margin.right)
+      .attr('y', height - 4)
+      .attr('text-anchor', 'end')
+      .text(`slots per layer, of ${c.n_expert} experts`);
     svg.append('text').attr('class', 'axis-title').attr('x', 0).attr('y', 10).text('reads that hit');
-    svg.append('line').attr('class', 'cursor').attr('x1', x(c.slots[this.at]!)).attr('x2', x(c.slots[this.at]!)).attr('y1', margin.top).attr('y2', height - margin.bottom);
+    svg
+      .append('line')
+      .attr('class', 'cursor')
+      .attr('x1', x(c.slots[this.at]!))
+      .attr('x2', x(c.slots[this.at]!))
+      .attr('y1', margin.top)
+      .attr('y2', height - margin.bottom);
     c.policies.forEach((name, p) => {
-      const points = c.slots.map((s, i) => [x(s), y(this.at3(c.hit_rate, i, p))] as [number, number]).filter(([, v]) => !Number.isNaN(v));
-      const color = categorical(theme, p), here = this.at3(c.hit_rate, this.at, p);
-      svg.append('path').attr('class', 'curve').attr('data-policy', name).attr('d', line()(points)).attr('stroke', color).attr('stroke-dasharray', name === 'random' ? '2 4' : name === 'Belady' ? '7 4' : null);
-      if (!Number.isNaN(here)) svg.append('circle').attr('r', 4).attr('cx', x(c.slots[this.at]!)).attr('cy', y(here)).attr('fill', color);
+      const points = c.slots
+        .map((s, i) => [x(s), y(this.at3(c.hit_rate, i, p))] as [number, number])
+        .filter(([, v]) => !Number.isNaN(v));
+      const color = categorical(theme, p);
+      const here = this.at3(c.hit_rate, this.at, p);
+      svg
+        .append('path')
+        .attr('class', 'curve')
+        .attr('data-policy', name)
+        .attr('d', line()(points))
+        .attr('stroke', color)
+        .attr('stroke-dasharray', name === 'random' ? '2 4' : name === 'Belady' ? '7 4' : null);
+      if (!Number.isNaN(here))
+        svg.append('circle').attr('r', 4).attr('cx', x(c.slots[this.at]!)).attr('cy', y(here)).attr('fill', color);
     });
     this.listen(c, x);
   }
 
   private listen(c: Cache, x: ScaleLinear<number, number>): void {
     const nearest = (e: MouseEvent) => {
-      const s = x.invert(e.offsetX), far = c.slots.map((v) => Math.abs(v - s));
+      const s = x.invert(e.offsetX);
+      const far = c.slots.map((v) => Math.abs(v - s));
       return far.indexOf(Math.min(...far));
     };
     this.svg.onpointermove = (e) => {
       const slot = nearest(e);
-      showTip(e, `${c.slots[slot]} slots per layer`, c.policies.map((name, p) => [name, percent(this.at3(c.hit_rate, slot, p))]));
+      showTip(
+        e,
+        `${c.slots[slot]} slots per layer`,
+        c.policies.map((name, p) => [name, percent(this.at3(c.hit_rate, slot, p))]),
+      );
     };
     this.svg.onpointerleave = hideTip;
     this.svg.onclick = (e) => this.pick(nearest(e));
   }
 
   private writeTable(): void {
-    const c = this.cache!, { theme } = this.app.store.now;
-    const sized = !Number.isNaN(this.at3(c.bytes_per_token, this.at, 0)), speed = Number(this.bandwidth.value) * 2 ** 30;
+    const c = this.cache!;
+    const { theme } = this.app.store.now;
+    const sized = !Number.isNaN(this.at3(c.bytes_per_token, this.at, 0));
+    const speed = Number(this.bandwidth.value) * 2 ** 30;
     this.bandwidthField.hidden = !sized;
-    fill(this.head, ...['Policy', 'Hits', '95 %', ...(sized ? ['Missed per token', 'Tokens/s at most'] : [])].map((t) => h('th', null, t)));
-    fill(this.table, ...c.policies.map((name, p) => {
-      const swatch = h('i', { class: 'swatch' }), low = this.at3(c.hit_rate_low, this.at, p), miss = this.at3(c.bytes_per_token, this.at, p);
-      swatch.style.background = categorical(theme, p);
-      return h('tr', { 'data-policy': name }, h('td', { class: 'left' }, swatch, name, h('span', { class: 'quiet' }, ' ' + (whatIs[name] ?? ''))),
-        h('td', null, percent(this.at3(c.hit_rate, this.at, p))),
-        h('td', { class: 'quiet' }, Number.isNaN(low) ? '–' : `${percent(low)} to ${percent(this.at3(c.hit_rate_high, this.at, p))}`),
-        ...(sized ? [h('td', null, bytes(Math.round(miss))), h('td', null, miss > 0 ? compact(Math.round(speed / miss)) : '∞')] : []));
-    }));
+    fill(
+      this.head,
+      ...['Policy', 'Hits', '95 %', ...(sized ? ['Missed per token', 'Tokens/s at most'] : [])].map((t) =>
+        h('th', null, t),
+      ),
+    );
+    fill(
+      this.table,
+      ...c.policies.map((name, p) => {
+        const swatch = h('i', { class: 'swatch' });
+        const low = this.at3(c.hit_rate_low, this.at, p);
+        const miss = this.at3(c.bytes_per_token, this.at, p);
+        swatch.style.background = categorical(theme, p);
+        return h(
+          'tr',
+          { 'data-policy': name },
+          h('td', { class: 'left' }, swatch, name, h('span', { class: 'quiet' }, ' ' + (whatIs[name] ?? ''))),
+          h('td', null, percent(this.at3(c.hit_rate, this.at, p))),
+          h(
+            'td',
+            { class: 'quiet' },
+            Number.isNaN(low) ? '–' : `${percent(low)} to ${percent(this.at3(c.hit_rate_high, this.at, p))}`,
+          ),
+          ...(sized
+            ? [
+                h('td', null, bytes(Math.round(miss))),
+                h('td', null, miss > 0 ? compact(Math.round(speed / miss)) : '∞'),
+              ]
+            : []),
+        );
+      }),
+    );
   }
 
   private writeCaption(c: Cache): void {
-    const asked = c.asked === 'decode' ? 'generated tokens alone' : c.asked === 'prefill' ? 'prompt tokens alone' : 'all tokens';
-    this.caption.textContent = `${plural(c.ubatches, 'ubatch', 'ubatches')} with ${plural(c.tokens, 'token')} (${asked}), ${plural(c.accesses, 'read')}: a read is one ubatch that needs an expert’s slices. ` +
+    const asked =
+      c.asked === 'decode' ? 'generated tokens alone' : c.asked === 'prefill' ? 'prompt tokens alone' : 'all tokens';
+    this.caption.textContent =
+      `${plural(c.ubatches, 'ubatch', 'ubatches')} with ${plural(c.tokens, 'token')} (${asked}), ${plural(c.accesses, 'read')}: a read is one ubatch that needs an expert’s slices. ` +
       `Left out: the ${percent(c.accesses > 0 ? c.cold / c.accesses : NaN)} that are the first of their slice, which no cache can hold. ` +
       `Each half of the trace starts with an empty cache. Intervals are over ${plural(c.units, c.units_are_sequences ? 'sequence' : 'stretch', c.units_are_sequences ? 'sequences' : 'stretches of 64 ubatches')}.` +
-      (Number.isNaN(c.bytes_per_token[0]!) ? ' With --model, bytes and tokens per second are shown too.' : ' Tokens/s at most: the bandwidth over the missed bytes; everything else comes on top.');
+      (Number.isNaN(c.bytes_per_token[0]!)
+        ? ' With --model, bytes and tokens per second are shown too.'
+        : ' Tokens/s at most: the bandwidth over the missed bytes; everything else comes on top.');
   }
 }

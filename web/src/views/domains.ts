@@ -15,7 +15,12 @@ import type { Numbers } from '../bundle';
 import type { Block, Run } from '../contract';
 
 type Kind = 'label' | 'trace';
-interface Side { label: string; count: Numbers; blocks: Block[]; rows: (block: number) => number }
+interface Side {
+  label: string;
+  count: Numbers;
+  blocks: Block[];
+  rows: (block: number) => number;
+}
 
 // Runs whose blocks are the same as those of run 0: what can be compared cell by cell.
 export function sameShape(runs: Run[]): boolean {
@@ -42,30 +47,99 @@ export class DomainsView implements View {
   private sort: Segments<Sort>;
   private tops = h('div', { class: 'domain-tops' });
   private body = h('div', { class: 'card-body' });
-  private empty = h('p', { class: 'empty' }, 'The prompts of this trace have no labels (run --jsonl … --label-key KEY).');
+  private empty = h(
+    'p',
+    { class: 'empty' },
+    'The prompts of this trace have no labels (run --jsonl … --label-key KEY).',
+  );
   private wanted: Kind = 'label';
   private sides: Side[] = [];
-  private chosen = 0;              // domain of the last click
+  private chosen = 0; // domain of the last click
   private order: number[] = [];
 
   constructor(private app: App) {
     const { store } = app;
-    this.kinds = new Segments<Kind>('Domains', [{ value: 'label', label: 'By label' }, { value: 'trace', label: 'By trace' }], (kind) => { this.wanted = kind; this.draw(); });
-    this.relative = new Segments('Scale', [{ value: 'absolute', label: 'Share' }, { value: 'relative', label: 'Against balance' }], (v) => store.set({ relative: v === 'relative' }));
-    this.sort = new Segments('Order of experts', [{ value: 'id', label: 'By id' }, { value: 'heat', label: 'By heat' }, { value: 'similarity', label: 'By similarity' }], (sort) => store.set({ sort }));
+    this.kinds = new Segments<Kind>(
+      'Domains',
+      [
+        { value: 'label', label: 'By label' },
+        { value: 'trace', label: 'By trace' },
+      ],
+      (kind) => {
+        this.wanted = kind;
+        this.draw();
+      },
+    );
+    this.relative = new Segments(
+      'Scale',
+      [
+        { value: 'absolute', label: 'Share' },
+        { value: 'relative', label: 'Against balance' },
+      ],
+      (v) => store.set({ relative: v === 'relative' }),
+    );
+    this.sort = new Segments(
+      'Order of experts',
+      [
+        { value: 'id', label: 'By id' },
+        { value: 'heat', label: 'By heat' },
+        { value: 'similarity', label: 'By similarity' },
+      ],
+      (sort) => store.set({ sort }),
+    );
     this.matrix = new Matrix({
-      label: 'Domains by experts', xTitle: 'expert →', yTitle: 'domain ↓', cellHeight: [18, 44], labelWidth: 84,
-      rowLabel: (r) => short(this.sides[r]?.label ?? ''), colLabel: (c) => String(this.order[c] ?? ''), tip: ({ col, row }) => this.tip(row, this.order[col]!),
+      label: 'Domains by experts',
+      xTitle: 'expert →',
+      yTitle: 'domain ↓',
+      cellHeight: [18, 44],
+      labelWidth: 84,
+      rowLabel: (r) => short(this.sides[r]?.label ?? ''),
+      colLabel: (c) => String(this.order[c] ?? ''),
+      tip: ({ col, row }) => this.tip(row, this.order[col]!),
       onselect: ({ col, row }) => this.choose(row, this.order[col]!),
     });
     this.distances = new Matrix({
-      label: 'Distance between domains', xTitle: '', yTitle: '', square: true, cellHeight: [20, 84], labelWidth: 84,
-      rowLabel: (r) => short(this.sides[r]?.label ?? ''), colLabel: (c) => short(this.sides[c]?.label ?? ''), cellText: ({ col, row }) => (col === row ? '' : this.distance(row, col).toFixed(2)),
-      tip: ({ col, row }) => ({ title: `${this.sides[row]!.label} – ${this.sides[col]!.label}`, rows: [['Jensen–Shannon distance', real(this.distance(row, col))], ['over all layers', real(this.meanDistance(row, col))]] }),
+      label: 'Distance between domains',
+      xTitle: '',
+      yTitle: '',
+      square: true,
+      cellHeight: [20, 84],
+      labelWidth: 84,
+      rowLabel: (r) => short(this.sides[r]?.label ?? ''),
+      colLabel: (c) => short(this.sides[c]?.label ?? ''),
+      cellText: ({ col, row }) => (col === row ? '' : this.distance(row, col).toFixed(2)),
+      tip: ({ col, row }) => ({
+        title: `${this.sides[row]!.label} – ${this.sides[col]!.label}`,
+        rows: [
+          ['Jensen–Shannon distance', real(this.distance(row, col))],
+          ['over all layers', real(this.meanDistance(row, col))],
+        ],
+      }),
       onselect: ({ row }) => this.choose(row, store.now.expert),
     });
-    this.body.append(h('div', { class: 'toolbar' }, this.kinds.element, this.layer, this.relative.element, this.sort.element, this.legend.element), this.matrix.element,
-      h('div', { class: 'domains-body' }, h('div', null, h('div', { class: 'toolbar' }, h('h4', null, 'Distance between domains'), this.distanceLegend.element), this.distances.element), h('div', null, h('h4', null, 'Most special experts of this layer'), this.tops)));
+    this.body.append(
+      h(
+        'div',
+        { class: 'toolbar' },
+        this.kinds.element,
+        this.layer,
+        this.relative.element,
+        this.sort.element,
+        this.legend.element,
+      ),
+      this.matrix.element,
+      h(
+        'div',
+        { class: 'domains-body' },
+        h(
+          'div',
+          null,
+          h('div', { class: 'toolbar' }, h('h4', null, 'Distance between domains'), this.distanceLegend.element),
+          this.distances.element,
+        ),
+        h('div', null, h('h4', null, 'Most special experts of this layer'), this.tops),
+      ),
+    );
     this.element = h('section', { class: 'card' }, this.body, this.empty);
   }
 
@@ -85,10 +159,14 @@ export class DomainsView implements View {
     return sameShape(this.app.page.runs) && (this.wanted === 'trace' || !labels) ? 'trace' : 'label';
   }
   private gather(): void {
-    const run = runOf(this.app), { runs } = this.app.page;
-    this.sides = this.kind === 'label' ? run.domains.map((d) => ({ label: d.label, count: d.count, blocks: run.blocks, rows: (b) => d.rows[b]! }))
-      : runs.map((r) => ({ label: r.label, count: r.cells.count, blocks: r.blocks, rows: (b) => r.blocks[b]!.rows }));
-    this.chosen = this.kind === 'trace' ? this.app.store.now.run : Math.min(this.chosen, Math.max(0, this.sides.length - 1));
+    const run = runOf(this.app);
+    const { runs } = this.app.page;
+    this.sides =
+      this.kind === 'label'
+        ? run.domains.map((d) => ({ label: d.label, count: d.count, blocks: run.blocks, rows: (b) => d.rows[b]! }))
+        : runs.map((r) => ({ label: r.label, count: r.cells.count, blocks: r.blocks, rows: (b) => r.blocks[b]!.rows }));
+    this.chosen =
+      this.kind === 'trace' ? this.app.store.now.run : Math.min(this.chosen, Math.max(0, this.sides.length - 1));
   }
   private choose(domain: number, expert: number | null): void {
     this.chosen = domain;
@@ -97,12 +175,14 @@ export class DomainsView implements View {
   }
 
   private countsOf(domain: number, block: number): Numbers {
-    const side = this.sides[domain]!, b = side.blocks[block]!;
+    const side = this.sides[domain]!;
+    const b = side.blocks[block]!;
     return side.count.subarray(b.first_cell, b.first_cell + b.n_expert);
   }
   // Of a domain's selections in a block; NaN where it has no rows there.
   share(domain: number, expert: number, block = this.app.store.now.block): number {
-    const side = this.sides[domain]!, all = side.rows(block) * side.blocks[block]!.n_expert_used;
+    const side = this.sides[domain]!;
+    const all = side.rows(block) * side.blocks[block]!.n_expert_used;
     return all > 0 ? this.countsOf(domain, block)[expert]! / all : NaN;
   }
   // 0 is the same distribution, 1 has no expert in common.
@@ -110,22 +190,43 @@ export class DomainsView implements View {
     return a === b ? 0 : jensenShannon(this.countsOf(a, block), this.countsOf(b, block));
   }
   private meanDistance(a: number, b: number): number {
-    const all = runOf(this.app).blocks.map((_, i) => this.distance(a, b, i)).filter((d) => !Number.isNaN(d));
+    const all = runOf(this.app)
+      .blocks.map((_, i) => this.distance(a, b, i))
+      .filter((d) => !Number.isNaN(d));
     return all.reduce((s, d) => s + d, 0) / all.length;
   }
 
   private tip(domain: number, expert: number): { title: string; rows: [string, string][] } {
-    const { block } = this.app.store.now, side = this.sides[domain]!, b = side.blocks[block]!, share = this.share(domain, expert);
-    return { title: `${side.label}, expert ${expert}`, rows: [['selections', integer(this.countsOf(domain, block)[expert]!)], ['of rows', percent(share * b.n_expert_used)], ['rows', integer(side.rows(block))], ['share', percent(share)], ['against balance', times(share * b.n_expert)]] };
+    const { block } = this.app.store.now;
+    const side = this.sides[domain]!;
+    const b = side.blocks[block]!;
+    const share = this.share(domain, expert);
+    return {
+      title: `${side.label}, expert ${expert}`,
+      rows: [
+        ['selections', integer(this.countsOf(domain, block)[expert]!)],
+        ['of rows', percent(share * b.n_expert_used)],
+        ['rows', integer(side.rows(block))],
+        ['share', percent(share)],
+        ['against balance', times(share * b.n_expert)],
+      ],
+    };
   }
 
   private draw(): void {
     this.gather();
-    const run = runOf(this.app), { store } = this.app, { block, relative, sort } = store.now, n = run.blocks[block]!.n_expert;
+    const run = runOf(this.app);
+    const { store } = this.app;
+    const { block, relative, sort } = store.now;
+    const n = run.blocks[block]!.n_expert;
     this.body.hidden = this.sides.length === 0;
     this.empty.hidden = this.sides.length > 0;
     if (this.sides.length === 0) return;
-    const picker = select('Layer', run.blocks.map((x, i) => ({ value: i, label: blockName(x) })), (i) => store.set({ block: i, expert: null }));
+    const picker = select(
+      'Layer',
+      run.blocks.map((x, i) => ({ value: i, label: blockName(x) })),
+      (i) => store.set({ block: i, expert: null }),
+    );
     picker.selectedIndex = block;
     fill(this.layer, picker);
     this.kinds.element.hidden = run.domains.length === 0 || !sameShape(this.app.page.runs);
@@ -139,10 +240,16 @@ export class DomainsView implements View {
   }
 
   private drawShares(n: number): void {
-    const { block, theme, relative, sort } = this.app.store.now, { sides } = this;
-    const total = Float64Array.from({ length: n }, (_, e) => sides.reduce((s, _side, i) => s + (this.share(i, e) || 0), 0));
+    const { block, theme, relative, sort } = this.app.store.now;
+    const { sides } = this;
+    const total = Float64Array.from({ length: n }, (_, e) =>
+      sides.reduce((s, _side, i) => s + (this.share(i, e) || 0), 0),
+    );
     this.order = expertOrder(runOf(this.app), block, sort, total);
-    const values = Float64Array.from({ length: n * sides.length }, (_, i) => this.share(Math.floor(i / n), this.order[i % n]!) * (relative ? n : 1));
+    const values = Float64Array.from(
+      { length: n * sides.length },
+      (_, i) => this.share(Math.floor(i / n), this.order[i % n]!) * (relative ? n : 1),
+    );
     const scale = relative ? balanceScale() : heatScale(largest(values) || 1);
     this.matrix.setCells(scale.index(values), n, sides.length);
     this.matrix.setColors(colorTable(theme, scale.map));
@@ -150,8 +257,12 @@ export class DomainsView implements View {
   }
 
   private drawDistances(): void {
-    const { theme } = this.app.store.now, n = this.sides.length, far = heatScale(1);
-    const pairs = Float64Array.from({ length: n ** 2 }, (_, i) => (Math.floor(i / n) === i % n ? NaN : this.distance(Math.floor(i / n), i % n)));
+    const { theme } = this.app.store.now;
+    const n = this.sides.length;
+    const far = heatScale(1);
+    const pairs = Float64Array.from({ length: n ** 2 }, (_, i) =>
+      Math.floor(i / n) === i % n ? NaN : this.distance(Math.floor(i / n), i % n),
+    );
     this.distances.setCells(far.index(pairs), n, n);
     this.distances.setColors(colorTable(theme, 'heat'));
     showLegend(this.distanceLegend, theme, far, real, null);
@@ -160,11 +271,37 @@ export class DomainsView implements View {
   // The experts whose share in a domain lies furthest above the mean of the others.
   private drawTops(n: number): void {
     const { sides } = this;
-    fill(this.tops, ...sides.map((side, i) => {
-      const others = (e: number) => sides.reduce((s, _side, j) => s + (j === i ? 0 : this.share(j, e) || 0), 0) / Math.max(1, sides.length - 1);
-      const top = Array.from({ length: n }, (_, e) => ({ e, here: this.share(i, e) || 0, elsewhere: others(e) })).sort((x, y) => y.here - y.elsewhere - (x.here - x.elsewhere)).slice(0, 5);
-      return h('div', null, h('b', null, side.label), h('div', { class: 'chips' }, ...top.map((x) =>
-        h('button', { type: 'button', class: 'chip', title: `elsewhere ${percent(x.elsewhere)}`, onclick: () => this.choose(i, x.e) }, h('b', null, String(x.e)), h('span', null, percent(x.here))))));
-    }));
+    fill(
+      this.tops,
+      ...sides.map((side, i) => {
+        const others = (e: number) =>
+          sides.reduce((s, _side, j) => s + (j === i ? 0 : this.share(j, e) || 0), 0) / Math.max(1, sides.length - 1);
+        const top = Array.from({ length: n }, (_, e) => ({ e, here: this.share(i, e) || 0, elsewhere: others(e) }))
+          .sort((x, y) => y.here - y.elsewhere - (x.here - x.elsewhere))
+          .slice(0, 5);
+        return h(
+          'div',
+          null,
+          h('b', null, side.label),
+          h(
+            'div',
+            { class: 'chips' },
+            ...top.map((x) =>
+              h(
+                'button',
+                {
+                  type: 'button',
+                  class: 'chip',
+                  title: `elsewhere ${percent(x.elsewhere)}`,
+                  onclick: () => this.choose(i, x.e),
+                },
+                h('b', null, String(x.e)),
+                h('span', null, percent(x.here)),
+              ),
+            ),
+          ),
+        );
+      }),
+    );
   }
 }

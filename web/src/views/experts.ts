@@ -6,7 +6,19 @@ import { fill, h, Segments } from '../dom';
 import { compact, integer, percent, real, times } from '../format';
 import { Legend } from '../legend';
 import { Matrix, type Cell } from '../matrix';
-import { availableMetrics, balanceOf, blockName, countOf, expertOrder, hasPairs, metrics, rowsOf, valueOf, valuesOf, widest } from '../model';
+import {
+  availableMetrics,
+  balanceOf,
+  blockName,
+  countOf,
+  expertOrder,
+  hasPairs,
+  metrics,
+  rowsOf,
+  valueOf,
+  valuesOf,
+  widest,
+} from '../model';
 import { balanceScale, heatScale, largest, metricText, showLegend } from '../scale';
 import type { Metric, Phase, Sort } from '../state';
 import type { TipRows } from '../tooltip';
@@ -22,22 +34,38 @@ export class ExpertsView implements View {
   private sort: Segments<Sort>;
   private phase: Segments<Phase>;
   private caption = h('p', { class: 'caption' });
-  private orders: number[][] = [];    // [block][rank] expert
-  private places: number[][] = [];    // [block][expert] rank
+  private orders: number[][] = []; // [block][rank] expert
+  private places: number[][] = []; // [block][expert] rank
 
   constructor(private app: App) {
     const { store } = app;
     this.metric = new Segments('Metric', [], (metric) => store.set({ metric }));
-    this.relative = new Segments('Scale', [
-      { value: 'absolute', label: 'Absolute' }, { value: 'relative', label: 'Against balance', title: 'Ratio to what a balanced expert would have' },
-    ], (v) => store.set({ relative: v === 'relative' }));
+    this.relative = new Segments(
+      'Scale',
+      [
+        { value: 'absolute', label: 'Absolute' },
+        { value: 'relative', label: 'Against balance', title: 'Ratio to what a balanced expert would have' },
+      ],
+      (v) => store.set({ relative: v === 'relative' }),
+    );
     this.sort = new Segments('Order of experts', [], (sort) => store.set({ sort }));
-    this.phase = new Segments('Tokens', [
-      { value: 'all', label: 'All' }, { value: 'prefill', label: 'Prompt' }, { value: 'decode', label: 'Generated' },
-    ], (phase) => store.set({ phase }));
+    this.phase = new Segments(
+      'Tokens',
+      [
+        { value: 'all', label: 'All' },
+        { value: 'prefill', label: 'Prompt' },
+        { value: 'decode', label: 'Generated' },
+      ],
+      (phase) => store.set({ phase }),
+    );
     this.matrix = new Matrix({
-      label: 'Layers by experts', xTitle: 'expert →', yTitle: 'layer ↓',
-      rowLabel: (row) => { const b = runOf(app).blocks[row]; return b ? `${b.layer}${b.block ? '′' : ''}` : ''; },
+      label: 'Layers by experts',
+      xTitle: 'expert →',
+      yTitle: 'layer ↓',
+      rowLabel: (row) => {
+        const b = runOf(app).blocks[row];
+        return b ? `${b.layer}${b.block ? '′' : ''}` : '';
+      },
       colLabel: (col) => (store.now.sort === 'id' ? String(col) : `#${col + 1}`),
       tip: (cell) => this.tip(cell),
       cellText: (cell) => this.text(cell),
@@ -45,9 +73,21 @@ export class ExpertsView implements View {
       onopen: () => app.go('tokens'),
       gutter: { width: 74, title: 'evenness', value: (row) => runOf(app).blocks[row]?.entropy ?? 0 },
     });
-    this.element = h('section', { class: 'card' },
-      h('div', { class: 'toolbar' }, this.metric.element, this.relative.element, this.sort.element, this.phase.element, this.legend.element),
-      this.matrix.element, this.caption);
+    this.element = h(
+      'section',
+      { class: 'card' },
+      h(
+        'div',
+        { class: 'toolbar' },
+        this.metric.element,
+        this.relative.element,
+        this.sort.element,
+        this.phase.element,
+        this.legend.element,
+      ),
+      this.matrix.element,
+      this.caption,
+    );
   }
 
   update(changed: ReadonlySet<string> | 'all'): void {
@@ -64,17 +104,29 @@ export class ExpertsView implements View {
 
   private offer(): void {
     const run = runOf(this.app);
-    this.metric.rebuild(availableMetrics(run).map((m) => ({ value: m, label: metrics[m].name, title: metrics[m].what })));
+    this.metric.rebuild(
+      availableMetrics(run).map((m) => ({ value: m, label: metrics[m].name, title: metrics[m].what })),
+    );
     this.sort.rebuild([
-      { value: 'id', label: 'By id' }, { value: 'heat', label: 'By heat', title: 'Each layer’s experts from hottest to coldest' },
-      { value: 'similarity', label: 'By similarity', title: hasPairs(run) ? 'Experts that are selected together stand together' : 'Needs co-selections, which this page does not hold', disabled: !hasPairs(run) },
+      { value: 'id', label: 'By id' },
+      { value: 'heat', label: 'By heat', title: 'Each layer’s experts from hottest to coldest' },
+      {
+        value: 'similarity',
+        label: 'By similarity',
+        title: hasPairs(run)
+          ? 'Experts that are selected together stand together'
+          : 'Needs co-selections, which this page does not hold',
+        disabled: !hasPairs(run),
+      },
     ]);
     this.phase.element.hidden = run.cells.count_decoded === null || run.decoded === 0 || run.decoded === run.tokens;
   }
 
   private recompute(): void {
-    const run = runOf(this.app), { metric, relative, sort, phase } = this.app.store.now;
-    const cols = widest(run), rows = run.blocks.length;
+    const run = runOf(this.app);
+    const { metric, relative, sort, phase } = this.app.store.now;
+    const cols = widest(run);
+    const rows = run.blocks.length;
     const values = new Float64Array(cols * rows).fill(NaN);
     this.orders = [];
     this.places = [];
@@ -93,8 +145,11 @@ export class ExpertsView implements View {
     this.matrix.setCells(this.scale.index(values), cols, rows);
     const info = metrics[metric];
     this.matrix.setLabel(`${info.name} of ${cols} experts in ${rows} layers. Arrow keys move, Enter opens the tokens.`);
-    fill(this.caption, relative ? `Each cell: ${info.what}, divided by ${info.relativeTo}.` : `Each cell: ${info.what}.`,
-      ' “Evenness” is the normalised entropy of a layer’s selections; a full bar is perfect balance.');
+    fill(
+      this.caption,
+      relative ? `Each cell: ${info.what}, divided by ${info.relativeTo}.` : `Each cell: ${info.what}.`,
+      ' “Evenness” is the normalised entropy of a layer’s selections; a full bar is perfect balance.',
+    );
   }
   private scale = heatScale(1);
 
@@ -127,25 +182,42 @@ export class ExpertsView implements View {
   }
 
   private text(cell: Cell): string {
-    const run = runOf(this.app), expert = this.expertAt(cell), { metric, relative, phase } = this.app.store.now;
+    const run = runOf(this.app);
+    const expert = this.expertAt(cell);
+    const { metric, relative, phase } = this.app.store.now;
     if (expert === undefined) return '';
     const b = run.blocks[cell.row]!;
     const v = valueOf(run, b, expert, metric, phase);
     if (Number.isNaN(v) || v === 0) return '';
-    return relative ? times(v / balanceOf(run, b, metric, phase)).replace('×', '') : metric === 'share' ? (v * 100).toFixed(1) : metricText(metric, v);
+    return relative
+      ? times(v / balanceOf(run, b, metric, phase)).replace('×', '')
+      : metric === 'share'
+        ? (v * 100).toFixed(1)
+        : metricText(metric, v);
   }
 
   private tip(cell: Cell): { title: string; rows: TipRows } {
-    const run = runOf(this.app), b = run.blocks[cell.row]!, expert = this.expertAt(cell), phase = this.app.store.now.phase;
+    const run = runOf(this.app);
+    const b = run.blocks[cell.row]!;
+    const expert = this.expertAt(cell);
+    const phase = this.app.store.now.phase;
     if (expert === undefined) return { title: `${blockName(b)} has ${b.n_expert} experts`, rows: [] };
     const rows: TipRows = [];
-    const count = countOf(run, b.first_cell + expert, phase), share = valueOf(run, b, expert, 'share', phase);
-    rows.push(['selections', integer(count)], ['share', percent(share)], ['against balance', times(share * b.n_expert)]);
+    const count = countOf(run, b.first_cell + expert, phase);
+    const share = valueOf(run, b, expert, 'share', phase);
+    rows.push(
+      ['selections', integer(count)],
+      ['share', percent(share)],
+      ['against balance', times(share * b.n_expert)],
+    );
     rows.push(['rows of the layer', compact(rowsOf(run, b, phase))]);
     for (const m of availableMetrics(run)) {
       if (m === 'count' || m === 'share') continue;
       const v = valueOf(run, b, expert, m, phase);
-      rows.push([metrics[m].name.toLowerCase().replace('reap', 'REAP').replace('ean', 'EAN').replace('mEAN', 'mean'), m === 'accesses' ? integer(v) : real(v)]);
+      rows.push([
+        metrics[m].name.toLowerCase().replace('reap', 'REAP').replace('ean', 'EAN').replace('mEAN', 'mean'),
+        m === 'accesses' ? integer(v) : real(v),
+      ]);
     }
     return { title: `${blockName(b)}, expert ${expert}`, rows };
   }

@@ -3,26 +3,32 @@
 import { h } from '../dom';
 import type { Memory } from '../contract';
 
-const rowHeight = 13, gap = 3, labelWidth = 40;
+const rowHeight = 13;
+const gap = 3;
+const labelWidth = 40;
 
 export interface RowLook {
-  quiet: string; mark: string;              // colours of names and outlines
+  quiet: string;
+  mark: string; // colours of names and outlines
   colorOf: (entry: number) => string;
-  shown: (entry: number) => boolean;        // passes the filters
-  lit: (entry: number) => boolean;          // read by the selected token
+  shown: (entry: number) => boolean; // passes the filters
+  lit: (entry: number) => boolean; // read by the selected token
   selected: (entry: number) => boolean;
 }
 
 export class LayerRows {
   readonly canvas = h('canvas', { class: 'layer-rows', 'aria-hidden': 'true' });
   readonly height: number;
-  private rowOf = new Map<number, number>();          // layer -> its row
+  private rowOf = new Map<number, number>(); // layer -> its row
   private bytesOfLayer = new Map<number, number>();
-  private longest: number;                            // bytes of the largest layer
+  private longest: number; // bytes of the largest layer
   private width = 0;
 
   // layers: of the memory's entries, in order; what lies outside the layers has a negative one.
-  constructor(private m: Memory, private layers: number[]) {
+  constructor(
+    private m: Memory,
+    private layers: number[],
+  ) {
     this.height = layers.length * (rowHeight + gap);
     layers.forEach((l, row) => this.rowOf.set(l, row));
     m.size.forEach((n, i) => this.bytesOfLayer.set(m.layer[i]!, (this.bytesOfLayer.get(m.layer[i]!) ?? 0) + n));
@@ -31,16 +37,22 @@ export class LayerRows {
 
   draw(ctx: CanvasRenderingContext2D, width: number, look: RowLook): void {
     this.width = width;
-    const { m } = this, used = new Float64Array(this.layers.length);
+    const { m } = this;
+    const used = new Float64Array(this.layers.length);
     const outlines: [x: number, y: number, width: number, strong: boolean][] = [];
     ctx.font = '10px ' + getComputedStyle(this.canvas).getPropertyValue('--sans');
     ctx.textBaseline = 'middle';
     ctx.textAlign = 'right';
     ctx.fillStyle = look.quiet;
-    this.layers.forEach((l, row) => ctx.fillText(l < 0 ? 'other' : String(l), labelWidth - 8, row * (rowHeight + gap) + rowHeight / 2));
+    this.layers.forEach((l, row) =>
+      ctx.fillText(l < 0 ? 'other' : String(l), labelWidth - 8, row * (rowHeight + gap) + rowHeight / 2),
+    );
     for (let i = 0; i < m.size.length; i++) {
-      const row = this.rowOf.get(m.layer[i]!)!, scale = this.scale(m.layer[i]!);
-      const x = labelWidth + used[row]! * scale, w = m.size[i]! * scale, y = row * (rowHeight + gap);
+      const row = this.rowOf.get(m.layer[i]!)!;
+      const scale = this.scale(m.layer[i]!);
+      const x = labelWidth + used[row]! * scale;
+      const w = m.size[i]! * scale;
+      const y = row * (rowHeight + gap);
       used[row]! += m.size[i]!;
       ctx.globalAlpha = look.shown(i) ? 1 : 0.12;
       ctx.fillStyle = look.colorOf(i);

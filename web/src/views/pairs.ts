@@ -30,19 +30,62 @@ export class PairsView implements View {
   private triangle: Numbers | null = null;
 
   constructor(private app: App) {
-    this.measure = new Segments('Measure', [
-      { value: 'conditional', label: 'P(column | row)', title: 'Of the rows that selected the row’s expert, how many selected the column’s too' },
-      { value: 'lift', label: 'Lift', title: 'How much more often than if the two were independent' },
-    ], (m) => { this.mode = m; this.draw(); });
-    this.sort = new Segments('Order of experts', [{ value: 'id', label: 'By id' }, { value: 'heat', label: 'By heat' }, { value: 'similarity', label: 'By similarity' }], (sort) => app.store.set({ sort }));
+    this.measure = new Segments(
+      'Measure',
+      [
+        {
+          value: 'conditional',
+          label: 'P(column | row)',
+          title: 'Of the rows that selected the row’s expert, how many selected the column’s too',
+        },
+        { value: 'lift', label: 'Lift', title: 'How much more often than if the two were independent' },
+      ],
+      (m) => {
+        this.mode = m;
+        this.draw();
+      },
+    );
+    this.sort = new Segments(
+      'Order of experts',
+      [
+        { value: 'id', label: 'By id' },
+        { value: 'heat', label: 'By heat' },
+        { value: 'similarity', label: 'By similarity' },
+      ],
+      (sort) => app.store.set({ sort }),
+    );
     this.matrix = new Matrix({
-      label: 'Pairs of experts', xTitle: 'expert →', yTitle: 'expert ↓', square: true, cellHeight: [2, 24],
-      rowLabel: (r) => String(this.order[r] ?? ''), colLabel: (c) => String(this.order[c] ?? ''),
+      label: 'Pairs of experts',
+      xTitle: 'expert →',
+      yTitle: 'expert ↓',
+      square: true,
+      cellHeight: [2, 24],
+      rowLabel: (r) => String(this.order[r] ?? ''),
+      colLabel: (c) => String(this.order[c] ?? ''),
       tip: (cell) => this.tip(cell),
       onselect: ({ row }) => app.store.set({ expert: this.order[row]! }),
     });
-    this.body.append(this.matrix.element, h('div', null, h('h4', null, 'Strongest pairs by lift'), h('table', null, h('thead', null, h('tr', null, ...['Pair', 'Together', 'Lift'].map((t) => h('th', null, t)))), this.list)));
-    this.element = h('section', { class: 'card' }, h('div', { class: 'toolbar' }, this.layer, this.measure.element, this.sort.element, this.legend.element), this.body, this.empty);
+    this.body.append(
+      this.matrix.element,
+      h(
+        'div',
+        null,
+        h('h4', null, 'Strongest pairs by lift'),
+        h(
+          'table',
+          null,
+          h('thead', null, h('tr', null, ...['Pair', 'Together', 'Lift'].map((t) => h('th', null, t)))),
+          this.list,
+        ),
+      ),
+    );
+    this.element = h(
+      'section',
+      { class: 'card' },
+      h('div', { class: 'toolbar' }, this.layer, this.measure.element, this.sort.element, this.legend.element),
+      this.body,
+      this.empty,
+    );
   }
 
   update(changed: ReadonlySet<string> | 'all'): void {
@@ -56,7 +99,8 @@ export class PairsView implements View {
   }
 
   private async load(): Promise<void> {
-    const { block } = this.app.store.now, run = runOf(this.app);
+    const { block } = this.app.store.now;
+    const run = runOf(this.app);
     this.triangle = run.pairs.count[block] ?? null;
     if (!this.triangle && this.app.source.served && !run.source.counts_only) {
       this.triangle = run.pairs.count[block] = await this.app.source.pairs(run.number, block);
@@ -66,26 +110,44 @@ export class PairsView implements View {
 
   // P(b|a) and lift of a pair.
   of(a: number, b: number): { together: number; conditional: number; lift: number } {
-    const run = runOf(this.app), block = run.blocks[this.app.store.now.block]!;
-    const na = run.cells.count[block.first_cell + a]!, nb = run.cells.count[block.first_cell + b]!;
+    const run = runOf(this.app);
+    const block = run.blocks[this.app.store.now.block]!;
+    const na = run.cells.count[block.first_cell + a]!;
+    const nb = run.cells.count[block.first_cell + b]!;
     const together = a === b ? na : pairCount(this.triangle!, block.n_expert, a, b);
-    return { together, conditional: na > 0 ? together / na : NaN, lift: na > 0 && nb > 0 ? (together * block.rows) / (na * nb) : NaN };
+    return {
+      together,
+      conditional: na > 0 ? together / na : NaN,
+      lift: na > 0 && nb > 0 ? (together * block.rows) / (na * nb) : NaN,
+    };
   }
 
   private draw(): void {
-    const run = runOf(this.app), { block, theme, sort } = this.app.store.now, b = run.blocks[block]!;
-    fill(this.layer, select('Layer', run.blocks.map((x, i) => ({ value: i, label: blockName(x) })), (i) => this.app.store.set({ block: i, expert: null })));
+    const run = runOf(this.app);
+    const { block, theme, sort } = this.app.store.now;
+    const b = run.blocks[block]!;
+    fill(
+      this.layer,
+      select(
+        'Layer',
+        run.blocks.map((x, i) => ({ value: i, label: blockName(x) })),
+        (i) => this.app.store.set({ block: i, expert: null }),
+      ),
+    );
     (this.layer.firstElementChild as HTMLSelectElement).selectedIndex = block;
     this.body.hidden = this.triangle === null;
     this.empty.hidden = this.triangle !== null;
-    this.empty.textContent = run.source.counts_only ? 'This trace holds counts only; it knows no pairs.' : 'The pairs of this model are too many for one page; moescope serve shows them.';
+    this.empty.textContent = run.source.counts_only
+      ? 'This trace holds counts only; it knows no pairs.'
+      : 'The pairs of this model are too many for one page; moescope serve shows them.';
     this.sort.set(sort);
     this.measure.set(this.mode);
     if (!this.triangle) return;
     const n = b.n_expert;
     this.order = expertOrder(run, block, sort, run.cells.count.subarray(b.first_cell, b.first_cell + n));
     const values = new Float64Array(n * n).fill(NaN);
-    for (let r = 0; r < n; r++) for (let c = 0; c < n; c++) if (r !== c) values[r * n + c] = this.of(this.order[r]!, this.order[c]!)[this.mode];
+    for (let r = 0; r < n; r++)
+      for (let c = 0; c < n; c++) if (r !== c) values[r * n + c] = this.of(this.order[r]!, this.order[c]!)[this.mode];
     const scale = this.mode === 'lift' ? balanceScale() : heatScale(largest(values) || 1);
     this.matrix.setCells(scale.index(values), n, n);
     this.matrix.setColors(colorTable(theme, scale.map));
@@ -97,13 +159,26 @@ export class PairsView implements View {
 
   private writeList(n: number): void {
     const pairs: { a: number; b: number; together: number; lift: number }[] = [];
-    for (let a = 0; a < n; a++) for (let b = a + 1; b < n; b++) {
-      const p = this.of(a, b);
-      if (p.together >= 10) pairs.push({ a, b, together: p.together, lift: p.lift });
-    }
+    for (let a = 0; a < n; a++)
+      for (let b = a + 1; b < n; b++) {
+        const p = this.of(a, b);
+        if (p.together >= 10) pairs.push({ a, b, together: p.together, lift: p.lift });
+      }
     pairs.sort((x, y) => y.lift - x.lift);
-    fill(this.list, ...pairs.slice(0, 16).map((p) => h('tr', { tabindex: 0, onclick: () => this.app.store.set({ expert: p.a }) },
-      h('td', null, `${p.a} + ${p.b}`), h('td', null, integer(p.together)), h('td', null, times(p.lift)))));
+    fill(
+      this.list,
+      ...pairs
+        .slice(0, 16)
+        .map((p) =>
+          h(
+            'tr',
+            { tabindex: 0, onclick: () => this.app.store.set({ expert: p.a }) },
+            h('td', null, `${p.a} + ${p.b}`),
+            h('td', null, integer(p.together)),
+            h('td', null, times(p.lift)),
+          ),
+        ),
+    );
   }
 
   private mark(): void {
@@ -112,8 +187,18 @@ export class PairsView implements View {
     this.matrix.mark(at < 0 ? [] : [{ col: at, row: at }]);
   }
   private tip(cell: Cell): { title: string; rows: [string, string][] } {
-    const a = this.order[cell.row]!, b = this.order[cell.col]!, p = this.of(a, b);
+    const a = this.order[cell.row]!;
+    const b = this.order[cell.col]!;
+    const p = this.of(a, b);
     if (a === b) return { title: `expert ${a}`, rows: [['selections', integer(p.together)]] };
-    return { title: `experts ${a} and ${b}`, rows: [['together', integer(p.together)], [`P(${b} | ${a})`, percent(p.conditional)], [`P(${a} | ${b})`, percent(this.of(b, a).conditional)], ['lift', times(p.lift)]] };
+    return {
+      title: `experts ${a} and ${b}`,
+      rows: [
+        ['together', integer(p.together)],
+        [`P(${b} | ${a})`, percent(p.conditional)],
+        [`P(${a} | ${b})`, percent(this.of(b, a).conditional)],
+        ['lift', times(p.lift)],
+      ],
+    };
   }
 }
