@@ -99,6 +99,11 @@ export function field(label: string, control: Node): HTMLElement {
   return h('label', { class: 'field' }, h('span', null, label), control);
 }
 
+// A figure with its name above and a note below.
+export function factTile(name: string, value: string, note: string): HTMLElement {
+  return h('div', { class: 'fact-tile' }, h('span', null, name), h('b', null, value), h('small', null, note));
+}
+
 export function download(name: string, text: string, type: string): void {
   const url = URL.createObjectURL(new Blob([text], { type }));
   const a = h('a', { href: url, download: name });

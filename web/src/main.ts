@@ -1,17 +1,17 @@
 import './style.css';
 import { runOf, type App, type View } from './app';
 import type { Tile } from './contract';
-import { fill, h, Segments, select } from './dom';
+import { factTile, fill, h, Segments, select } from './dom';
 import { bytes, compact, integer, plural, real } from './format';
-import { selectionsOf, widest } from './model';
-import { SelectionPanel } from './selection';
+import { hasDomains, sameShape, selectionsOf, widest } from './model';
+import { SelectionPanel } from './views/selection';
 import { openSource } from './source';
 import { Store, type State, type ViewName } from './state';
 import { mountTooltip } from './tooltip';
 import { ExpertsView } from './views/experts';
 import { CacheView } from './views/cache';
 import { CompareView } from './views/compare';
-import { DomainsView, hasDomains, sameShape } from './views/domains';
+import { DomainsView } from './views/domains';
 import { HottestView } from './views/hottest';
 import { MemoryView } from './views/memory';
 import { PairsView } from './views/pairs';
@@ -48,7 +48,7 @@ class Shell {
     onclick: () => this.follow(!this.following),
   });
   private following = true;
-  private facts = h('div', { class: 'tiles' });
+  private facts = h('div', { class: 'fact-tiles' });
   private heading = h('div', { class: 'heading' });
   private help = this.makeHelp();
   private panel: SelectionPanel;
@@ -278,8 +278,6 @@ class Shell {
     const cells = run.blocks.reduce((n, b) => n + b.n_expert, 0);
     const dead = run.blocks.reduce((n, b) => n + b.dead, 0);
     const even = run.blocks.filter((b) => b.entropy !== null).map((b) => b.entropy!);
-    const tile = (name: string, value: string, note: string) =>
-      h('div', { class: 'tile' }, h('span', null, name), h('b', null, value), h('small', null, note));
     fill(
       this.heading,
       h('h1', null, m.name || m.file || run.label),
@@ -297,25 +295,25 @@ class Shell {
     );
     fill(
       this.facts,
-      tile(
+      factTile(
         'tokens',
         compact(run.tokens),
         run.decoded > 0
           ? `${compact(run.tokens - run.decoded)} prompt, ${compact(run.decoded)} generated`
           : 'all prompt',
       ),
-      tile(
+      factTile(
         'selections',
         compact(run.blocks.reduce((n, b) => n + selectionsOf(run, b, 'all'), 0)),
         `in ${compact(run.ubatches)} ubatches`,
       ),
-      tile(
+      factTile(
         'evenness',
         even.length ? real(even.reduce((a, b) => a + b, 0) / even.length) : '–',
         even.length ? `${real(Math.min(...even))} in the least even layer` : 'mean over layers',
       ),
-      tile('never selected', integer(dead), `of ${integer(cells)} experts`),
-      tile(
+      factTile('never selected', integer(dead), `of ${integer(cells)} experts`),
+      factTile(
         'trace',
         s.bytes > 0 ? bytes(s.bytes) : '–',
         [s.program, s.ended ? '' : 'not ended'].filter(Boolean).join(', ') || s.format,

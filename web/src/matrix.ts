@@ -1,11 +1,11 @@
-// A matrix on the page: the raster, its axes, a legend, zoom, a cursor for mouse and keyboard.
+// A matrix on the page: the raster, its axes, zoom, a cursor for mouse and keyboard.
 
 import { select as d3select } from 'd3-selection';
-import { axisLeft, axisTop } from 'd3-axis';
-import { scaleLinear } from 'd3-scale';
 import { zoom as d3zoom, zoomIdentity, type ZoomTransform } from 'd3-zoom';
+import { clearedContext, fitCanvas } from './canvas';
 import { inkOn } from './color';
 import { h } from './dom';
+import { MatrixAxes, type AxisOptions } from './matrix_axes';
 import { Raster, type Rect } from './raster';
 import { hideTip, showTip, type TipRows } from './tooltip';
 
@@ -14,12 +14,8 @@ export interface Cell {
   row: number;
 }
 
-export interface MatrixOptions {
+export interface MatrixOptions extends AxisOptions {
   label: string; // for people who cannot see it
-  xTitle: string;
-  yTitle: string;
-  rowLabel: (row: number) => string;
-  colLabel: (col: number, row: number | null) => string;
   tip: (cell: Cell) => { title: string; rows: TipRows };
   cellText?: (cell: Cell) => string; // written into cells that are large enough
   onselect: (cell: Cell) => void;
@@ -27,7 +23,6 @@ export interface MatrixOptions {
   cellHeight?: [least: number, most: number];
   labelWidth?: number; // of the row labels
   square?: boolean;
-  gutter?: { width: number; title: string; value: (row: number) => number }; // a bar beside each row, 0 … 1
 }
 
 const margin = { top: 34, bottom: 6, right: 8 };
@@ -37,13 +32,7 @@ export class Matrix {
   readonly raster = new Raster();
   private canvas = h('canvas', { class: 'matrix', tabindex: 0, role: 'application' });
   private overlay = h('canvas', { class: 'matrix-overlay', 'aria-hidden': 'true' });
-  private svg = h('svg', { class: 'axes', 'aria-hidden': 'true' }) as SVGSVGElement;
-  private axes = d3select(this.svg);
-  private xAxis = this.axes.append('g');
-  private yAxis = this.axes.append('g');
-  private xTitle = this.axes.append('text').attr('class', 'axis-title').attr('y', 10).attr('text-anchor', 'end');
-  private gutterTitle = this.axes.append('text').attr('class', 'axis-title').attr('y', 26).attr('text-anchor', 'end');
-  private axesDrawn = '';
+  private axes: MatrixAxes;
   private transform: ZoomTransform = zoomIdentity;
   private zoomer = d3zoom<HTMLCanvasElement, unknown>();
   private plot: Rect = { x: 0, y: 0, width: 0, height: 0 };
@@ -52,16 +41,14 @@ export class Matrix {
   private reset: HTMLElement;
 
   constructor(private options: MatrixOptions) {
+    this.axes = new MatrixAxes(options);
     this.reset = h(
       'button',
       { type: 'button', class: 'zoom-reset', hidden: true, onclick: () => this.zoomTo(zoomIdentity) },
       'Whole picture',
     );
-    this.element = h('div', { class: 'matrix-box' }, this.canvas, this.svg, this.overlay, this.reset);
+    this.element = h('div', { class: 'matrix-box' }, this.canvas, this.axes.element, this.overlay, this.reset);
     this.canvas.setAttribute('aria-label', options.label);
-    this.xTitle.text(options.xTitle);
-    this.axes.append('text').attr('class', 'axis-title').attr('x', 2).attr('y', 10).text(options.yTitle);
-    this.gutterTitle.text(options.gutter?.title ?? '');
     this.listen();
     this.zoomer
       .filter((e: MouseEvent & WheelEvent) =>
@@ -121,15 +108,9 @@ export class Matrix {
     );
     this.plot = { x: left, y: margin.top, width: Math.min(inner, plotWidth), height: plotHeight };
     const height = margin.top + plotHeight + margin.bottom;
-    for (const c of [this.canvas, this.overlay]) {
-      c.width = Math.round(width * devicePixelRatio);
-      c.height = Math.round(height * devicePixelRatio);
-      c.style.width = width + 'px';
-      c.style.height = height + 'px';
-    }
+    for (const c of [this.canvas, this.overlay]) fitCanvas(c, width, height);
     this.element.style.height = height + 'px';
-    this.svg.setAttribute('width', String(width));
-    this.svg.setAttribute('height', String(height));
+    this.axes.layout(width, height);
     const { x, y } = this.plot;
     const corner: [number, number] = [x, y];
     const opposite: [number, number] = [x + this.plot.width, y + this.plot.height];
@@ -172,16 +153,14 @@ export class Matrix {
   }
 
   redraw(): void {
-    const ctx = this.canvas.getContext('2d')!;
+    const ctx = clearedContext(this.canvas);
     const { plot } = this;
-    ctx.setTransform(devicePixelRatio, 0, 0, devicePixelRatio, 0, 0);
-    ctx.clearRect(0, 0, this.canvas.width, this.canvas.height);
     if (this.raster.cols === 0 || plot.width === 0) return;
     const view = this.view();
     this.raster.draw(ctx, view, this.devicePlot());
     this.drawGrid(ctx, view);
     if (this.options.gutter) this.drawGutter(ctx, view, this.options.gutter.value);
-    this.drawAxes(view);
+    this.axes.draw(view, plot, this.raster.cols, this.raster.rows, this.gutterWidth());
     this.drawOverlay();
   }
 
@@ -233,44 +212,8 @@ export class Matrix {
     bars('--quiet', value);
   }
 
-  // The axes' elements stay, and change only where a tick does: making them anew would cost more than all the cells.
-  private drawAxes(view: Rect): void {
-    const { plot, options, raster } = this;
-    const x = scaleLinear([view.x - 0.5, view.x + view.width - 0.5], [plot.x, plot.x + plot.width]);
-    const y = scaleLinear([view.y - 0.5, view.y + view.height - 0.5], [plot.y, plot.y + plot.height]);
-    const whole = (scale: typeof x, n: number, most: number) =>
-      scale.ticks(Math.min(n, most)).filter((t) => Number.isInteger(t) && t >= 0 && t < most);
-    const cols = whole(x, Math.floor(plot.width / 44), raster.cols);
-    const rows = whole(y, Math.floor(plot.height / 20), raster.rows);
-    const colLabels = cols.map((c) => options.colLabel(c, null));
-    const rowLabels = rows.map(options.rowLabel);
-    const drawn = JSON.stringify([view, plot, colLabels, rowLabels]);
-    if (drawn === this.axesDrawn) return;
-    this.axesDrawn = drawn;
-    this.xAxis.attr('transform', `translate(0,${plot.y - 1})`).call(
-      axisTop(x)
-        .tickValues(cols)
-        .tickFormat((_, i) => colLabels[i]!)
-        .tickSize(3)
-        .tickPadding(3),
-    );
-    this.yAxis.attr('transform', `translate(${plot.x - 1},0)`).call(
-      axisLeft(y)
-        .tickValues(rows)
-        .tickFormat((_, i) => rowLabels[i]!)
-        .tickSize(3)
-        .tickPadding(3),
-    );
-    this.xTitle.attr('x', plot.x + plot.width);
-    this.gutterTitle
-      .attr('x', plot.x + plot.width + this.gutterWidth())
-      .attr('visibility', this.gutterWidth() < 60 ? 'hidden' : null);
-  }
-
   private drawOverlay(): void {
-    const ctx = this.overlay.getContext('2d')!;
-    ctx.setTransform(devicePixelRatio, 0, 0, devicePixelRatio, 0, 0);
-    ctx.clearRect(0, 0, this.overlay.width, this.overlay.height);
+    const ctx = clearedContext(this.overlay);
     if (this.plot.width === 0) return;
     const { plot } = this;
     ctx.save();

@@ -1,4 +1,4 @@
-// Measures between two runs or domains (docs/analysis.md has the definitions).
+// Measures between two runs or domains (docs/analyses.md has the definitions).
 
 // Jensen-Shannon distance (square root of the divergence, base 2) of two lists of counts; 0 … 1.
 export function jensenShannon(a: ArrayLike<number>, b: ArrayLike<number>): number {

@@ -7,23 +7,21 @@ import type { Metric, Phase, Sort } from './state';
 
 export interface MetricInfo {
   name: string;
-  unit: string;
   what: string;
   relativeTo: string;
 }
 
 export const metrics: Record<Metric, MetricInfo> = {
-  count: { name: 'Count', unit: '', what: 'selections', relativeTo: 'a balanced expert' },
-  share: { name: 'Share', unit: '%', what: 'share of the layer’s selections', relativeTo: 'the balanced share 1/E' },
-  weight_mean: { name: 'Mean gate', unit: '', what: 'mean gate weight where selected', relativeTo: 'the layer’s mean' },
+  count: { name: 'Count', what: 'selections', relativeTo: 'a balanced expert' },
+  share: { name: 'Share', what: 'share of the layer’s selections', relativeTo: 'the balanced share 1/E' },
+  weight_mean: { name: 'Mean gate', what: 'mean gate weight where selected', relativeTo: 'the layer’s mean' },
   reap: {
     name: 'REAP',
-    unit: '',
     what: 'mean of gate weight × output norm where selected',
     relativeTo: 'the layer’s mean',
   },
-  ean: { name: 'EAN', unit: '', what: 'mean output norm where selected', relativeTo: 'the layer’s mean' },
-  accesses: { name: 'Accesses', unit: '', what: 'ubatches that read the expert', relativeTo: 'the layer’s mean' },
+  ean: { name: 'EAN', what: 'mean output norm where selected', relativeTo: 'the layer’s mean' },
+  accesses: { name: 'Accesses', what: 'ubatches that read the expert', relativeTo: 'the layer’s mean' },
 };
 
 export function availableMetrics(run: Run): Metric[] {
@@ -39,6 +37,16 @@ export function blockName(b: Block): string {
 
 export function widest(run: Run): number {
   return run.blocks.reduce((m, b) => Math.max(m, b.n_expert), 0);
+}
+
+// Whether all runs have the blocks of the first: what can be compared cell by cell.
+export function sameShape(runs: Run[]): boolean {
+  const shape = (r: Run) => r.blocks.map((b) => `${b.layer}.${b.block}:${b.n_expert}/${b.n_expert_used}`).join();
+  return runs.length > 1 && runs.every((r) => shape(r) === shape(runs[0]!));
+}
+// Whether there is more than one text to tell apart: several runs, or prompts with labels.
+export function hasDomains(runs: Run[]): boolean {
+  return sameShape(runs) || runs.some((r) => r.domains.length > 0);
 }
 
 // Selections of a cell in one phase.

@@ -1,5 +1,5 @@
-// A matrix painted straight in the screen's pixels: each pixel finds its cells by arithmetic and goes through the colour
-// table once. Where several cells fall into one pixel, it shows the largest of them, so that no hot cell is lost.
+// A matrix painted straight in the screen's pixels: each pixel finds its cells by arithmetic and goes through the table
+// of colours once. Where several cells fall into one pixel, it shows the largest, so that no hot cell is lost.
 // Matrices of which more than 4 million cells are in view are read from a level whose entries are the largest of
 // 2ⁿ × 2ⁿ cells.
 
@@ -22,8 +22,8 @@ export interface Rect {
   height: number;
 }
 
-// Which cells the pixels of one axis show: pixel p those from begin[p] to end[p] (exclusive), which is at least one. Each
-// cell belongs to the pixel that its centre lies in, and a pixel without any to the cell it lies in.
+// Which cells the pixels of one axis show: pixel p those from begin[p] to end[p] (exclusive), at least one. Each cell
+// belongs to the pixel that its centre lies in; a pixel in which no centre lies shows the cell it lies in.
 interface Spans {
   begin: Int32Array;
   end: Int32Array;
@@ -73,7 +73,7 @@ export class Raster {
     return this.table[this.levels[0]!.rank[row * this.cols + col]!]!;
   }
 
-  // Draws the cells of `view` (fractions allowed) into `to`, both in whole pixels of the canvas, whatever its transform.
+  // Draws the cells of `view` (fractions allowed) into `to`, in whole pixels of the canvas, whatever its transform.
   draw(ctx: CanvasRenderingContext2D, view: Rect, to: Rect): void {
     if (this.cols === 0 || this.rows === 0 || to.width < 1 || to.height < 1) return;
     if (this.image?.width !== to.width || this.image.height !== to.height) {

@@ -296,10 +296,15 @@ export class CacheView implements View {
   private writeCaption(c: Cache): void {
     const asked =
       c.asked === 'decode' ? 'generated tokens alone' : c.asked === 'prefill' ? 'prompt tokens alone' : 'all tokens';
+    const cold = percent(c.accesses > 0 ? c.cold / c.accesses : NaN);
+    const units = c.units_are_sequences
+      ? plural(c.units, 'sequence')
+      : plural(c.units, 'stretch', 'stretches of 64 ubatches');
     this.caption.textContent =
-      `${plural(c.ubatches, 'ubatch', 'ubatches')} with ${plural(c.tokens, 'token')} (${asked}), ${plural(c.accesses, 'read')}: a read is one ubatch that needs an expert’s slices. ` +
-      `Left out: the ${percent(c.accesses > 0 ? c.cold / c.accesses : NaN)} that are the first of their slice, which no cache can hold. ` +
-      `Each half of the trace starts with an empty cache. Intervals are over ${plural(c.units, c.units_are_sequences ? 'sequence' : 'stretch', c.units_are_sequences ? 'sequences' : 'stretches of 64 ubatches')}.` +
+      `${plural(c.ubatches, 'ubatch', 'ubatches')} with ${plural(c.tokens, 'token')} (${asked}), ` +
+      `${plural(c.accesses, 'read')}: a read is one ubatch that needs an expert’s slices. ` +
+      `Left out: the ${cold} that are the first of their slice, which no cache can hold. ` +
+      `Each half of the trace starts with an empty cache. Intervals are over ${units}.` +
       (Number.isNaN(c.bytes_per_token[0]!)
         ? ' With --model, bytes and tokens per second are shown too.'
         : ' Tokens/s at most: the bandwidth over the missed bytes; everything else comes on top.');

@@ -3,16 +3,17 @@
 
 import { runOf, type App, type View } from '../app';
 import { colorTable } from '../color';
-import { fill, h, Segments, select } from '../dom';
+import { fill, h, Segments } from '../dom';
 import { integer, percent, real, times } from '../format';
 import { Legend } from '../legend';
 import { Matrix } from '../matrix';
 import { jensenShannon } from '../measures';
-import { blockName, expertOrder } from '../model';
+import { expertOrder, sameShape } from '../model';
 import { balanceScale, heatScale, largest, showLegend } from '../scale';
 import type { Sort } from '../state';
 import type { Numbers } from '../bundle';
-import type { Block, Run } from '../contract';
+import type { Block } from '../contract';
+import { layerPicker, orderControl } from './controls';
 
 type Kind = 'label' | 'trace';
 interface Side {
@@ -20,15 +21,6 @@ interface Side {
   count: Numbers;
   blocks: Block[];
   rows: (block: number) => number;
-}
-
-// Runs whose blocks are the same as those of run 0: what can be compared cell by cell.
-export function sameShape(runs: Run[]): boolean {
-  const shape = (r: Run) => r.blocks.map((b) => `${b.layer}.${b.block}:${b.n_expert}/${b.n_expert_used}`).join();
-  return runs.length > 1 && runs.every((r) => shape(r) === shape(runs[0]!));
-}
-export function hasDomains(runs: Run[]): boolean {
-  return sameShape(runs) || runs.some((r) => r.domains.length > 0);
 }
 
 const short = (label: string) => (label.length > 13 ? label.slice(0, 12) + '…' : label);
@@ -78,45 +70,9 @@ export class DomainsView implements View {
       ],
       (v) => store.set({ relative: v === 'relative' }),
     );
-    this.sort = new Segments(
-      'Order of experts',
-      [
-        { value: 'id', label: 'By id' },
-        { value: 'heat', label: 'By heat' },
-        { value: 'similarity', label: 'By similarity' },
-      ],
-      (sort) => store.set({ sort }),
-    );
-    this.matrix = new Matrix({
-      label: 'Domains by experts',
-      xTitle: 'expert →',
-      yTitle: 'domain ↓',
-      cellHeight: [18, 44],
-      labelWidth: 84,
-      rowLabel: (r) => short(this.sides[r]?.label ?? ''),
-      colLabel: (c) => String(this.order[c] ?? ''),
-      tip: ({ col, row }) => this.tip(row, this.order[col]!),
-      onselect: ({ col, row }) => this.choose(row, this.order[col]!),
-    });
-    this.distances = new Matrix({
-      label: 'Distance between domains',
-      xTitle: '',
-      yTitle: '',
-      square: true,
-      cellHeight: [20, 84],
-      labelWidth: 84,
-      rowLabel: (r) => short(this.sides[r]?.label ?? ''),
-      colLabel: (c) => short(this.sides[c]?.label ?? ''),
-      cellText: ({ col, row }) => (col === row ? '' : this.distance(row, col).toFixed(2)),
-      tip: ({ col, row }) => ({
-        title: `${this.sides[row]!.label} – ${this.sides[col]!.label}`,
-        rows: [
-          ['Jensen–Shannon distance', real(this.distance(row, col))],
-          ['over all layers', real(this.meanDistance(row, col))],
-        ],
-      }),
-      onselect: ({ row }) => this.choose(row, store.now.expert),
-    });
+    this.sort = orderControl(app);
+    this.matrix = this.makeMatrix();
+    this.distances = this.makeDistances();
     this.body.append(
       h(
         'div',
@@ -141,6 +97,41 @@ export class DomainsView implements View {
       ),
     );
     this.element = h('section', { class: 'card' }, this.body, this.empty);
+  }
+
+  private makeMatrix(): Matrix {
+    return new Matrix({
+      label: 'Domains by experts',
+      xTitle: 'expert →',
+      yTitle: 'domain ↓',
+      cellHeight: [18, 44],
+      labelWidth: 84,
+      rowLabel: (r) => short(this.sides[r]?.label ?? ''),
+      colLabel: (c) => String(this.order[c] ?? ''),
+      tip: ({ col, row }) => this.tip(row, this.order[col]!),
+      onselect: ({ col, row }) => this.choose(row, this.order[col]!),
+    });
+  }
+  private makeDistances(): Matrix {
+    return new Matrix({
+      label: 'Distance between domains',
+      xTitle: '',
+      yTitle: '',
+      square: true,
+      cellHeight: [20, 84],
+      labelWidth: 84,
+      rowLabel: (r) => short(this.sides[r]?.label ?? ''),
+      colLabel: (c) => short(this.sides[c]?.label ?? ''),
+      cellText: ({ col, row }) => (col === row ? '' : this.distance(row, col).toFixed(2)),
+      tip: ({ col, row }) => ({
+        title: `${this.sides[row]!.label} – ${this.sides[col]!.label}`,
+        rows: [
+          ['Jensen–Shannon distance', real(this.distance(row, col))],
+          ['over all layers', real(this.meanDistance(row, col))],
+        ],
+      }),
+      onselect: ({ row }) => this.choose(row, this.app.store.now.expert),
+    });
   }
 
   update(changed: ReadonlySet<string> | 'all'): void {
@@ -222,13 +213,7 @@ export class DomainsView implements View {
     this.body.hidden = this.sides.length === 0;
     this.empty.hidden = this.sides.length > 0;
     if (this.sides.length === 0) return;
-    const picker = select(
-      'Layer',
-      run.blocks.map((x, i) => ({ value: i, label: blockName(x) })),
-      (i) => store.set({ block: i, expert: null }),
-    );
-    picker.selectedIndex = block;
-    fill(this.layer, picker);
+    fill(this.layer, layerPicker(this.app));
     this.kinds.element.hidden = run.domains.length === 0 || !sameShape(this.app.page.runs);
     this.kinds.set(this.kind);
     this.relative.set(relative ? 'relative' : 'absolute');

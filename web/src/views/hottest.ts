@@ -3,7 +3,7 @@
 import { runOf, type App, type View } from '../app';
 import { download, fill, h } from '../dom';
 import { bytes, csv, integer, percent, plural, real, times } from '../format';
-import { sliceBytes } from '../memory';
+import { sliceBytes } from '../memory_map';
 import { availableMetrics, metrics, valueOf } from '../model';
 import type { Metric } from '../state';
 

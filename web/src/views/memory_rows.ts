@@ -1,24 +1,17 @@
 // The memory view's second picture: every layer as a row of its tensors and slices, all layers on one scale.
 
+import { clearedContext, fitCanvas } from '../canvas';
 import { h } from '../dom';
 import type { Memory } from '../contract';
+import { opacityOf, type EntryLook } from './memory_look';
 
 const rowHeight = 13;
 const gap = 3;
 const labelWidth = 40;
 
-export interface RowLook {
-  quiet: string;
-  mark: string; // colours of names and outlines
-  colorOf: (entry: number) => string;
-  shown: (entry: number) => boolean; // passes the filters
-  lit: (entry: number) => boolean; // read by the selected token
-  selected: (entry: number) => boolean;
-}
-
 export class LayerRows {
   readonly canvas = h('canvas', { class: 'layer-rows', 'aria-hidden': 'true' });
-  readonly height: number;
+  private height: number;
   private rowOf = new Map<number, number>(); // layer -> its row
   private bytesOfLayer = new Map<number, number>();
   private longest: number; // bytes of the largest layer
@@ -35,8 +28,13 @@ export class LayerRows {
     this.longest = Math.max(...layers.map((l) => (l < 0 ? 0 : this.bytesOfLayer.get(l)!)));
   }
 
-  draw(ctx: CanvasRenderingContext2D, width: number, look: RowLook): void {
+  layout(width: number): void {
     this.width = width;
+    fitCanvas(this.canvas, width, this.height);
+  }
+
+  draw(look: EntryLook): void {
+    const ctx = clearedContext(this.canvas);
     const { m } = this;
     const used = new Float64Array(this.layers.length);
     const outlines: [x: number, y: number, width: number, strong: boolean][] = [];
@@ -54,10 +52,10 @@ export class LayerRows {
       const w = m.size[i]! * scale;
       const y = row * (rowHeight + gap);
       used[row]! += m.size[i]!;
-      ctx.globalAlpha = look.shown(i) ? 1 : 0.12;
+      ctx.globalAlpha = opacityOf(look, i);
       ctx.fillStyle = look.colorOf(i);
       ctx.fillRect(x, y, Math.max(w - (w > 3 ? 0.75 : 0), 0.5), rowHeight);
-      if (look.lit(i) || look.selected(i)) outlines.push([x, y, Math.max(w, 2), look.selected(i)]);
+      if (look.lit.has(i) || look.selected.has(i)) outlines.push([x, y, Math.max(w, 2), look.selected.has(i)]);
     }
     ctx.globalAlpha = 1;
     ctx.strokeStyle = look.mark;

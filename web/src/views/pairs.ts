@@ -3,13 +3,14 @@
 import { runOf, type App, type View } from '../app';
 import type { Numbers } from '../bundle';
 import { colorTable } from '../color';
-import { fill, h, Segments, select } from '../dom';
+import { fill, h, Segments } from '../dom';
 import { integer, percent, times } from '../format';
 import { Legend } from '../legend';
 import { Matrix, type Cell } from '../matrix';
-import { blockName, expertOrder, pairCount } from '../model';
+import { expertOrder, pairCount } from '../model';
 import { balanceScale, heatScale, largest, showLegend } from '../scale';
 import type { Sort } from '../state';
+import { layerPicker, orderControl } from './controls';
 
 type Measure = 'conditional' | 'lift';
 
@@ -45,15 +46,7 @@ export class PairsView implements View {
         this.draw();
       },
     );
-    this.sort = new Segments(
-      'Order of experts',
-      [
-        { value: 'id', label: 'By id' },
-        { value: 'heat', label: 'By heat' },
-        { value: 'similarity', label: 'By similarity' },
-      ],
-      (sort) => app.store.set({ sort }),
-    );
+    this.sort = orderControl(app);
     this.matrix = new Matrix({
       label: 'Pairs of experts',
       xTitle: 'expert →',
@@ -126,15 +119,7 @@ export class PairsView implements View {
     const run = runOf(this.app);
     const { block, theme, sort } = this.app.store.now;
     const b = run.blocks[block]!;
-    fill(
-      this.layer,
-      select(
-        'Layer',
-        run.blocks.map((x, i) => ({ value: i, label: blockName(x) })),
-        (i) => this.app.store.set({ block: i, expert: null }),
-      ),
-    );
-    (this.layer.firstElementChild as HTMLSelectElement).selectedIndex = block;
+    fill(this.layer, layerPicker(this.app));
     this.body.hidden = this.triangle === null;
     this.empty.hidden = this.triangle !== null;
     this.empty.textContent = run.source.counts_only

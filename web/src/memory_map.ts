@@ -49,6 +49,31 @@ export function sliceBytes(m: Memory | null, run: Run): Float64Array | null {
   );
 }
 
+// How much of the file a run has read. `reads`: by entry, NaN where it is not known.
+export interface ReadSums {
+  slices: number;
+  sliceBytes: number;
+  slicesRead: number;
+  bytesRead: number; // of slices
+  othersUnknown: number; // tensors outside the experts of which nothing is known
+}
+export function sumReads(m: Memory, reads: Float64Array): ReadSums {
+  const sums: ReadSums = { slices: 0, sliceBytes: 0, slicesRead: 0, bytesRead: 0, othersUnknown: 0 };
+  reads.forEach((n, i) => {
+    if (!isSlice(m, i)) {
+      if (Number.isNaN(n)) sums.othersUnknown++;
+      return;
+    }
+    sums.slices++;
+    sums.sliceBytes += m.size[i]!;
+    if (n > 0) {
+      sums.slicesRead++;
+      sums.bytesRead += m.size[i]!;
+    }
+  });
+  return sums;
+}
+
 export function entryName(m: Memory, entry: number): string {
   const e = m.expert[entry]!;
   return m.tensors[m.tensor[entry]!]! + (e >= 0 ? `[${e}]` : '');

@@ -1,20 +1,11 @@
 // The panel beside every view: what is selected, and where it stands among its peers.
 
-import { runOf, type App } from './app';
-import { fill, h } from './dom';
-import { bytes, integer, percent, quoted, real, times } from './format';
-import { sliceIndex } from './memory';
-import {
-  availableMetrics,
-  blockName,
-  countOf,
-  metrics,
-  pairCount,
-  rowsOf,
-  TileReader,
-  valueOf,
-  valuesOf,
-} from './model';
+import { runOf, type App } from '../app';
+import { fill, h } from '../dom';
+import { bytes, integer, percent, quoted, real, times } from '../format';
+import { sliceIndex } from '../memory_map';
+import { availableMetrics, countOf, metrics, pairCount, rowsOf, TileReader, valueOf, valuesOf } from '../model';
+import { layerPicker } from './controls';
 
 export class SelectionPanel {
   readonly element = h('aside', { class: 'card selection', 'aria-label': 'Selection' });
@@ -25,15 +16,10 @@ export class SelectionPanel {
     const run = runOf(this.app);
     const { block, expert } = this.app.store.now;
     const b = run.blocks[block]!;
-    const layers = h(
-      'select',
-      { 'aria-label': 'Layer', onchange: () => this.app.store.set({ block: layers.selectedIndex, expert: null }) },
-      ...run.blocks.map((x, i) => h('option', { selected: i === block }, blockName(x))),
-    );
     fill(
       this.element,
       h('h2', null, 'Selection'),
-      layers,
+      layerPicker(this.app),
       ...(expert === null || expert >= b.n_expert ? this.layer() : this.expert(expert)),
     );
   }
