@@ -265,7 +265,7 @@ class Shell {
     }
     next.update(fresh ? 'all' : changed);
     // The player goes on while another view is looked at.
-    if (changed.has('playing') && view !== 'tokens') (this.view('tokens') as TokensView).runPlayer();
+    if (changed.has('playing') && view !== 'tokens') (this.view('tokens') as TokensView).player.run();
     if (['run', 'block', 'expert', 'phase', 'view'].some((k) => changed.has(k as keyof State))) this.panel.update();
     if (changed.has('view')) history.replaceState(null, '', '#' + view);
     document.title = `${this.app.page.runs[run]!.label} · moescope`;
