@@ -1,6 +1,6 @@
-// What `moescope serve` holds in memory of a trace that does not fit there: makes one of 20 million tokens (about 2 GB in
-// the temporary folder; half of them decoded one by one), serves it, asks for the page's data and for tiles all over it,
-// and prints the server's peak. `node bench/serve_memory.mjs 1000000` makes a shorter one.
+// What `moescope serve` holds in memory of a trace that does not fit there: makes one of 20 million tokens (about 2 GB
+// in the temporary folder; half of them decoded one by one), serves it, asks for the page's data and for tiles all over
+// it, and prints the server's peak. `node bench/serve_memory.mjs 1000000` makes a shorter one.
 import { execFileSync, spawn } from 'node:child_process';
 import { mkdtempSync, readFileSync, rmSync, statSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -66,15 +66,18 @@ try {
     most = Math.max(most, memory(child.pid, 'RssAnon'));
   }
   times.sort((a, b) => a - b);
+  const mib = (field) => memory(child.pid, field).toFixed(0);
+  const size = (statSync(trace).size / 1e9).toFixed(2);
+  const seconds = read_s.toFixed(0);
   console.log(
-    `trace: ${tokens.toLocaleString('en')} tokens, ${(statSync(trace).size / 1e9).toFixed(2)} GB; read through in ${read_s.toFixed(0)} s while it was served`,
+    `trace: ${tokens.toLocaleString('en')} tokens, ${size} GB; read through in ${seconds} s while it was served`,
   );
   console.log(
-    `server: peak resident ${memory(child.pid, 'VmHWM').toFixed(0)} MiB with the pages of the file that the kernel lends it, ${most.toFixed(0)} MiB of its own`,
+    `server: peak resident ${mib('VmHWM')} MiB with the pages of the file that the kernel lends it, ` +
+      `${most.toFixed(0)} MiB of its own`,
   );
-  console.log(
-    `tiles of ${tile} tokens: median ${times[tiles >> 1].toFixed(0)} ms, slowest ${times.at(-1).toFixed(0)} ms of ${tiles}`,
-  );
+  const median = times[tiles >> 1].toFixed(0);
+  console.log(`tiles of ${tile} tokens: median ${median} ms, slowest ${times.at(-1).toFixed(0)} ms of ${tiles}`);
 } finally {
   child?.kill('SIGINT');
   rmSync(dir, { recursive: true, force: true });

@@ -243,7 +243,7 @@ std::vector<std::string> namespaces_of(const std::string & source) {
 }
 
 std::string without_trailing_comment(const std::string & line) {
-    const std::string code = line.substr(0, line.find("  //"));
+    const std::string code = line.substr(0, line.find(" //"));
     return code.substr(0, code.find_last_not_of(' ') + 1);
 }
 

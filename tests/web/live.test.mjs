@@ -1,6 +1,6 @@
-// llama-server under `moescope record --live=0`: four requests at once, two browsers and a crowd of slow clients looking
-// on. The server runs at a low priority, so that on busy cores the browsers wait for nobody; what is asserted depends on
-// no clock, only that it happens.
+// llama-server under `moescope record --live=0`: four requests at once, two browsers, and a crowd of slow clients that
+// look on. The server runs at a low priority, so that on busy cores the browsers wait for nobody. What is asserted depends
+// on no clock, only that it happens.
 import assert from 'node:assert/strict';
 import { execFileSync, spawn } from 'node:child_process';
 import { existsSync } from 'node:fs';
@@ -157,7 +157,7 @@ test(
         'the newest token is in view',
       );
     }
-    // The model is the one that the trace names; what lights up are the slices of the newest token's ubatch, and they move.
+    // The model is the one that the trace names. The slices of the newest token's ubatch light up, and they move.
     const [, second] = pages;
     await until(async () => second.evaluate(() => window.moescope.page.memory !== null), 'the memory view');
     await second.evaluate(() => window.moescope.store.set({ view: 'memory' }));
