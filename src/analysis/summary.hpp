@@ -5,8 +5,8 @@
 #include "analysis/frequency.hpp"
 #include "analysis/temporal.hpp"
 #include "analysis/tools/cache_policy.hpp"
-#include "analysis/tools/random.hpp"
 #include "core/block_table.hpp"
+#include "core/random_stream.hpp"
 
 namespace moescope::analysis {
 

@@ -1,15 +1,16 @@
 #include "gguf/head.hpp"
 
 #include <cerrno>
-#include <cstdio>
 #include <cstring>
 #include <memory>
 
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "gguf.h"
 
 #include "core/error.hpp"
+#include "io/magic.hpp"
 
 namespace moescope::gguf {
 
@@ -18,21 +19,16 @@ namespace {
 struct gguf_closer {
     void operator()(gguf_context * g) const { gguf_free(g); }
 };
-struct file_closer {
-    void operator()(std::FILE * f) const { std::fclose(f); }
-};
 
 void check_magic(const std::string & path) {
     struct stat s = {};
     if (::stat(path.c_str(), &s) == 0 && !S_ISREG(s.st_mode)) {
         throw error("this is not a file").in(path).fix("give -m a GGUF model");
     }
-    const std::unique_ptr<std::FILE, file_closer> file(std::fopen(path.c_str(), "rb"));
-    if (!file) {
+    if (::access(path.c_str(), R_OK) != 0) {
         throw error(std::string("cannot open the model: ") + std::strerror(errno)).in(path).fix("give -m a GGUF model");
     }
-    char magic[4] = {};
-    if (std::fread(magic, 1, sizeof(magic), file.get()) != sizeof(magic) || std::memcmp(magic, "GGUF", 4) != 0) {
+    if (!is_gguf(path)) {
         throw error("this is not a GGUF model").in(path).fix("give -m a GGUF model");
     }
 }
@@ -67,6 +63,10 @@ uint32_t number_at(const gguf_context * g, const std::string & key) {
 }
 
 }  // namespace
+
+bool is_gguf(const std::string & path) {
+    return io::begins_with(path, {GGUF_MAGIC, 4});
+}
 
 model_head read_head(const std::string & path) {
     check_magic(path);

@@ -5,6 +5,9 @@
 
 namespace moescope::gguf {
 
+// Whether a file begins as a GGUF file does; false where it cannot be read.
+bool is_gguf(const std::string & path);
+
 // What a GGUF says about its experts before any of its tensors is loaded.
 struct model_head {
     std::string architecture;

@@ -10,6 +10,7 @@
 #include <nlohmann/json.hpp>
 
 #include "core/error.hpp"
+#include "core/random_stream.hpp"
 #include "io/hash.hpp"
 
 namespace moescope::infer {
@@ -117,17 +118,11 @@ bool is_blank(const std::string & text) {
     return text.find_first_not_of(" \t\r\n") == std::string::npos;
 }
 
-// SplitMix64 (Steele, Lea and Flood 2014): the same order on every machine, which std::shuffle does not promise.
-uint64_t next_random(uint64_t & state) {
-    uint64_t z = (state += 0x9e3779b97f4a7c15u);
-    z          = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9u;
-    z          = (z ^ (z >> 27)) * 0x94d049bb133111ebu;
-    return z ^ (z >> 31);
-}
-
+// The same order on every machine, which std::shuffle does not promise.
 void shuffle(std::vector<sample> & samples, uint64_t seed) {
+    random_stream random(seed);
     for (size_t i = samples.size(); i > 1; --i) {  // Fisher-Yates
-        std::swap(samples[i - 1], samples[next_random(seed) % i]);
+        std::swap(samples[i - 1], samples[random.next() % i]);
     }
 }
 

@@ -7,6 +7,7 @@
 #include "llama.h"
 
 #include "gguf/head.hpp"
+#include "io/path.hpp"
 
 namespace moescope::infer {
 
@@ -27,7 +28,7 @@ model_info describe_model(const llama_model * model, const std::string & path) {
     model_info             m;
     m.architecture  = head.architecture;
     m.name          = head.name;
-    m.file          = path.substr(path.rfind('/') == std::string::npos ? 0 : path.rfind('/') + 1);
+    m.file          = io::base_name(path);
     m.file_size     = ::stat(path.c_str(), &s) == 0 ? static_cast<uint64_t>(s.st_size) : 0;
     m.n_layer       = static_cast<uint32_t>(llama_model_n_layer(model));
     m.n_expert      = head.n_expert;

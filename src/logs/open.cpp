@@ -4,6 +4,7 @@
 #include <fstream>
 
 #include "core/error.hpp"
+#include "io/magic.hpp"
 #include "logs/foreign_log.hpp"
 #include "trace/reader.hpp"
 
@@ -14,7 +15,7 @@ std::unique_ptr<trace::trace_source> open_source(const std::string & path) {
     std::ifstream in(path, std::ios::binary);
     in.read(beginning, sizeof(beginning));
     const auto n = static_cast<size_t>(in.gcount());
-    if (n >= 4 && std::memcmp(beginning, "GGUF", 4) == 0) {
+    if (io::begins_with(path, "GGUF")) {
         throw error("a GGUF file is no trace").in(path).fix("'moescope info' and 'moescope map' read models");
     }
     // A log is text; whatever else this is, the trace reader says what is wrong with it.

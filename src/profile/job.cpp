@@ -19,6 +19,7 @@
 #include "infer/chat.hpp"
 #include "infer/model_identity.hpp"
 #include "io/hash.hpp"
+#include "io/path.hpp"
 #include "stats/merge.hpp"
 #include "trace/format.hpp"
 
@@ -30,11 +31,6 @@ using clock = std::chrono::steady_clock;
 
 double since(clock::time_point t) {
     return std::chrono::duration<double>(clock::now() - t).count();
-}
-
-std::string base_name(const std::string & path) {
-    const size_t slash = path.rfind('/');
-    return slash == std::string::npos ? path : path.substr(slash + 1);
 }
 
 stats::gate_kind gate_of(const profile_options & o) {
@@ -63,10 +59,7 @@ std::string selection_of(const profile_options & o) {
 }  // namespace
 
 std::string moestats_path(const std::string & json_path) {
-    const std::string suffix = ".json";
-    const bool        named  = json_path.size() > suffix.size() &&
-                       json_path.compare(json_path.size() - suffix.size(), suffix.size(), suffix) == 0;
-    return (named ? json_path.substr(0, json_path.size() - suffix.size()) : json_path) + ".moestats";
+    return io::without_suffix(json_path, ".json") + ".moestats";
 }
 
 struct profile_job::capture_state {
@@ -168,7 +161,7 @@ void profile_job::describe(const common_params & params) {
     result_.gate              = gate_of(options_);
     std::string lora;
     for (const auto & adapter : params.lora_adapters) {
-        lora += (lora.empty() ? "" : ",") + base_name(adapter.path) + fmt::format(":{}", adapter.scale);
+        lora += (lora.empty() ? "" : ",") + io::base_name(adapter.path) + fmt::format(":{}", adapter.scale);
     }
     result_.options  = {{"context", std::to_string(engine_->n_ctx())},
                         {"last_layer", infer::logit_rows(options_.last_layer).text()},
@@ -178,7 +171,7 @@ void profile_job::describe(const common_params & params) {
                         {"sequences", std::to_string(params.n_parallel)},
                         {"unit", std::to_string(infer::corpus_runner::unit_size)}};
     stats::corpus_part part;
-    part.name       = base_name(options_.text.empty() ? options_.jsonl : options_.text);
+    part.name       = io::base_name(options_.text.empty() ? options_.jsonl : options_.text);
     part.bytes      = corpus_.bytes;
     part.hash       = corpus_.hash;
     part.selection  = selection_of(options_);

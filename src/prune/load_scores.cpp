@@ -1,26 +1,14 @@
 #include "prune/load_scores.hpp"
 
-#include <cstring>
-
 #include <fmt/format.h>
 
 #include "core/error.hpp"
 #include "gguf/fingerprint.hpp"
-#include "io/input_file.hpp"
 #include "stats/moestats.hpp"
 
 namespace moescope::prune {
 
 namespace {
-
-bool is_moestats(const std::string & path) {
-    const io::input_file file(path);
-    char                 magic[8] = {};
-    if (file.size() >= sizeof(magic)) {
-        file.read_at(0, magic, sizeof(magic));
-    }
-    return std::memcmp(magic, "MOESTATS", sizeof(magic)) == 0;
-}
 
 double score_of(const stats::saliency_block & block, uint32_t e, prune_criterion criterion) {
     switch (criterion) {
@@ -36,7 +24,7 @@ double score_of(const stats::saliency_block & block, uint32_t e, prune_criterion
 }  // namespace
 
 expert_scores load_scores(const std::string & path, prune_criterion criterion) {
-    if (!is_moestats(path)) {
+    if (!stats::is_moestats(path)) {
         return read_expert_scores(path, criterion);
     }
     const stats::moestats profile = stats::read_moestats(path);
@@ -57,7 +45,7 @@ expert_scores load_scores(const std::string & path, prune_criterion criterion) {
 }
 
 std::string doubt_about_scores(const std::string & path, const std::string & model) {
-    if (!is_moestats(path)) {
+    if (!stats::is_moestats(path)) {
         return "";
     }
     const stats::moestats profile = stats::read_moestats(path);

@@ -1,8 +1,10 @@
 #include "prune/scores.hpp"
 
 #include "core/error.hpp"
-#include "gguf/model_file.hpp"
-#include "gguf/tensor_name.hpp"
+#include "core/random_stream.hpp"
+#include "gguf/head.hpp"
+#include "gguf/imatrix.hpp"
+#include "io/input_file.hpp"
 
 #include <algorithm>
 #include <charconv>
@@ -71,22 +73,6 @@ std::vector<double> layer_scores(const nlohmann::json & layer, prune_criterion c
     }
 }
 
-bool is_expert_matrix(const std::string & base) {
-    return base == "ffn_gate_exps" || base == "ffn_up_exps" || base == "ffn_down_exps" || base == "ffn_gate_up_exps";
-}
-
-std::vector<double> read_counts(const gguf::model_file & file, const gguf::model_file::tensor & t) {
-    const gguf::model_file::part & part = file.parts()[t.part];
-    std::vector<float>             counts(t.size / sizeof(float));
-    part.file.read_at(part.header.data_begin + t.offset, counts.data(), t.size);
-    for (const float c : counts) {
-        if (!(c >= 0) || !std::isfinite(c)) {
-            throw error(fmt::format("'{}' holds a count that is no number", t.name)).in(file.path());
-        }
-    }
-    return {counts.begin(), counts.end()};
-}
-
 }  // namespace
 
 const char * criterion_name(prune_criterion criterion) {
@@ -134,60 +120,33 @@ expert_scores read_expert_stats_json(const std::string & path, prune_criterion c
     return scores;
 }
 
-expert_scores read_imatrix_counts(const std::string & path) {
-    const gguf::model_file file(path);
-    if (file.metadata().get_string("general.type") != "imatrix") {
-        throw error("a GGUF file, but not an imatrix").in(path);
-    }
-    expert_scores     scores;
-    const std::string ending = ".counts";
-    scores.source            = path;
-    for (const gguf::model_file::tensor & t : file.tensors()) {
-        if (t.name.size() <= ending.size() ||
-            t.name.compare(t.name.size() - ending.size(), ending.size(), ending) != 0) {
-            continue;
-        }
-        const gguf::tensor_name name =
-            gguf::parse_tensor_name(std::string_view(t.name).substr(0, t.name.size() - ending.size()));
-        if (name.layer >= 0 && is_expert_matrix(name.base) && t.type == GGML_TYPE_F32 && t.ne[0] == 1 && t.ne[1] > 1) {
-            scores.layers.emplace(name.layer, read_counts(file, t));  // the same for each of a layer's matrices
-        }
-    }
-    if (scores.layers.empty()) {
-        throw error("this imatrix has no counts per expert").in(path);
+expert_scores read_imatrix_scores(const std::string & path) {
+    expert_scores scores;
+    scores.source = path;
+    for (const auto & [layer, l] : gguf::read_imatrix(path).layers) {
+        scores.layers[layer].assign(l.count.begin(), l.count.end());
     }
     return scores;
 }
 
 expert_scores read_expert_scores(const std::string & path, prune_criterion criterion) {
-    const io::input_file file(path);
-    char                 magic[4] = {};
-    file.read_at(0, magic, std::min<uint64_t>(sizeof(magic), file.size()));
-    if (std::equal(magic, magic + 4, GGUF_MAGIC)) {
+    const io::input_file must_be_readable(path);
+    if (gguf::is_gguf(path)) {
         if (criterion != prune_criterion::frequency) {
             throw usage_error(fmt::format("an imatrix says how often experts were selected, which is not enough for {}",
                                           criterion_name(criterion)))
                 .in(path)
                 .fix("use --criterion frequency");
         }
-        return read_imatrix_counts(path);
+        return read_imatrix_scores(path);
     }
     return read_expert_stats_json(path, criterion);
 }
 
 std::vector<double> random_scores(uint64_t seed, int il, size_t n_expert) {
-    // splitmix64 (Steele, Lea, Flood 2014), started from the seed and the layer; <random> differs between libraries.
-    uint64_t   state = seed * 0x9e3779b97f4a7c15u + static_cast<uint64_t>(il) * 0xd1342543de82ef95u;
-    const auto next  = [&] {
-        uint64_t z = state += 0x9e3779b97f4a7c15u;
-        z          = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9u;
-        z          = (z ^ (z >> 27)) * 0x94d049bb133111ebu;
-        return z ^ (z >> 31);
-    };
+    random_stream       random(seed * 0x9e3779b97f4a7c15u + static_cast<uint64_t>(il) * 0xd1342543de82ef95u);
     std::vector<double> scores(n_expert);
-    for (double & s : scores) {
-        s = static_cast<double>(next() >> 11) * 0x1p-53;
-    }
+    std::generate(scores.begin(), scores.end(), [&] { return random.uniform(); });
     return scores;
 }
 

@@ -7,7 +7,7 @@
 
 namespace moescope::prune {
 
-// What decides which experts stay. Definitions: DESIGN of the profiler, docs/prune.md.
+// What decides which experts stay. docs/prune.md defines them.
 enum class prune_criterion { reap, ean, frequency, gate, weighted_frequency, random, ids };
 
 const char *    criterion_name(prune_criterion criterion);  // "weighted-frequency"
@@ -23,9 +23,9 @@ struct expert_scores {
 // Throws error when the file lacks what the criterion needs.
 expert_scores read_expert_stats_json(const std::string & path, prune_criterion criterion);
 
-// Selection counts from llama.cpp's imatrix GGUF (its <tensor>.counts), good for prune_criterion::frequency.
-// Throws error when it is not an imatrix, or has no counts per expert.
-expert_scores read_imatrix_counts(const std::string & path);
+// Selection counts from llama.cpp's imatrix (gguf::read_imatrix), good for prune_criterion::frequency.
+// Throws error when it is not an imatrix, or has no counts of experts.
+expert_scores read_imatrix_scores(const std::string & path);
 
 // Either of the two, by the file's first bytes. An imatrix only knows frequencies: usage_error for other criteria.
 expert_scores read_expert_scores(const std::string & path, prune_criterion criterion);

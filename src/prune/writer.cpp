@@ -2,6 +2,7 @@
 
 #include "core/error.hpp"
 #include "gguf/tensor_name.hpp"
+#include "io/path.hpp"
 #include "prune/hash_table.hpp"
 
 #include <filesystem>
@@ -16,10 +17,6 @@ const std::string provenance_prefix = "moescope.prune.";
 
 bool starts_with(const std::string & text, const std::string & prefix) {
     return text.compare(0, prefix.size(), prefix) == 0;
-}
-
-std::string file_name(const std::string & path) {
-    return std::filesystem::path(path).filename().string();
 }
 
 std::string kept_key(int layer) {
@@ -51,14 +48,14 @@ void add_provenance(gguf::header_writer & out, const gguf::model_file & model, c
     const auto        key     = [](const char * name) { return provenance_prefix + name; };
     const auto        pruned  = model.metadata().get_uint(key("expert_count"));
     auto              history = model.metadata().get_strings(key("history"));
-    const std::string by      = p.statistics.empty() ? "" : " by " + file_name(p.statistics);
-    history.push_back(fmt::format("{}: {} to {} experts, {}{}", file_name(model.path()), plan.shape.n_expert,
+    const std::string by      = p.statistics.empty() ? "" : " by " + io::base_name(p.statistics);
+    history.push_back(fmt::format("{}: {} to {} experts, {}{}", io::base_name(model.path()), plan.shape.n_expert,
                                   plan.n_keep, p.criterion, by));
     out.add(key("version"), uint32_t(1));
     out.add(key("criterion"), p.criterion);
-    out.add(key("source"), file_name(model.path()));
+    out.add(key("source"), io::base_name(model.path()));
     if (!p.statistics.empty()) {
-        out.add(key("statistics"), file_name(p.statistics));
+        out.add(key("statistics"), io::base_name(p.statistics));
     }
     if (p.criterion == criterion_name(prune_criterion::random)) {
         out.add(key("seed"), p.seed);

@@ -8,15 +8,11 @@
 #include "core/error.hpp"
 #include "gguf/memory_map.hpp"
 #include "gguf/model_file.hpp"
+#include "io/path.hpp"
 
 namespace moescope::report {
 
 namespace {
-
-std::string base_name(const std::string & path) {
-    const size_t slash = path.find_last_of('/');
-    return slash == std::string::npos ? path : path.substr(slash + 1);
-}
 
 // Which block of a layer chooses a tensor's slices: the one that the recorded graphs say, else by the number of slices.
 class slice_blocks {
@@ -66,7 +62,7 @@ page_memory read_memory(const std::string & model_path) {
     const gguf::memory_map map = gguf::build_memory_map(model);
     page_memory            m;
     for (const auto & p : model.parts()) {
-        m.files.emplace_back(base_name(p.file.path()), p.file.size());
+        m.files.emplace_back(io::base_name(p.file.path()), p.file.size());
     }
     for (const auto & t : model.tensors()) {
         m.tensors.push_back(t.name);

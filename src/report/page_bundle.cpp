@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "io/path.hpp"
 #include "report/bundle.hpp"
 
 namespace moescope::report {
@@ -130,9 +131,8 @@ json pairs_json(bundle & b, const page_pairs & p) {
 }
 
 json source_json(const trace::trace_info & s) {
-    const size_t slash = s.path.find_last_of('/');
     return {
-        {"file", slash == std::string::npos ? s.path : s.path.substr(slash + 1)},
+        {"file", io::base_name(s.path)},
         {"format", s.format},
         {"program", s.program},
         {"writer_version", s.writer_version},
@@ -151,17 +151,10 @@ json source_json(const trace::trace_info & s) {
 }
 
 json model_json(const model_info & m) {
-    const size_t slash = m.file.find_last_of('/');
     return {
-        {"architecture", m.architecture},
-        {"name", m.name},
-        {"file", slash == std::string::npos ? m.file : m.file.substr(slash + 1)},
-        {"file_size", m.file_size},
-        {"n_layer", m.n_layer},
-        {"n_expert", m.n_expert},
-        {"n_expert_used", m.n_expert_used},
-        {"n_embd", m.n_embd},
-        {"n_vocab", m.n_vocab},
+        {"architecture", m.architecture},   {"name", m.name},       {"file", io::base_name(m.file)},
+        {"file_size", m.file_size},         {"n_layer", m.n_layer}, {"n_expert", m.n_expert},
+        {"n_expert_used", m.n_expert_used}, {"n_embd", m.n_embd},   {"n_vocab", m.n_vocab},
     };
 }
 

@@ -8,6 +8,7 @@
 #include "analysis/tools/prompt_labels.hpp"
 #include "core/error.hpp"
 #include "core/version.hpp"
+#include "io/path.hpp"
 #include "logs/open.hpp"
 #include "report/caches.hpp"
 #include "report/collector.hpp"
@@ -23,9 +24,8 @@ constexpr uint64_t progress_every = 1u << 14;  // tokens
 }  // namespace
 
 std::string label_of(const std::string & path) {
-    const size_t slash = path.find_last_of('/');
-    std::string  name  = slash == std::string::npos ? path : path.substr(slash + 1);
-    const size_t dot   = name.rfind(".moetrace");
+    const std::string name = io::base_name(path);
+    const size_t      dot  = name.rfind(".moetrace");
     return dot == std::string::npos || dot == 0 ? name : name.substr(0, dot);
 }
 

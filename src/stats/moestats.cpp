@@ -6,6 +6,7 @@
 
 #include "core/error.hpp"
 #include "io/hash.hpp"
+#include "io/magic.hpp"
 #include "io/mapped_file.hpp"
 #include "trace/encode.hpp"
 #include "trace/format.hpp"
@@ -280,6 +281,10 @@ std::string encode_moestats(const moestats & s) {
     }
     out.value(io::hash_bytes(out.data(), out.size()));
     return {reinterpret_cast<const char *>(out.data()), out.size()};
+}
+
+bool is_moestats(const std::string & path) {
+    return io::begins_with(path, {magic, sizeof(magic)});
 }
 
 moestats read_moestats(const std::string & path) {

@@ -49,6 +49,9 @@ struct moestats {
     std::vector<const saliency_block *> routed() const;
 };
 
+// Whether a file begins as a .moestats does; false where it cannot be read.
+bool is_moestats(const std::string & path);
+
 // Throws error naming the file (and byte) when it is missing, no .moestats, of a newer version, cut or damaged.
 moestats read_moestats(const std::string & path);
 

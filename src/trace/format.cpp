@@ -1,5 +1,6 @@
 #include "trace/format.hpp"
 #include "io/hash.hpp"
+#include "io/path.hpp"
 
 #include <cmath>
 #include <cstddef>
@@ -25,11 +26,8 @@ std::string part_path(const std::string & path, uint32_t part) {
     if (part == 1) {
         return path;
     }
-    const std::string suffix = ".moetrace";
-    const bool        named =
-        path.size() > suffix.size() && path.compare(path.size() - suffix.size(), suffix.size(), suffix) == 0;
-    const std::string stem = named ? path.substr(0, path.size() - suffix.size()) : path;
-    return stem + ".part" + std::to_string(part) + (named ? suffix : "");
+    const std::string stem = io::without_suffix(path, file_suffix);
+    return stem + ".part" + std::to_string(part) + path.substr(stem.size());
 }
 
 uint16_t to_f16(float value) {

@@ -17,6 +17,7 @@ static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__,
 
 inline constexpr char     file_magic[8]  = {'M', 'O', 'E', 'T', 'R', 'A', 'C', 'E'};
 inline constexpr uint32_t format_version = 1;
+inline constexpr char     file_suffix[]  = ".moetrace";
 inline constexpr char     chunk_magic[4] = {'C', 'H', 'N', 'K'};
 
 enum class chunk_kind : uint32_t {

@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include "io/hash.hpp"
+#include "io/path.hpp"
 
 namespace moescope::trace {
 
@@ -13,8 +14,7 @@ namespace {
 std::string program_name() {
     char          path[4096];
     const ssize_t n = ::readlink("/proc/self/exe", path, sizeof(path));
-    std::string   name(path, n > 0 ? static_cast<size_t>(n) : 0);
-    return name.substr(name.rfind('/') + 1);
+    return io::base_name(std::string(path, n > 0 ? static_cast<size_t>(n) : 0));
 }
 
 uint64_t wall_ns() {

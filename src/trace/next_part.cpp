@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "core/error.hpp"
+#include "io/path.hpp"
 #include "trace/decode.hpp"
 #include "trace/pairs.hpp"
 
@@ -15,8 +16,7 @@ namespace {
 std::vector<std::string> candidates_for(const read_so_far & trace) {
     std::vector<std::string> paths;
     if (!trace.next.empty()) {
-        const std::string folder = trace.path.substr(0, trace.path.find_last_of('/') + 1);
-        paths.push_back(folder + trace.next.substr(trace.next.find_last_of('/') + 1));
+        paths.push_back(io::folder_of(trace.path) + io::base_name(trace.next));
     }
     paths.push_back(part_path(trace.path, trace.n_parts + 1));
     return paths;

@@ -4,6 +4,7 @@
 
 #include "core/error.hpp"
 #include "core/version.hpp"
+#include "io/path.hpp"
 
 namespace moescope::trace {
 
@@ -81,9 +82,8 @@ void trace_writer::roll_over() {
     failed_                             = true;  // unless it can be created
     std::unique_ptr<io::byte_sink> sink = open_part();
     failed_                             = false;
-    const std::string next              = part_path(path_, part_);
-    encoder           end;
-    end.pairs({{"reason", "goes on in the next part"}, {"next", next.substr(next.find_last_of('/') + 1)}});
+    encoder end;
+    end.pairs({{"reason", "goes on in the next part"}, {"next", io::base_name(part_path(path_, part_))}});
     put(chunk_kind::end, end);
     bytes_before_ += sink_->size();
     sink_ = std::move(sink);

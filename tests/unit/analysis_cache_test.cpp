@@ -8,9 +8,9 @@
 
 #include "../support/routing_builder.hpp"
 #include "analysis/cache.hpp"
-#include "analysis/tools/random.hpp"
 #include "analysis/tools/row_filter.hpp"
 #include "analysis/tools/slices.hpp"
+#include "core/random_stream.hpp"
 
 namespace {
 

@@ -8,7 +8,7 @@
 #include "../support/routing_builder.hpp"
 #include "analysis/frequency.hpp"
 #include "analysis/tools/balance.hpp"
-#include "analysis/tools/random.hpp"
+#include "core/random_stream.hpp"
 
 namespace {
 

@@ -6,10 +6,11 @@
 #include <gtest/gtest.h>
 
 #include "analysis/tools/interval.hpp"
-#include "analysis/tools/random.hpp"
+#include "core/random_stream.hpp"
 
 namespace {
 
+using namespace moescope;
 using namespace moescope::analysis;
 
 TEST(Bootstrap, OfEqualUnitsIsTheRatioItself) {

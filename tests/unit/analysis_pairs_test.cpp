@@ -10,7 +10,7 @@
 #include "analysis/coactivation.hpp"
 #include "analysis/gate_drift.hpp"
 #include "analysis/temporal.hpp"
-#include "analysis/tools/random.hpp"
+#include "core/random_stream.hpp"
 
 namespace {
 

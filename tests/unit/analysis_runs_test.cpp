@@ -13,9 +13,9 @@
 #include "analysis/specialization.hpp"
 #include "analysis/tools/distance.hpp"
 #include "analysis/tools/prompt_labels.hpp"
-#include "analysis/tools/random.hpp"
 #include "analysis/vocabulary.hpp"
 #include "core/error.hpp"
+#include "core/random_stream.hpp"
 #include "logs/open.hpp"
 #include "trace/writer.hpp"
 

@@ -6,7 +6,7 @@
 
 #include "../support/routing_builder.hpp"
 #include "analysis/summary.hpp"
-#include "analysis/tools/random.hpp"
+#include "core/random_stream.hpp"
 
 namespace {
 

@@ -1,9 +1,11 @@
 #include "gguf_builder.hpp"
 
 #include "core/error.hpp"
+#include "gguf/imatrix.hpp"
 #include "prune/scores.hpp"
 #include "prune/writer.hpp"
 
+#include <cmath>
 #include <cstring>
 #include <fstream>
 #include <gtest/gtest.h>
@@ -89,6 +91,55 @@ TEST(GgufScores, an_imatrix_has_counts) {
     EXPECT_THROW(prune::read_expert_scores(other.write(dir / "model.gguf"), prune::prune_criterion::frequency), error);
 }
 
+namespace {
+
+std::string refusal_of_counts(const temp_dir & dir, const std::vector<float> & counts, const char * type = "imatrix") {
+    gguf_builder b;
+    b.add_string("general.type", type);
+    b.add_tensor("blk.0.ffn_up_exps.weight.counts", GGML_TYPE_F32, {1, static_cast<int64_t>(counts.size())},
+                 floats(counts));
+    try {
+        gguf::read_imatrix(b.write(dir / "x.gguf"));
+    } catch (const error & e) {
+        return e.reason();
+    }
+    return "";
+}
+
+}  // namespace
+
+TEST(GgufImatrix, tells_the_layers_apart_and_says_which_counts_differ) {
+    const temp_dir dir;
+    gguf_builder   b;
+    b.add_string("general.type", "imatrix");
+    b.add_strings("imatrix.datasets", {"text.txt"});
+    b.add_tensor("blk.3.ffn_gate_inp.weight.counts", GGML_TYPE_F32, {1}, floats({10}));
+    b.add_tensor("blk.3.ffn_up_exps.weight.counts", GGML_TYPE_F32, {1, 3}, floats({10, 4, 6}));
+    b.add_tensor("blk.3.ffn_down_exps.weight.counts", GGML_TYPE_F32, {1, 3}, floats({10, 4, 5}));
+    b.add_tensor("blk.3.ffn_down_exps.weight.in_sum2", GGML_TYPE_F32, {1, 3}, floats({0.5, 0.5, 0.5}));
+    b.add_tensor("blk.5.ffn_gate_up_exps.weight.counts", GGML_TYPE_F32, {1, 2}, floats({16'777'216, 0}));
+    b.add_tensor("blk.7.ffn_up.weight.counts", GGML_TYPE_F32, {1}, floats({10}));
+    const gguf::imatrix m = gguf::read_imatrix(b.write(dir / "x.gguf"));
+    EXPECT_EQ(m.datasets, std::vector<std::string>{"text.txt"});
+    ASSERT_EQ(m.layers.size(), 2u);
+    EXPECT_EQ(m.layers.at(3).count, (std::vector<uint64_t>{10, 4, 6}));
+    EXPECT_EQ(m.layers.at(3).rows, 10u);
+    EXPECT_EQ(m.layers.at(3).tensor, "blk.3.ffn_up_exps.weight");
+    EXPECT_EQ(m.layers.at(3).others, std::vector<std::string>{"blk.3.ffn_down_exps.weight"});
+    EXPECT_EQ(m.layers.at(5).count, (std::vector<uint64_t>{16'777'216, 0}));
+    EXPECT_EQ(m.layers.at(5).rows, 0u) << "not in the file";
+}
+
+TEST(GgufImatrix, refuses_what_cannot_be_counts) {
+    const temp_dir dir;
+    EXPECT_EQ(refusal_of_counts(dir, {1, 2}), "");
+    for (const float bad : {-1.0f, 0.5f, std::nanf(""), HUGE_VALF, 0x1p63f}) {
+        EXPECT_NE(refusal_of_counts(dir, {1, bad}).find("not whole numbers"), std::string::npos) << bad;
+    }
+    EXPECT_NE(refusal_of_counts(dir, {1}).find("no counts of experts"), std::string::npos) << "a dense layer";
+    EXPECT_NE(refusal_of_counts(dir, {1, 2}, "model").find("not an imatrix"), std::string::npos);
+}
+
 TEST(GgufScores, an_imatrix_is_sliced_along) {
     const temp_dir         dir;
     const gguf::model_file imatrix(make_imatrix().write(dir / "imatrix.gguf"));
@@ -98,7 +149,7 @@ TEST(GgufScores, an_imatrix_is_sliced_along) {
     plan.layers[1].layer = 1;
     plan.layers[1].kept  = {0, 3};
     prune::write_pruned_imatrix(imatrix, plan, dir / "out.gguf");
-    EXPECT_EQ(prune::read_imatrix_counts(dir / "out.gguf").layers.at(1), (std::vector<double>{7, 5}));
+    EXPECT_EQ(prune::read_imatrix_scores(dir / "out.gguf").layers.at(1), (std::vector<double>{7, 5}));
 
     const gguf::model_file out(dir / "out.gguf");
     const auto *           sums = out.find("blk.1.ffn_down_exps.weight.in_sum2");

@@ -5,7 +5,7 @@
 #include <numeric>
 #include <vector>
 
-#include "analysis/tools/random.hpp"
+#include "core/random_stream.hpp"
 
 namespace moescope::analysis {
 

@@ -4,7 +4,7 @@
 #include <memory>
 #include <vector>
 
-#include "analysis/tools/random.hpp"
+#include "core/random_stream.hpp"
 
 namespace moescope::analysis {
 

@@ -6,7 +6,7 @@
 #include <unordered_set>
 
 #include "analysis/tools/interval.hpp"
-#include "analysis/tools/random.hpp"
+#include "core/random_stream.hpp"
 
 namespace moescope::analysis {
 

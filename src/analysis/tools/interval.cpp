@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <numeric>
 
-#include "analysis/tools/random.hpp"
+#include "core/random_stream.hpp"
 
 namespace moescope::analysis {
 

@@ -11,6 +11,7 @@
 #include "cli/answers/same_model.hpp"
 #include "cli/answers/shared.hpp"
 #include "core/error.hpp"
+#include "io/path.hpp"
 #include "logs/open.hpp"
 
 namespace moescope::cli {
@@ -90,7 +91,7 @@ shape_free measure_shape_free(const std::string & path, const analyze_options & 
         }
     }
     const double all = double(r.n_experts());
-    return {source->model().name.empty() ? path.substr(path.rfind('/') + 1) : source->model().name,
+    return {source->model().name.empty() ? io::base_name(path) : source->model().name,
             double(r.tokens),
             double(r.blocks.size()),
             experts.mean(),

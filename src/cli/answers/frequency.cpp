@@ -10,6 +10,7 @@
 #include "cli/answers/same_model.hpp"
 #include "cli/answers/shared.hpp"
 #include "core/error.hpp"
+#include "gguf/head.hpp"
 #include "logs/open.hpp"
 
 namespace moescope::cli {
@@ -287,7 +288,7 @@ frequency_result read_all(const analyze_options & o, answer & a) {
     one_model     same;
     bool          rows = false;
     for (const std::string & path : o.traces) {
-        if (looks_like_gguf(path)) {
+        if (gguf::is_gguf(path)) {
             imatrix_counts imatrix = read_imatrix_counts(path);
             same.add(path, {}, imatrix.counts.layout);
             stored.add(imatrix.counts);
@@ -345,7 +346,7 @@ answer answer_frequency(const analyze_options & o, bool phases) {
     }
     add_expert_tables(a, r, o.top);
     a.tables.push_back(by_id_table(r, o.top));
-    if (std::any_of(o.traces.begin(), o.traces.end(), looks_like_gguf)) {
+    if (std::any_of(o.traces.begin(), o.traces.end(), gguf::is_gguf)) {
         add_calibration_warning(a, r);
     }
     if (r.invalid_ids > 0) {

@@ -11,7 +11,9 @@
 #include "cli/answers/same_model.hpp"
 #include "cli/answers/shared.hpp"
 #include "core/error.hpp"
+#include "io/path.hpp"
 #include "logs/open.hpp"
+#include "trace/format.hpp"
 
 namespace moescope::cli {
 
@@ -19,21 +21,16 @@ namespace {
 
 using namespace analysis;
 
-std::string base_name(const std::string & path) {
-    std::string       name   = path.substr(path.rfind('/') + 1);
-    const std::string suffix = ".moetrace";
-    if (name.size() > suffix.size() && name.compare(name.size() - suffix.size(), suffix.size(), suffix) == 0) {
-        name.resize(name.size() - suffix.size());
-    }
-    return name;
+std::string short_name(const std::string & path) {
+    return io::without_suffix(io::base_name(path), trace::file_suffix);
 }
 
 // A trace's name as a domain: without its folders where that tells it from the others.
 std::string domain_name(const std::string & path, const std::vector<std::string> & all) {
     const bool alone = std::none_of(all.begin(), all.end(), [&](const std::string & other) {
-        return other != path && base_name(other) == base_name(path);
+        return other != path && short_name(other) == short_name(path);
     });
-    return alone ? base_name(path) : path;
+    return alone ? short_name(path) : path;
 }
 
 // The field of every line, in order.

@@ -14,6 +14,7 @@
 #include "cli/answers/shared.hpp"
 #include "cli/terminal/heatmap.hpp"
 #include "cli/terminal/output.hpp"
+#include "io/path.hpp"
 
 namespace moescope::cli {
 
@@ -27,7 +28,7 @@ std::string model_line(const model_info & m) {
         line += " (" + printable(m.architecture) + ")";
     }
     if (!m.file.empty()) {
-        line += (line.empty() ? "" : ", ") + printable(m.file.substr(m.file.rfind('/') + 1));
+        line += (line.empty() ? "" : ", ") + printable(io::base_name(m.file));
     }
     return line.empty() ? "unknown" : line;
 }

@@ -1,7 +1,5 @@
 // moescope info: what a trace, a log or a model is.
 
-#include <fstream>
-
 #include <CLI/CLI.hpp>
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
@@ -10,6 +8,7 @@
 #include "cli/verbs.hpp"
 #include "core/error.hpp"
 #include "gguf/expert_tensor.hpp"
+#include "gguf/head.hpp"
 #include "gguf/model_file.hpp"
 #include "gguf/moe_shape.hpp"
 #include "logs/open.hpp"
@@ -25,12 +24,6 @@ struct info_options {
     bool           json = false;
     output_options output;
 };
-
-bool is_gguf(const std::string & path) {
-    char magic[4] = {};
-    std::ifstream(path, std::ios::binary).read(magic, sizeof(magic));
-    return std::string(magic, sizeof(magic)) == "GGUF";
-}
 
 // One value per line of a table: the same document serves people and programs.
 void print_value(std::string & out, const std::string & key, const ordered_json & value, size_t indent) {
@@ -201,7 +194,7 @@ ordered_json model_info_json(const std::string & path) {
 }
 
 void run_info(const info_options & o) {
-    const ordered_json j = is_gguf(o.file) ? model_info_json(o.file) : trace_info_json(o.file);
+    const ordered_json j = gguf::is_gguf(o.file) ? model_info_json(o.file) : trace_info_json(o.file);
     std::string        text;
     if (o.json) {
         text = j.dump(2, ' ', false, ordered_json::error_handler_t::replace) + "\n";

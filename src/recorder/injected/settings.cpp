@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include "core/error.hpp"
+#include "io/path.hpp"
 #include "recorder/environment.hpp"
 
 namespace moescope::recorder {
@@ -30,15 +31,6 @@ uint64_t bytes(const char * name) {
     return n;
 }
 
-// "a/run.json", "3" -> "a/run.3.json"
-std::string with_part(const std::string & path, const std::string & part) {
-    const size_t slash = path.rfind('/');
-    const size_t dot   = path.rfind('.');
-    const bool   named = dot != std::string::npos && dot > 0 && (slash == std::string::npos || dot > slash + 1);
-    const size_t at    = named ? dot : path.size();
-    return path.substr(0, at) + "." + part + path.substr(at);
-}
-
 std::string path(const char * name) {
     std::string  p  = text(name);
     const size_t at = p.find("%p");
@@ -57,7 +49,7 @@ settings read_settings() {
     }
     const auto own_path = [&](const char * name) {
         const std::string p = path(name);
-        return p.empty() || !further ? p : with_part(p, std::to_string(::getpid()));
+        return p.empty() || !further ? p : io::with_part(p, std::to_string(::getpid()));
     };
     s.trace_path  = own_path(env::output);
     s.csv_path    = own_path(env::log_csv);
@@ -82,7 +74,7 @@ settings read_settings() {
 }
 
 std::string numbered(const std::string & path, uint32_t stream) {
-    return stream == 1 ? path : with_part(path, std::to_string(stream));
+    return stream == 1 ? path : io::with_part(path, std::to_string(stream));
 }
 
 }  // namespace moescope::recorder

@@ -3,7 +3,7 @@
 #include <cmath>
 #include <cstdint>
 
-namespace moescope::analysis {
+namespace moescope {
 
 // A small generator whose numbers are the same everywhere (std's distributions are not): results that rest on drawing
 // must repeat. SplitMix64 (Steele, Lea, Flood 2014).
@@ -31,4 +31,4 @@ private:
     uint64_t state_;
 };
 
-}  // namespace moescope::analysis
+}  // namespace moescope
