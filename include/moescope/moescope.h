@@ -34,7 +34,7 @@ typedef struct moescope_options {
     const char *
         capture;         /* capture list, e.g. "ids,weights,norms"; default ids,weights; access is not available here */
     const char * layers; /* e.g. "0,2,20-24"; default all */
-    bool         replace; /* replace an existing file */
+    bool         replace; /* replace an existing trace; other files stay */
 } moescope_options;
 
 /* NULL on failure, with one line in error (always terminated, cut to error_size). */

@@ -23,6 +23,14 @@ std::vector<std::string> split_part_paths(const std::string & path, uint64_t n_s
     return paths;
 }
 
+std::vector<std::string> model_file::paths() const {
+    std::vector<std::string> all;
+    for (const part & p : parts_) {
+        all.push_back(p.file.path());
+    }
+    return all;
+}
+
 model_metadata model_file::add_part(const std::string & path) {
     io::input_file file(path);
     file_header    header   = read_header(file);

@@ -28,6 +28,7 @@ public:
 
     const std::string &         path() const { return parts_.front().file.path(); }
     const std::vector<part> &   parts() const { return parts_; }
+    std::vector<std::string>    paths() const;                         // of the parts
     const std::vector<tensor> & tensors() const { return tensors_; }   // in file order, part after part
     const tensor *              find(const std::string & name) const;  // nullptr where there is none
 

@@ -33,11 +33,13 @@ int behind_standard_ones(int fd) {
 
 class file_sink final : public byte_sink {
 public:
-    file_sink(std::string path, existing_file policy) : path_(std::move(path)) {
-        if (policy == existing_file::replace && is_regular(path_)) {
+    file_sink(std::string path, existing_file policy, const file_kind & own) : path_(std::move(path)) {
+        refuse_existing(path_, policy, own);
+        const bool replace = policy != existing_file::refuse;
+        if (replace && is_regular(path_)) {
             ::unlink(path_.c_str());  // whoever still reads or writes the file before keeps it
         }
-        const int mode = policy == existing_file::replace ? O_TRUNC : O_EXCL;
+        const int mode = replace ? O_TRUNC : O_EXCL;
         fd_ = behind_standard_ones(::open(path_.c_str(), O_WRONLY | O_CREAT | O_CLOEXEC | O_APPEND | mode, 0666));
         if (fd_ < 0 && errno == EEXIST) {
             throw error("the file exists").in(path_).fix("choose another name or give --force");
@@ -92,8 +94,8 @@ private:
 
 }  // namespace
 
-std::unique_ptr<byte_sink> open_file_sink(const std::string & path, existing_file policy) {
-    return std::make_unique<file_sink>(path, policy);
+std::unique_ptr<byte_sink> open_file_sink(const std::string & path, existing_file policy, const file_kind & own) {
+    return std::make_unique<file_sink>(path, policy, own);
 }
 
 }  // namespace moescope::io

@@ -5,6 +5,8 @@
 #include <memory>
 #include <string>
 
+#include "io/existing_file.hpp"
+
 namespace moescope::io {
 
 // Where a trace's bytes go. A write is whole or throws moescope::error; after an error the sink holds only what was
@@ -18,11 +20,9 @@ public:
     virtual std::string path() const { return {}; }
 };
 
-enum class existing_file { refuse, replace };
-
 // An append-only file. Creates it (0666 less umask); errors name the path. A file on a full disk, or over RLIMIT_FSIZE,
 // is cut back to the last whole write. To replace a file is to begin another one under its name; devices and pipes are
-// written to as they are.
-std::unique_ptr<byte_sink> open_file_sink(const std::string & path, existing_file policy);
+// written to as they are. own: what replace_own may replace.
+std::unique_ptr<byte_sink> open_file_sink(const std::string & path, existing_file policy, const file_kind & own = {});
 
 }  // namespace moescope::io

@@ -132,7 +132,7 @@ uint64_t write_sliced(const gguf::model_file & source, const gguf::header_writer
     for (const gguf::tensor_info & t : infos) {
         data += t.size;
     }
-    io::output_file out(path);
+    io::output_file out(path, io::existing_file::replace, source.paths());
     out.reserve(size);
     out.write_at(0, header.data(), header.size());
     tensor_copier copier(source, out, data, progress);

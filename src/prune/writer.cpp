@@ -5,7 +5,6 @@
 #include "io/path.hpp"
 #include "prune/hash_table.hpp"
 
-#include <filesystem>
 #include <fmt/format.h>
 #include <memory>
 
@@ -21,15 +20,6 @@ bool starts_with(const std::string & text, const std::string & prefix) {
 
 std::string kept_key(int layer) {
     return provenance_prefix + "kept." + std::to_string(layer);
-}
-
-void refuse_to_overwrite_itself(const gguf::model_file & model, const std::string & path) {
-    std::error_code ignored;
-    for (const gguf::model_file::part & part : model.parts()) {
-        if (std::filesystem::equivalent(part.file.path(), path, ignored)) {
-            throw error("this is the model itself").in(path).fix("choose another output file");
-        }
-    }
 }
 
 // Old ids in terms of the model that was never pruned, where this one was pruned before.
@@ -123,7 +113,6 @@ tensor_slice slice_of(const gguf::model_file & model, const prune_plan & plan, c
 
 prune_result write_pruned(const gguf::model_file & model, const prune_plan & plan, const prune_provenance & provenance,
                           const std::string & path, const copy_progress & progress) {
-    refuse_to_overwrite_itself(model, path);
     std::vector<std::shared_ptr<hash_table_remap>> remaps;
     std::vector<tensor_slice>                      slices;
     for (const tensor_plan & tp : plan.tensors) {
@@ -138,7 +127,6 @@ prune_result write_pruned(const gguf::model_file & model, const prune_plan & pla
 }
 
 uint64_t write_pruned_imatrix(const gguf::model_file & imatrix, const prune_plan & plan, const std::string & path) {
-    refuse_to_overwrite_itself(imatrix, path);
     if (imatrix.metadata().get_string("general.type") != "imatrix") {
         throw error("a GGUF file, but not an imatrix").in(imatrix.path());
     }

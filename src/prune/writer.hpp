@@ -21,7 +21,7 @@ struct prune_result {
 };
 
 // Writes the planned model to `path` (under a temporary name until it is complete, replacing what is there).
-// Throws error when the disk is too small, when path is the model itself, or when progress says to stop.
+// Throws error when the disk is too small, when path is the model itself (usage_error), or when progress says to stop.
 prune_result write_pruned(const gguf::model_file & model, const prune_plan & plan, const prune_provenance & provenance,
                           const std::string & path, const copy_progress & progress = {});
 

@@ -9,6 +9,8 @@
 #include <utility>
 #include <vector>
 
+#include "io/existing_file.hpp"
+
 namespace moescope::trace {
 
 // Values lie in memory as they lie in the file.
@@ -19,6 +21,8 @@ inline constexpr char     file_magic[8]  = {'M', 'O', 'E', 'T', 'R', 'A', 'C', '
 inline constexpr uint32_t format_version = 1;
 inline constexpr char     file_suffix[]  = ".moetrace";
 inline constexpr char     chunk_magic[4] = {'C', 'H', 'N', 'K'};
+
+inline constexpr io::file_kind trace_file = {{file_magic, sizeof(file_magic)}, "a trace"};
 
 enum class chunk_kind : uint32_t {
     head   = 1,

@@ -48,7 +48,7 @@ trace_writer::~trace_writer() {
 }
 
 std::unique_ptr<io::byte_sink> trace_writer::open_part() const {
-    auto sink = io::open_file_sink(part_path(path_, part_), options_.existing);
+    auto sink = io::open_file_sink(part_path(path_, part_), options_.existing, trace_file);
 
     file_header file = {};
     std::memcpy(file.magic, file_magic, sizeof(file.magic));

@@ -207,7 +207,7 @@ class Prune(Command):
 
     def test_refusals_exit_with_1(self):
         self.assertIn("a token uses 2", self.prune("--keep", 1, "--dry-run", code=1).stderr)
-        self.prune("--keep", 4, "-o", self.model, "--force", code=1)  # the model itself
+        self.prune("--keep", 4, "-o", self.model, "--force", code=2)  # the model itself: nobody can mean that
         self.assertEqual(run("map", self.model, "--check").returncode, 0)
 
 

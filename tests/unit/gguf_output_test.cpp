@@ -1,7 +1,5 @@
 #include "gguf_builder.hpp"
 
-#include "core/error.hpp"
-#include "io/output_file.hpp"
 #include "prune/sliced_copy.hpp"
 
 #include <gtest/gtest.h>
@@ -21,65 +19,12 @@ std::string pattern(size_t n) {
     return bytes;
 }
 
-std::string write(const std::string & path, const std::string & bytes) {
-    std::ofstream(path, std::ios::binary) << bytes;
-    return path;
-}
-
 std::string read(const std::string & path) {
     std::ifstream in(path, std::ios::binary);
     return {std::istreambuf_iterator<char>(in), {}};
 }
 
-size_t n_files(const temp_dir & dir) {
-    return static_cast<size_t>(std::distance(std::filesystem::directory_iterator(std::filesystem::path(dir / "")), {}));
-}
-
 }  // namespace
-
-TEST(GgufOutput, appears_only_when_complete) {
-    const temp_dir dir;
-    {
-        io::output_file out(dir / "a");
-        out.write_at(0, "abc", 3);
-        EXPECT_FALSE(std::filesystem::exists(dir / "a"));
-    }
-    EXPECT_EQ(n_files(dir), 0u);
-    io::output_file out(dir / "a");
-    out.reserve(6);
-    out.write_at(2, "abc", 3);
-    out.commit();
-    EXPECT_EQ(read(dir / "a"), std::string("\0\0abc\0", 6));
-    EXPECT_EQ(n_files(dir), 1u);
-    EXPECT_THROW(io::output_file(dir / "no/such/folder/a"), error);
-}
-
-TEST(GgufOutput, a_disk_that_is_too_small_is_noticed_first) {
-    const temp_dir  dir;
-    io::output_file out(dir / "a");
-    EXPECT_THROW(out.reserve(uint64_t(1) << 60), error);
-}
-
-// Within a file system the kernel copies; from memory to disk it may refuse, and then the bytes go through a buffer.
-TEST(GgufOutput, copies_between_file_systems_as_within_one) {
-    const temp_dir    dir;
-    const std::string bytes  = pattern(9'000'001);  // more than one buffer, and no multiple of anything
-    std::string       shared = "/dev/shm/moescope-output-test-" + std::to_string(::getpid());
-    for (const std::string & source : {dir / "source", shared}) {
-        if (source == shared && !std::filesystem::exists("/dev/shm")) {
-            continue;
-        }
-        const io::input_file in(write(source, bytes));
-        io::output_file      out(dir / "copy");
-        uint64_t             heard = 0;
-        out.copy_from(in, 5, 3, 8'999'990, [&](uint64_t n) { heard += n; });
-        out.commit();
-        EXPECT_EQ(heard, 8'999'990u);
-        EXPECT_TRUE(read(dir / "copy") == std::string(3, '\0') + bytes.substr(5, 8'999'990));
-        EXPECT_THROW(io::output_file(dir / "b").copy_from(in, 9'000'000, 0, 2), error);  // past the end
-    }
-    std::filesystem::remove(shared);
-}
 
 // Slabs so large that the kernel copies each run, small ones that are gathered, and both in turn.
 TEST(GgufOutput, slabs_of_every_size_land_where_they_belong) {

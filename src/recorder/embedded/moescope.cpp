@@ -48,7 +48,7 @@ struct moescope_capture {
 
     static trace::writer_options options(const moescope_options & o) {
         trace::writer_options w;
-        w.existing = o.replace ? io::existing_file::replace : io::existing_file::refuse;
+        w.existing = o.replace ? io::existing_file::replace_own : io::existing_file::refuse;
         return w;
     }
 

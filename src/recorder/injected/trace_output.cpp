@@ -11,7 +11,7 @@ trace::writer_options make_options(const settings & s) {
     o.counts_only = s.counts_only;
     o.f16         = s.f16;
     o.max_size    = s.max_size;
-    o.existing    = io::existing_file::replace;  // the host must not stop for a name that is taken
+    o.existing    = io::existing_file::replace_own;  // the host must not stop for a name that is taken
     return o;
 }
 

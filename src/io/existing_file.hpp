@@ -1,0 +1,32 @@
+#pragma once
+
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace moescope::io {
+
+// What becomes of a file that lies where an output shall go.
+enum class existing_file {
+    refuse,
+    replace,
+    replace_own,  // replaced if it is of the output's own kind or empty, else refused
+};
+
+// How the files of a kind begin, and what one of them is called: "a trace".
+struct file_kind {
+    std::string_view magic;
+    const char *     name = "";
+};
+
+// Whether both names lead to one regular file (device and inode), whatever links are on the way.
+bool same_file(const std::string & a, const std::string & b);
+
+// Throws usage_error when the output is one of the inputs, or a folder that one of them lies in: to write it would be to
+// lose what is read.
+void refuse_input(const std::string & output, const std::vector<std::string> & inputs);
+
+// Throws error when something lies at `path` and may not be replaced by an output of this kind.
+void refuse_existing(const std::string & path, existing_file policy, const file_kind & own = {});
+
+}  // namespace moescope::io
