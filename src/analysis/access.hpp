@@ -45,7 +45,7 @@ struct access_result {
     uint64_t                  bytes() const { return bytes_slices + bytes_tensors; }
 };
 
-// Adds up what a trace's steps read (DESIGN: one access is one ubatch reading a slice). A tensor that one ubatch reads in
+// Adds up what a trace's steps read (one access is one ubatch reading a slice). A tensor that one ubatch reads in
 // several nodes is read once; a tied embedding, looked up and multiplied, counts as read whole.
 class access_totals final : public routing_sink {
 public:

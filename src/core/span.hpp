@@ -24,8 +24,6 @@ public:
     T *    begin() const { return data_; }
     T *    end() const { return data_ + size_; }
 
-    span subspan(size_t offset, size_t count) const { return {data_ + offset, count}; }
-
 private:
     T *    data_ = nullptr;
     size_t size_ = 0;

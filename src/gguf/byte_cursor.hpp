@@ -1,12 +1,12 @@
 #pragma once
 
-#include "core/error.hpp"
-#include "io/input_file.hpp"
-
 #include <algorithm>
 #include <cstring>
 #include <string>
 #include <vector>
+
+#include "core/error.hpp"
+#include "io/input_file.hpp"
 
 namespace moescope::gguf {
 

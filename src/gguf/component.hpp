@@ -1,8 +1,8 @@
 #pragma once
 
-#include "gguf/tensor_name.hpp"
-
 #include <string>
+
+#include "gguf/tensor_name.hpp"
 
 namespace moescope::gguf {
 

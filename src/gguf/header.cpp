@@ -1,11 +1,12 @@
 #include "gguf/header.hpp"
 
-#include "gguf/byte_cursor.hpp"
-
 #include <algorithm>
-#include <fmt/format.h>
 #include <limits>
 #include <unordered_set>
+
+#include <fmt/format.h>
+
+#include "gguf/byte_cursor.hpp"
 
 namespace moescope::gguf {
 

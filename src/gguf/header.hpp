@@ -1,14 +1,14 @@
 #pragma once
 
-#include "io/input_file.hpp"
-
-#include <ggml.h>
-#include <gguf.h>
-
 #include <array>
 #include <cstdint>
 #include <string>
 #include <vector>
+
+#include <ggml.h>
+#include <gguf.h>
+
+#include "io/input_file.hpp"
 
 namespace moescope::gguf {
 

@@ -1,9 +1,10 @@
 #include "gguf/header_writer.hpp"
 
-#include "core/error.hpp"
-
 #include <cstring>
+
 #include <fmt/format.h>
+
+#include "core/error.hpp"
 
 namespace moescope::gguf {
 

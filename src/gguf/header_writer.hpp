@@ -1,11 +1,11 @@
 #pragma once
 
-#include "gguf/header.hpp"
-#include "io/input_file.hpp"
-
 #include <cstdint>
 #include <string>
 #include <vector>
+
+#include "gguf/header.hpp"
+#include "io/input_file.hpp"
 
 namespace moescope::gguf {
 

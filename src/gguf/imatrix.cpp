@@ -1,11 +1,11 @@
 #include "gguf/imatrix.hpp"
 
+#include <cmath>
+
 #include "core/error.hpp"
 #include "gguf/model_file.hpp"
 #include "gguf/tensor_name.hpp"
 #include "io/path.hpp"
-
-#include <cmath>
 
 namespace moescope::gguf {
 

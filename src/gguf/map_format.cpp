@@ -1,7 +1,8 @@
 #include "gguf/map_format.hpp"
 
-#include <fmt/format.h>
 #include <iterator>
+
+#include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
 namespace moescope::gguf {

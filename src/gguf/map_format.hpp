@@ -1,8 +1,8 @@
 #pragma once
 
-#include "gguf/memory_map.hpp"
-
 #include <string>
+
+#include "gguf/memory_map.hpp"
 
 namespace moescope::gguf {
 

@@ -1,9 +1,9 @@
 #include "gguf/memory_map.hpp"
 
-#include "gguf/component.hpp"
-
 #include <algorithm>
 #include <unordered_map>
+
+#include "gguf/component.hpp"
 
 namespace moescope::gguf {
 

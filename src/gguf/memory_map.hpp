@@ -1,15 +1,15 @@
 #pragma once
 
-#include "gguf/expert_tensor.hpp"
-#include "gguf/model_file.hpp"
-#include "gguf/moe_shape.hpp"
-
 #include <array>
 #include <cstdint>
 #include <map>
 #include <string>
 #include <utility>
 #include <vector>
+
+#include "gguf/expert_tensor.hpp"
+#include "gguf/model_file.hpp"
+#include "gguf/moe_shape.hpp"
 
 namespace moescope::gguf {
 

@@ -1,10 +1,11 @@
 #include "gguf/metadata.hpp"
 
-#include "core/error.hpp"
-
 #include <algorithm>
 #include <cstring>
+
 #include <fmt/format.h>
+
+#include "core/error.hpp"
 
 namespace moescope::gguf {
 

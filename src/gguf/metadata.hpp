@@ -1,11 +1,11 @@
 #pragma once
 
-#include "gguf/header.hpp"
-
 #include <memory>
 #include <optional>
 #include <string>
 #include <vector>
+
+#include "gguf/header.hpp"
 
 namespace moescope::gguf {
 

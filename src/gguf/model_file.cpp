@@ -1,10 +1,11 @@
 #include "gguf/model_file.hpp"
 
-#include "core/error.hpp"
-
 #include <algorithm>
-#include <fmt/format.h>
 #include <unordered_set>
+
+#include <fmt/format.h>
+
+#include "core/error.hpp"
 
 namespace moescope::gguf {
 

@@ -1,11 +1,11 @@
 #pragma once
 
+#include <string>
+#include <vector>
+
 #include "gguf/header.hpp"
 #include "gguf/metadata.hpp"
 #include "io/input_file.hpp"
-
-#include <string>
-#include <vector>
 
 namespace moescope::gguf {
 

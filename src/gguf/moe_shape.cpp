@@ -1,9 +1,10 @@
 #include "gguf/moe_shape.hpp"
 
-#include "core/error.hpp"
-
 #include <algorithm>
+
 #include <fmt/format.h>
+
+#include "core/error.hpp"
 
 namespace moescope::gguf {
 

@@ -1,10 +1,10 @@
 #pragma once
 
-#include "gguf/metadata.hpp"
-
 #include <cstdint>
 #include <string>
 #include <vector>
+
+#include "gguf/metadata.hpp"
 
 namespace moescope::gguf {
 

@@ -5,8 +5,8 @@
 
 namespace moescope::infer {
 
-// For which tokens of a text logits are asked. In most architectures the last layer computes only those rows (trap 6), so
-// `all` keeps it whole; the others save the time of its rows and of the language head.
+// For which tokens of a text logits are asked. In most architectures the last layer computes only those rows
+// (docs/capture.md, trap 6), so `all` keeps it whole; the others save the time of its rows and of the language head.
 class logit_rows {
 public:
     logit_rows() = default;  // all

@@ -1,13 +1,14 @@
 #include "io/input_file.hpp"
 
-#include "core/error.hpp"
-
 #include <cerrno>
 #include <cstring>
+#include <utility>
+
 #include <fcntl.h>
 #include <sys/stat.h>
 #include <unistd.h>
-#include <utility>
+
+#include "core/error.hpp"
 
 namespace moescope::io {
 

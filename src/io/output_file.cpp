@@ -1,20 +1,22 @@
 #include "io/output_file.hpp"
 
-#include "core/error.hpp"
-#include "io/temporary.hpp"
-#include "io/write_whole.hpp"
-
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
-#include <fcntl.h>
 #include <filesystem>
-#include <fmt/format.h>
+#include <utility>
+#include <vector>
+
+#include <fcntl.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
 #include <unistd.h>
-#include <utility>
-#include <vector>
+
+#include <fmt/format.h>
+
+#include "core/error.hpp"
+#include "io/temporary.hpp"
+#include "io/write_whole.hpp"
 
 namespace moescope::io {
 

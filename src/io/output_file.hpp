@@ -1,14 +1,14 @@
 #pragma once
 
-#include "io/existing_file.hpp"
-#include "io/input_file.hpp"
-
 #include <cstddef>
 #include <cstdint>
 #include <cstdio>
 #include <functional>
 #include <string>
 #include <vector>
+
+#include "io/existing_file.hpp"
+#include "io/input_file.hpp"
 
 namespace moescope::io {
 

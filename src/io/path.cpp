@@ -10,12 +10,10 @@ std::string folder_of(const std::string & path) {
     return path.substr(0, path.rfind('/') + 1);  // npos + 1 is 0
 }
 
-bool has_suffix(const std::string & name, const std::string & suffix) {
-    return name.size() > suffix.size() && name.compare(name.size() - suffix.size(), suffix.size(), suffix) == 0;
-}
-
 std::string without_suffix(const std::string & name, const std::string & suffix) {
-    return has_suffix(name, suffix) ? name.substr(0, name.size() - suffix.size()) : name;
+    const bool there =
+        name.size() > suffix.size() && name.compare(name.size() - suffix.size(), suffix.size(), suffix) == 0;
+    return there ? name.substr(0, name.size() - suffix.size()) : name;
 }
 
 std::string with_part(const std::string & path, const std::string & part) {

@@ -1,10 +1,11 @@
 #include "prune/expert_choice.hpp"
 
-#include "core/error.hpp"
-
 #include <algorithm>
-#include <fmt/format.h>
 #include <numeric>
+
+#include <fmt/format.h>
+
+#include "core/error.hpp"
 
 namespace moescope::prune {
 

@@ -1,9 +1,9 @@
 #pragma once
 
-#include "gguf/moe_shape.hpp"
-
 #include <cstdint>
 #include <vector>
+
+#include "gguf/moe_shape.hpp"
 
 namespace moescope::prune {
 

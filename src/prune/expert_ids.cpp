@@ -1,13 +1,14 @@
 #include "prune/expert_ids.hpp"
 
-#include "core/error.hpp"
-
 #include <charconv>
-#include <fmt/format.h>
 #include <fstream>
-#include <nlohmann/json.hpp>
 #include <optional>
 #include <string_view>
+
+#include <fmt/format.h>
+#include <nlohmann/json.hpp>
+
+#include "core/error.hpp"
 
 namespace moescope::prune {
 

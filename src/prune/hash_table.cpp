@@ -1,9 +1,10 @@
 #include "prune/hash_table.hpp"
 
-#include "core/error.hpp"
-
 #include <algorithm>
+
 #include <fmt/format.h>
+
+#include "core/error.hpp"
 
 namespace moescope::prune {
 

@@ -1,12 +1,13 @@
 #include "prune/plan.hpp"
 
+#include <algorithm>
+#include <cmath>
+
+#include <fmt/format.h>
+
 #include "core/error.hpp"
 #include "prune/expert_choice.hpp"
 #include "prune/router_kind.hpp"
-
-#include <algorithm>
-#include <cmath>
-#include <fmt/format.h>
 
 namespace moescope::prune {
 

@@ -1,14 +1,14 @@
 #pragma once
 
-#include "gguf/expert_tensor.hpp"
-#include "gguf/model_file.hpp"
-#include "prune/expert_ids.hpp"
-#include "prune/scores.hpp"
-
 #include <cstdint>
 #include <map>
 #include <string>
 #include <vector>
+
+#include "gguf/expert_tensor.hpp"
+#include "gguf/model_file.hpp"
+#include "prune/expert_ids.hpp"
+#include "prune/scores.hpp"
 
 namespace moescope::prune {
 

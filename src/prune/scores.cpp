@@ -1,18 +1,19 @@
 #include "prune/scores.hpp"
 
+#include <algorithm>
+#include <charconv>
+#include <cmath>
+#include <fstream>
+#include <utility>
+
+#include <fmt/format.h>
+#include <nlohmann/json.hpp>
+
 #include "core/error.hpp"
 #include "core/random_stream.hpp"
 #include "gguf/head.hpp"
 #include "gguf/imatrix.hpp"
 #include "io/input_file.hpp"
-
-#include <algorithm>
-#include <charconv>
-#include <cmath>
-#include <fmt/format.h>
-#include <fstream>
-#include <nlohmann/json.hpp>
-#include <utility>
 
 namespace moescope::prune {
 

@@ -1,9 +1,9 @@
 #include "prune/sliced_copy.hpp"
 
+#include <algorithm>
+
 #include "core/error.hpp"
 #include "io/output_file.hpp"
-
-#include <algorithm>
 
 namespace moescope::prune {
 

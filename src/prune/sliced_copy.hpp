@@ -1,12 +1,12 @@
 #pragma once
 
-#include "gguf/header_writer.hpp"
-#include "gguf/model_file.hpp"
-
 #include <cstdint>
 #include <functional>
 #include <string>
 #include <vector>
+
+#include "gguf/header_writer.hpp"
+#include "gguf/model_file.hpp"
 
 namespace moescope::prune {
 

@@ -1,12 +1,13 @@
 #include "prune/writer.hpp"
 
+#include <memory>
+
+#include <fmt/format.h>
+
 #include "core/error.hpp"
 #include "gguf/tensor_name.hpp"
 #include "io/path.hpp"
 #include "prune/hash_table.hpp"
-
-#include <fmt/format.h>
-#include <memory>
 
 namespace moescope::prune {
 

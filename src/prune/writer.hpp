@@ -1,10 +1,10 @@
 #pragma once
 
-#include "prune/plan.hpp"
-#include "prune/sliced_copy.hpp"
-
 #include <cstdint>
 #include <string>
+
+#include "prune/plan.hpp"
+#include "prune/sliced_copy.hpp"
 
 namespace moescope::prune {
 

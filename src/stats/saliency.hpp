@@ -16,7 +16,7 @@
 
 namespace moescope::stats {
 
-// Which gate weight counts: what multiplies the expert output, or the one before normalisation (trap 4).
+// Which gate weight counts: what multiplies the expert output, or the one before normalisation (docs/capture.md, trap 4).
 enum class gate_kind { final, raw };
 
 std::string to_string(gate_kind g);  // "final", "raw"
@@ -35,7 +35,7 @@ struct saliency_block : block_id {
     // The same rows by label: [n_labels] and [n_labels][n_expert]. Empty where the profile has no labels.
     std::vector<uint64_t> label_rows, label_count;
 
-    // Llama 4 multiplies an expert's input by the gate, so its norms hold the gate already (trap 5): then norm and
+    // Llama 4 multiplies an expert's input by the gate, so its norms hold the gate already: then norm and
     // gated_norm are the same sum.
     bool norms_gated() const { return (flags & block_layout::norms_gated) != 0; }
 

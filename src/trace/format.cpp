@@ -1,9 +1,10 @@
 #include "trace/format.hpp"
-#include "io/hash.hpp"
-#include "io/path.hpp"
 
 #include <cmath>
 #include <cstddef>
+
+#include "io/hash.hpp"
+#include "io/path.hpp"
 
 namespace moescope::trace {
 

@@ -25,8 +25,6 @@ TEST(path, suffixes_need_something_before_them) {
     EXPECT_EQ(without_suffix("run.moetrace.gz", ".moetrace"), "run.moetrace.gz");
     EXPECT_EQ(without_suffix(".moetrace", ".moetrace"), ".moetrace");
     EXPECT_EQ(without_suffix("race", ".moetrace"), "race");
-    EXPECT_TRUE(has_suffix("x.json", ".json"));
-    EXPECT_FALSE(has_suffix(".json", ".json"));
 }
 
 TEST(path, parts_are_named_before_the_extension) {
