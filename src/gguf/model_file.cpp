@@ -1,6 +1,7 @@
 #include "gguf/model_file.hpp"
 
 #include <algorithm>
+#include <cstdio>
 #include <unordered_set>
 
 #include <fmt/format.h>
@@ -22,6 +23,18 @@ std::vector<std::string> split_part_paths(const std::string & path, uint64_t n_s
         paths.push_back(fmt::format("{}-{:05}-of-{:05}.gguf", prefix, i, n_split));
     }
     return paths;
+}
+
+std::vector<std::string> paths_by_name(const std::string & path) {
+    constexpr size_t ending = sizeof("-00001-of-00003.gguf") - 1;
+    const size_t     stem   = path.size() > ending ? path.size() - ending : path.size();
+    unsigned         part = 0, n_split = 0;
+    int              end   = 0;
+    const int        found = std::sscanf(path.c_str() + stem, "-%5u-of-%5u.gguf%n", &part, &n_split, &end);
+    if (found != 2 || end != int{ending} || n_split == 0) {
+        return {path};
+    }
+    return split_part_paths(path.substr(0, stem) + fmt::format("-{:05}-of-{:05}.gguf", 1, n_split), n_split);
 }
 
 std::vector<std::string> model_file::paths() const {

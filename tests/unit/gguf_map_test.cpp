@@ -196,6 +196,18 @@ TEST(GgufMap, csv_and_json_say_the_same) {
     EXPECT_EQ(json["totals"]["n_experts"], 8);
 }
 
+TEST(GgufMap, a_split_model_is_named_by_any_of_its_parts) {
+    const std::vector<std::string> parts = {"a/m-00001-of-00003.gguf", "a/m-00002-of-00003.gguf",
+                                            "a/m-00003-of-00003.gguf"};
+    for (const std::string & part : parts) {
+        EXPECT_EQ(gguf::paths_by_name(part), parts);
+    }
+    for (const std::string other : {"m.gguf", "", "m-1-of-3.gguf", "m-00001-of-00003.gguf.bak", "m-00001-of-0000x.gguf",
+                                    "-00001-of-00002.gguf", "m-00001-of-00000.gguf"}) {
+        EXPECT_EQ(gguf::paths_by_name(other), std::vector<std::string>{other});
+    }
+}
+
 TEST(GgufMap, split_files_are_one_map) {
     const temp_dir dir;
     gguf_builder   first, second;

@@ -15,6 +15,7 @@
 #include "cli/terminal/output.hpp"
 #include "cli/verbs.hpp"
 #include "core/error.hpp"
+#include "io/path.hpp"
 
 namespace moescope::cli {
 
@@ -158,10 +159,18 @@ std::unique_ptr<infer::llama_log> route_llama_log(bool verbose) {
     return std::make_unique<infer::llama_log>([](const std::string & text) { std::fputs(text.c_str(), stderr); });
 }
 
-void require_writable(const std::string & path, bool force) {
-    refuse_existing(path, force);
-    const size_t      slash  = path.rfind('/');
-    const std::string folder = slash == std::string::npos ? "." : slash == 0 ? "/" : path.substr(0, slash);
+std::vector<std::string> model_inputs(const common_params & params) {
+    std::vector<std::string> files = {params.model.path};
+    for (const common_adapter_lora_info & adapter : params.lora_adapters) {
+        files.push_back(adapter.path);
+    }
+    return files;
+}
+
+void require_writable(const std::string & path, bool force, const std::vector<std::string> & inputs) {
+    io::refuse_input(path, files_of(inputs));
+    io::refuse_existing(path, policy_of(force));
+    const std::string folder = io::folder_of(path).empty() ? "." : io::folder_of(path);
     struct stat       s      = {};
     const bool        there  = ::stat(path.c_str(), &s) == 0;
     if (there && S_ISDIR(s.st_mode)) {

@@ -7,13 +7,15 @@
 #include <cstring>
 
 #include <sys/ioctl.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include <CLI/CLI.hpp>
 #include <fmt/format.h>
 
 #include "core/error.hpp"
+#include "gguf/model_file.hpp"
+#include "io/output_file.hpp"
+#include "trace/format.hpp"
 
 namespace moescope::cli {
 
@@ -25,54 +27,6 @@ uint64_t now_ns() {
     return static_cast<uint64_t>(std::chrono::steady_clock::now().time_since_epoch().count());
 }
 
-// The temporary file beside a result: gone unless it was renamed into place.
-class temporary_file {
-public:
-    explicit temporary_file(const std::string & target) : target_(target), name_(target + ".XXXXXX") {
-        const int fd = ::mkstemp(name_.data());
-        if (fd < 0) {
-            throw error(std::string("cannot create: ") + std::strerror(errno))
-                .in(target)
-                .fix("choose another place with -o");
-        }
-        const mode_t mask = ::umask(0);
-        ::umask(mask);
-        ::fchmod(fd, 0666 & ~mask);
-        file_ = ::fdopen(fd, "w");
-    }
-    ~temporary_file() {
-        if (file_ != nullptr) {
-            std::fclose(file_);
-        }
-        if (!name_.empty()) {
-            ::unlink(name_.c_str());
-        }
-    }
-    temporary_file(const temporary_file &)             = delete;
-    temporary_file & operator=(const temporary_file &) = delete;
-
-    std::FILE * stream() const { return file_; }
-
-    void rename_into_place() {
-        const bool bad    = std::ferror(file_) != 0;
-        const bool closed = std::fclose(file_) == 0;
-        file_             = nullptr;
-        if (bad || !closed) {
-            throw error(std::string("cannot write: ") + std::strerror(errno))
-                .in(target_)
-                .fix("nothing was left behind");
-        }
-        if (::rename(name_.c_str(), target_.c_str()) != 0) {
-            throw error(std::string("cannot rename into place: ") + std::strerror(errno)).in(target_);
-        }
-        name_.clear();
-    }
-
-private:
-    std::string target_, name_;
-    std::FILE * file_ = nullptr;
-};
-
 }  // namespace
 
 void add_output_options(CLI::App & verb, output_options & o, const std::string & what) {
@@ -80,33 +34,28 @@ void add_output_options(CLI::App & verb, output_options & o, const std::string &
     verb.add_flag("--force", o.force, "replace an existing file");
 }
 
-void refuse_existing(const std::string & path, bool force) {
-    if (!force && path != "-" && ::access(path.c_str(), F_OK) == 0) {
-        throw error("the file exists").in(path).fix("choose another name or give --force");
+std::vector<std::string> files_of(const std::vector<std::string> & inputs) {
+    std::vector<std::string> files;
+    for (const std::string & input : inputs) {
+        for (std::string & part : gguf::paths_by_name(input)) {
+            files.push_back(std::move(part));
+        }
+        for (uint32_t part = 2; ::access(trace::part_path(input, part).c_str(), F_OK) == 0; ++part) {
+            files.push_back(trace::part_path(input, part));
+        }
     }
+    return files;
 }
 
-namespace {
-
-// A pipe or a device is written to as it is: renaming over /dev/null would replace it.
-bool is_no_regular_file(const std::string & path) {
-    struct stat st = {};
-    return ::stat(path.c_str(), &st) == 0 && !S_ISREG(st.st_mode);
+io::existing_file policy_of(bool force) {
+    return force ? io::existing_file::replace : io::existing_file::refuse;
 }
 
-void write_through(const std::string & path, const std::function<void(std::FILE *)> & write) {
-    std::FILE * file = std::fopen(path.c_str(), "we");
-    if (file == nullptr) {
-        throw error(std::string("cannot open: ") + std::strerror(errno)).in(path);
-    }
-    write(file);
-    const bool bad = std::ferror(file) != 0;
-    if (std::fclose(file) != 0 || bad) {
-        throw error(std::string("cannot write: ") + std::strerror(errno)).in(path);
+void check_output(const output_options & o) {
+    if (o.path != "-") {
+        io::output_file::check(o.path, policy_of(o.force), files_of(o.inputs));
     }
 }
-
-}  // namespace
 
 void write_output(const output_options & o, const std::function<void(std::FILE *)> & write) {
     if (o.path == "-") {
@@ -116,14 +65,9 @@ void write_output(const output_options & o, const std::function<void(std::FILE *
         }
         return;
     }
-    if (is_no_regular_file(o.path)) {
-        write_through(o.path, write);
-        return;
-    }
-    refuse_existing(o.path, o.force);
-    temporary_file file(o.path);
+    io::output_file file(o.path, policy_of(o.force), files_of(o.inputs));
     write(file.stream());
-    file.rename_into_place();
+    file.commit();
 }
 
 void set_quiet(bool quiet) {

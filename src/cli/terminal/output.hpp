@@ -6,6 +6,9 @@
 #include <cstdio>
 #include <functional>
 #include <string>
+#include <vector>
+
+#include "io/existing_file.hpp"
 
 namespace CLI {
 class App;  // its header is heavy, and only the files that parse need it
@@ -16,19 +19,26 @@ namespace moescope::cli {
 // ---- results: stdout or a file ----------------------------------------------------------------------------------
 
 struct output_options {
-    std::string path  = "-";    // "-": stdout
-    bool        force = false;  // replace an existing file
+    std::string              path   = "-";    // "-": stdout
+    bool                     force  = false;  // replace an existing file
+    std::vector<std::string> inputs = {};     // what the verb reads, and so never writes; empty names count for nothing
 };
 
 // Adds -o/--output and --force.
 void add_output_options(CLI::App & verb, output_options & o, const std::string & what);
 
-// Writes a result whole or not at all: to stdout, or to a temporary name beside `path` that is renamed when `write`
-// returned. Throws error when the file exists (without force), cannot be written, or the disk is full.
+// Writes a result whole or not at all: to stdout, or to a file that appears when `write` returned (io::output_file).
+// Throws error when the file exists (without force), cannot be written, or the disk is full, and usage_error when it is one
+// of the inputs.
 void write_output(const output_options & o, const std::function<void(std::FILE *)> & write);
 
-// Throws error when `path` exists and force is off; for outputs that are not written through write_output.
-void refuse_existing(const std::string & path, bool force);
+// Throws what write_output would throw of the name, for verbs that work long before they write.
+void check_output(const output_options & o);
+
+// The files that inputs consist of: with the further parts of traces, and all parts of split models.
+std::vector<std::string> files_of(const std::vector<std::string> & inputs);
+
+io::existing_file policy_of(bool force);
 
 // ---- notes and progress: stderr ---------------------------------------------------------------------------------
 

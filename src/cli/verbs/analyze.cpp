@@ -34,7 +34,7 @@ private:
 
 // The subcommand of a kind with the options that all kinds have. It takes min to max traces (max 0: any number).
 CLI::App * add_kind(CLI::App & analyze, const std::string & name, const std::string & what, int min_traces,
-                    int max_traces, std::function<answer(const analyze_options &)> run) {
+                    int max_traces, std::function<answer(analyze_options &)> run) {
     auto   o    = std::make_shared<analyze_options>();
     auto * kind = analyze.add_subcommand(name, what);
     kind->add_option("trace", o->traces, "traces (.moetrace), or logs that moescope reads")
@@ -47,6 +47,8 @@ CLI::App * add_kind(CLI::App & analyze, const std::string & name, const std::str
     kind->add_option("--top", o->top, "how many rows a ranking shows")->capture_default_str()->type_name("N");
     add_answer_options(*kind, o->answer);
     kind->callback([o, run] {
+        o->answer.output.inputs = o->traces;
+        check_output(o->answer.output);
         answer a = run(*o);
         show_blocks(a);
         print_answer(a, o->answer);
@@ -80,7 +82,10 @@ void add_specialization(CLI::App & analyze) {
     auto jsonl = std::make_shared<std::string>(), key = std::make_shared<std::string>("domain");
     auto kind = add_kind(analyze, "specialization",
                          "do domains use different experts? One trace each, or one trace of `run --label-key`", 1, 0,
-                         [=](const analyze_options & o) { return answer_specialization(o, *jsonl, *key); });
+                         [=](analyze_options & o) {
+                             o.answer.output.inputs.push_back(*jsonl);
+                             return answer_specialization(o, *jsonl, *key);
+                         });
     kind->add_option("--jsonl", *jsonl, "for traces without labels: line i of this file labels sequence i")
         ->type_name("FILE");
     kind->add_option("--label-key", *key, "its field that holds the label")->capture_default_str()->type_name("KEY");
@@ -111,7 +116,10 @@ void add_compare(CLI::App & analyze) {
 void add_cache(CLI::App & analyze) {
     auto c    = std::make_shared<cache_options>();
     auto kind = add_kind(analyze, "cache", "how many expert reads a cache would hold: LRU, LFU, static, random, Belady",
-                         1, 1, [=](const analyze_options & o) { return answer_cache(o, *c); });
+                         1, 1, [=](analyze_options & o) {
+                             o.answer.output.inputs.push_back(c->model);
+                             return answer_cache(o, *c);
+                         });
     auto * slots = kind->add_option("--slots", c->slots, "experts per layer that fit, e.g. 8,16,32")
                        ->delimiter(',')
                        ->type_name("LIST");
@@ -130,7 +138,10 @@ void add_placement(CLI::App & analyze) {
     auto p = std::make_shared<placement_options>();
     auto kind =
         add_kind(analyze, "placement", "which layers' experts should have the GPU's memory, as options for llama.cpp",
-                 1, 1, [=](const analyze_options & o) { return answer_placement(o, *p); });
+                 1, 1, [=](analyze_options & o) {
+                     o.answer.output.inputs.push_back(p->model);
+                     return answer_placement(o, *p);
+                 });
     kind->add_option("--model", p->model, "the GGUF that ran")->required()->type_name("MODEL");
     kind->add_option("--vram", p->vram, "the GPU's memory, e.g. 12G")->required()->type_name("BYTES");
     kind->add_option("-c,--ctx-size", p->n_ctx, "context that the KV cache is to hold")

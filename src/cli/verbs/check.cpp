@@ -122,7 +122,9 @@ std::string to_text(const check::check_result & r, const std::string & path) {
     return text + (r.findings.empty() ? "no findings\n" : "");
 }
 
-void run_check(const check_options & o) {
+void run_check(check_options & o) {
+    o.output.inputs = {o.trace};
+    check_output(o.output);
     const check::check_result r    = check::check_trace(o.trace);
     const std::string         text = o.json ? to_json(r, o.trace) : to_text(r, o.trace);
     write_output(o.output, [&](std::FILE * out) { std::fwrite(text.data(), 1, text.size(), out); });

@@ -1,10 +1,6 @@
-#include <cerrno>
-#include <cstdlib>
-#include <cstring>
 #include <filesystem>
+#include <functional>
 #include <memory>
-
-#include <sys/stat.h>
 
 #include <CLI/CLI.hpp>
 #include <fmt/format.h>
@@ -13,6 +9,7 @@
 #include "cli/verbs.hpp"
 #include "core/error.hpp"
 #include "formats/format.hpp"
+#include "io/output_folder.hpp"
 #include "logs/open.hpp"
 
 namespace moescope::cli {
@@ -42,62 +39,37 @@ void say(const std::vector<std::string> & notes) {
     }
 }
 
-// A folder that is written whole or not at all: under a temporary name beside the result, renamed at the end.
-class output_folder {
-public:
-    output_folder(const std::string & target, bool force) : target_(target) {
-        while (target_.size() > 1 && target_.back() == '/') {
-            target_.pop_back();
-        }
-        if (target_ == "-") {
-            throw usage_error("this format is a folder: give its name with -o");
-        }
-        std::error_code ec;
-        const bool      ours = std::filesystem::exists(target_ + "/schema.json", ec) ||
-                          std::filesystem::exists(target_ + "/traces", ec) || std::filesystem::is_empty(target_, ec);
-        if (std::filesystem::exists(target_, ec) && !force) {
-            throw error("the folder exists").in(target_).fix("choose another name or give --force");
-        }
-        if (std::filesystem::exists(target_, ec) && !ours) {
-            throw error("--force replaces only folders that an export wrote").in(target_).fix("choose another name");
-        }
-        name_ = target_ + ".XXXXXX";
-        if (::mkdtemp(name_.data()) == nullptr) {
-            throw error(std::string("cannot create: ") + std::strerror(errno))
-                .in(target_)
-                .fix("choose another place with -o");
-        }
-        const mode_t mask = ::umask(0);
-        ::umask(mask);
-        ::chmod(name_.c_str(), 0777 & ~mask);
+// --force replaces folders that an export wrote, and empty ones.
+void refuse_other_folders(const std::string & path) {
+    namespace fs = std::filesystem;
+    std::error_code unknown;
+    if (fs::is_directory(path, unknown) && !fs::is_empty(path, unknown) &&
+        !fs::exists(path + "/schema.json", unknown) && !fs::exists(path + "/traces", unknown)) {
+        throw error("--force replaces only folders that an export wrote").in(path).fix("choose another name");
     }
-    ~output_folder() {
-        std::error_code ec;
-        if (!name_.empty()) {
-            std::filesystem::remove_all(name_, ec);
-        }
+}
+
+std::vector<std::string> export_to_folder(trace::trace_source & source, const formats::format & format,
+                                          const export_options & o, const std::function<void(uint64_t)> & tick) {
+    if (o.output.path == "-") {
+        throw usage_error("this format is a folder: give its name with -o");
     }
-    output_folder(const output_folder &)             = delete;
-    output_folder & operator=(const output_folder &) = delete;
-
-    const std::string & name() const { return name_; }
-    void                rename_into_place() {
-                       std::error_code ec;
-                       std::filesystem::remove_all(target_, ec);
-                       std::filesystem::rename(name_, target_, ec);
-                       if (ec) {
-                           throw error("cannot rename into place: " + ec.message()).in(target_);
-        }
-                       name_.clear();
+    if (o.output.force) {
+        refuse_other_folders(o.output.path);
     }
+    io::output_folder        folder(o.output.path, policy_of(o.output.force), files_of(o.output.inputs));
+    std::vector<std::string> notes = formats::write_all(source, *format.to_folder(folder.name(), o.how), tick);
+    folder.commit();
+    return notes;
+}
 
-private:
-    std::string target_, name_;
-};
-
-void run_export(const export_options & o) {
+void run_export(export_options & o) {
     const formats::format & format = *formats::find_format(o.format);
     const auto              source = logs::open_source(o.trace);
+    o.output.inputs                = {o.trace, o.how.model};
+    if (format.to_folder == nullptr) {
+        check_output(o.output);
+    }
     if (source->info().lost_bytes > 0) {
         note(fmt::format("{} bytes at the end of the trace are incomplete and left out (see 'moescope check')",
                          with_commas(source->info().lost_bytes)));
@@ -108,9 +80,7 @@ void run_export(const export_options & o) {
     const auto               tick = [&](uint64_t n) { bar.update(n); };
     std::vector<std::string> notes;
     if (format.to_folder != nullptr) {
-        output_folder folder(o.output.path, o.output.force);
-        notes = formats::write_all(*source, *format.to_folder(folder.name(), o.how), tick);
-        folder.rename_into_place();
+        notes = export_to_folder(*source, format, o, tick);
     } else {
         write_output(o.output,
                      [&](std::FILE * out) { notes = formats::write_all(*source, *format.to_file(out, o.how), tick); });

@@ -193,7 +193,8 @@ ordered_json model_info_json(const std::string & path) {
     return j;
 }
 
-void run_info(const info_options & o) {
+void run_info(info_options & o) {
+    o.output.inputs      = {o.file};
     const ordered_json j = gguf::is_gguf(o.file) ? model_info_json(o.file) : trace_info_json(o.file);
     std::string        text;
     if (o.json) {

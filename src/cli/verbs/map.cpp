@@ -74,7 +74,9 @@ void check_map(const map_options & o) {
                      map.entries.size()));
 }
 
-void run_map(const map_options & o) {
+void run_map(map_options & o) {
+    o.output.inputs = {o.model};
+    check_output(o.output);
     if (o.check) {
         check_map(o);
         return;

@@ -28,11 +28,13 @@ void write_text(const output_options & o, const std::string & text) {
     write_output(o, [&](std::FILE * f) { std::fwrite(text.data(), 1, text.size(), f); });
 }
 
-void merge(const merge_options & o) {
+void merge(merge_options & o) {
     set_quiet(o.quiet);
-    refuse_existing(o.output.path, o.output.force);
+    o.output.inputs           = o.inputs;
+    const output_options json = {o.json, o.output.force, o.inputs};
+    check_output(o.output);
     if (!o.json.empty()) {
-        refuse_existing(o.json, o.output.force);
+        check_output(json);
     }
     stats::moestats sum = stats::read_moestats(o.inputs.front());
     if (!sum.complete()) {
@@ -43,7 +45,7 @@ void merge(const merge_options & o) {
     }
     write_text(o.output, stats::encode_moestats(sum));
     if (!o.json.empty()) {
-        write_text({o.json, o.output.force}, stats::expert_stats_json(sum));
+        write_text(json, stats::expert_stats_json(sum));
     }
     if (!o.quiet && o.output.path != "-") {
         print_profile(stdout, sum);

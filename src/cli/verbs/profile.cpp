@@ -70,12 +70,13 @@ void check_model(const profile::profile_options & o, const std::string & path) {
     }
 }
 
-void check_output(const profile::profile_options & o, const std::string & sums) {
+void check_outputs(const profile::profile_options & o, const std::string & sums, std::vector<std::string> inputs) {
     if (o.output == "-") {
         throw usage_error("-o takes a file: beside it lies the .moestats file");
     }
-    require_writable(o.output, o.force || o.resume);
-    require_writable(sums, o.force || o.resume);
+    inputs.insert(inputs.end(), {o.jsonl, o.text});
+    require_writable(o.output, o.force || o.resume, inputs);
+    require_writable(sums, o.force || o.resume, inputs);
 }
 
 void explain_gated_norms(const stats::moestats & s) {
@@ -170,7 +171,7 @@ void profile_corpus(const model_verb & verb, profile_verb_options & o, const pro
     common_params     params = parse_params(verb);
     const std::string sums   = profile::moestats_path(o.output);
     if (company.rank() == 0) {
-        check_output(o, sums);
+        check_outputs(o, sums, model_inputs(params));
     }
     const auto log = route_llama_log(params.verbosity > 0);
     check_model(o, params.model.path);

@@ -10,6 +10,7 @@
 #include "cli/terminal/output.hpp"
 #include "cli/verbs.hpp"
 #include "core/error.hpp"
+#include "io/path.hpp"
 #include "prune/load_scores.hpp"
 #include "prune/plan.hpp"
 #include "prune/writer.hpp"
@@ -103,9 +104,7 @@ nlohmann::ordered_json plan_json(const prune::prune_plan & plan) {
 }
 
 std::string imatrix_output(const std::string & output) {
-    const std::string ending = ".gguf";
-    const bool        strip  = output.size() > ending.size() && output.compare(output.size() - 5, 5, ending) == 0;
-    return (strip ? output.substr(0, output.size() - 5) : output) + ".imatrix.gguf";
+    return io::without_suffix(output, ".gguf") + ".imatrix.gguf";
 }
 
 prune::prune_result write_interruptibly(const gguf::model_file & model, const prune::prune_plan & plan,
@@ -128,10 +127,12 @@ prune::prune_result write_interruptibly(const gguf::model_file & model, const pr
 
 void write_everything(const prune_options & o, const gguf::model_file & model, const prune::prune_request & request,
                       const prune::prune_plan & plan, nlohmann::ordered_json & json) {
-    refuse_existing(o.output, o.force);
+    std::vector<std::string> inputs = model.paths();
+    inputs.insert(inputs.end(), {o.stats, o.keep_ids, o.imatrix});
+    check_output({o.output, o.force, inputs});
     const std::string imatrix_path = imatrix_output(o.output);
     if (!o.imatrix.empty()) {
-        refuse_existing(imatrix_path, o.force);
+        check_output({imatrix_path, o.force, inputs});
         prune::write_pruned_imatrix(gguf::model_file(o.imatrix), plan,
                                     imatrix_path);  // first: small, and it may not fit
     }

@@ -12,6 +12,7 @@
 #include "cli/terminal/output.hpp"
 #include "cli/verbs.hpp"
 #include "core/error.hpp"
+#include "io/existing_file.hpp"
 #include "recorder/launch/launch.hpp"
 #include "recorder/launch/program.hpp"
 #include "report/server.hpp"
@@ -171,7 +172,9 @@ void run_record(record_options & o) {
     if (o.launch.trace_path.empty()) {
         o.launch.trace_path = default_name(o.launch.command[0]);
     }
-    refuse_existing(o.launch.trace_path, o.force);
+    // Which model the program reads is not known here, so nothing but a trace is replaced, --force or not.
+    io::refuse_existing(o.launch.trace_path, o.force ? io::existing_file::replace_own : io::existing_file::refuse,
+                        trace::trace_file);
     const std::string folder = std::filesystem::absolute(o.launch.trace_path).parent_path();
     if (::access(folder.c_str(), W_OK) != 0) {
         throw error(std::string("cannot write here: ") + std::strerror(errno))

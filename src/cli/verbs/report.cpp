@@ -30,8 +30,8 @@ report::page read_traces(const report::report_options & o) {
     return report::build_page(o, [&](const std::string &, uint64_t tokens) { bar.update(tokens); });
 }
 
-void write_file(const std::string & path, bool force, const std::string & bytes) {
-    write_output({path, force}, [&](std::FILE * out) { std::fwrite(bytes.data(), 1, bytes.size(), out); });
+void write_file(const output_options & o, const std::string & bytes) {
+    write_output(o, [&](std::FILE * out) { std::fwrite(bytes.data(), 1, bytes.size(), out); });
 }
 
 // The first run's charts; those of further runs with their number in the name.
@@ -44,8 +44,8 @@ void write_charts(const report_options & o, const report::page & p) {
     for (size_t i = 0; i < p.runs.size(); ++i) {
         for (const report::chart & c : report::draw_charts(p.runs[i], o.chart_layer)) {
             const std::string path = fmt::format("{}/{}{}", o.charts, c.name, i == 0 ? "" : fmt::format(".{}", i + 1));
-            write_file(path + ".svg", o.output.force, c.svg);
-            write_file(path + ".png", o.output.force, c.png);
+            write_file({path + ".svg", o.output.force, o.output.inputs}, c.svg);
+            write_file({path + ".png", o.output.force, o.output.inputs}, c.png);
             note(path + ".svg, .png");
         }
     }
@@ -53,7 +53,7 @@ void write_charts(const report_options & o, const report::page & p) {
 
 void write_page(const report_options & o, const report::page & p) {
     const std::string html = report::page_with_data(report::to_bytes(p, true));
-    write_file(o.output.path, o.output.force, html);
+    write_file(o.output, html);
     if (o.output.path != "-") {
         note(fmt::format("{}: {}, open it in a browser", o.output.path, human_bytes(html.size())));
     }
@@ -64,11 +64,13 @@ void write_report(report_options & o) {
     if (o.report.labels.size() > o.report.traces.size()) {
         throw usage_error("--label: more labels than traces");
     }
+    o.output.inputs = o.report.traces;
+    o.output.inputs.push_back(o.report.model);
     // A folder for charts alone asks for no page.
     const bool page_wanted = o.charts.empty() || !o.output.path.empty();
     if (page_wanted) {
         o.output.path = o.output.path.empty() ? "report.html" : o.output.path;
-        refuse_existing(o.output.path, o.output.force);  // before the reading, which may take long
+        check_output(o.output);  // before the reading, which may take long
     }
     const report::page p = read_traces(o.report);
     for (const std::string & n : p.notes) {

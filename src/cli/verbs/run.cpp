@@ -214,12 +214,14 @@ void run_run(const model_verb & verb, run_options o) {
     }
     common_params     params = parse_params(verb, o);
     const std::string path = o.output.path == "-" ? fmt::format("moescope.run.{}.moetrace", ::getpid()) : o.output.path;
-    if (!listing) {
-        require_writable(path, o.output.force);
-    }
     const std::string log_path = log_file(o);
-    if (!listing && !log_path.empty()) {
-        require_writable(log_path, o.output.force);
+    if (!listing) {
+        std::vector<std::string> inputs = model_inputs(params);
+        inputs.insert(inputs.end(), {o.prompts.jsonl, verb.value_of("-f")});
+        require_writable(path, o.output.force, inputs);
+        if (!log_path.empty()) {
+            require_writable(log_path, o.output.force, inputs);
+        }
     }
     const auto log = route_llama_log(params.verbosity > 0);
     gguf::require_moe(params.model.path);

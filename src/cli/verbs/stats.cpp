@@ -22,7 +22,9 @@ struct stats_options {
     answer_options answer;
 };
 
-void run_stats(const stats_options & o) {
+void run_stats(stats_options & o) {
+    o.answer.output.inputs = {o.trace, o.model};
+    check_output(o.answer.output);
     if (!o.model.empty() && !o.access) {
         throw usage_error("--model belongs to --access: only that needs the model's file");
     }
