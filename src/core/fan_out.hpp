@@ -9,12 +9,12 @@
 
 namespace moescope {
 
-// Hands captured routing to several sinks, in the order in which they were added. Sinks number access lists in the order
-// in which they first come, so all of them give the same number; one that keeps no lists gives 0.
+// Hands captured routing to several sinks, in the order in which they were added. Every sink that keeps access lists
+// numbers them in order of appearance, so all give the same number; one that keeps none gives 0.
 class fan_out final : public routing_sink {
 public:
     fan_out() = default;
-    explicit fan_out(routing_sink & only) { add(only); }  // for who wants to own a sink of another's
+    explicit fan_out(routing_sink & only) { add(only); }  // for callers that must own a sink
 
     void add(routing_sink & sink) { sinks_.push_back({&sink, nullptr}); }  // must outlive this one
     void add(std::unique_ptr<routing_sink> sink);

@@ -47,8 +47,8 @@ private:
 // Throws error when the name does not follow the pattern of the first part.
 std::vector<std::string> split_part_paths(const std::string & path, uint64_t n_split);
 
-// The files of a model by their names alone, whether they are there or not: all parts of "m-00001-of-00003.gguf", whichever
-// is given; `path` alone where the name is not that of a part.
+// The files of a model by their names alone, whether they exist or not: all parts of "m-00001-of-00003.gguf", whichever
+// of them is given; `path` alone if the name is not that of a part.
 std::vector<std::string> paths_by_name(const std::string & path);
 
 // Every layout problem of every part, each with its file in front; for files that model_file refuses to open as well.

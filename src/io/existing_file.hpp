@@ -6,7 +6,7 @@
 
 namespace moescope::io {
 
-// What becomes of a file that lies where an output shall go.
+// What happens to a file that is already there under an output's name.
 enum class existing_file {
     refuse,
     replace,
@@ -22,11 +22,11 @@ struct file_kind {
 // Whether both names lead to one regular file (device and inode), whatever links are on the way.
 bool same_file(const std::string & a, const std::string & b);
 
-// Throws usage_error when the output is one of the inputs, or a folder that one of them lies in: to write it would be to
-// lose what is read.
+// Throws usage_error if the output is one of the inputs, or a folder that one of them lies in: writing it would destroy
+// what is read.
 void refuse_input(const std::string & output, const std::vector<std::string> & inputs);
 
-// Throws error when something lies at `path` and may not be replaced by an output of this kind.
+// Throws error if something exists at `path` that an output of this kind may not replace.
 void refuse_existing(const std::string & path, existing_file policy, const file_kind & own = {});
 
 }  // namespace moescope::io

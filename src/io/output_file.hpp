@@ -12,11 +12,11 @@
 
 namespace moescope::io {
 
-// A file that is there as a whole or not at all: it is written under a temporary name beside its own, and takes its own
-// when it is complete. Without commit() nothing is left behind, and a file that was there before stays.
+// A file that appears as a whole or not at all: it is written under a temporary name beside its own, and commit()
+// renames it. Without commit() nothing is left behind, and a file that was there before stays.
 //
-// Devices and pipes are not replaced but written to as they are, whatever the policy; what went into one cannot be taken
-// back.
+// Devices and pipes are not replaced but written to as they are, whatever the policy. What went into one cannot be
+// taken back.
 class output_file {
 public:
     // Throws error where `path` cannot be written or is taken, usage_error where it is one of the inputs.
@@ -26,8 +26,7 @@ public:
     output_file(const output_file &)             = delete;
     output_file & operator=(const output_file &) = delete;
 
-    // Throws what the constructor would throw of a name that is taken, for who has long to work before there is something
-    // to write.
+    // Throws what the constructor would throw if the name is taken: for callers that work long before they write.
     static void check(const std::string & path, existing_file policy, const std::vector<std::string> & inputs = {});
 
     // To write from front to back. Not together with the functions below.

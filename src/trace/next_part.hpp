@@ -18,12 +18,12 @@ struct read_so_far {
 };
 
 struct next_part {
-    std::optional<chunk_list> chunks;       // none: there is no such part, or it cannot be joined
+    std::optional<chunk_list> chunks;       // none if there is no such part, or it cannot be joined
     std::string               unread_part;  // in which the trace goes on although it cannot be joined
 };
 
-// The part behind the last one. A part that does not name the next one has lost its end: going on behind it would leave a
-// hole in the middle.
+// The part that follows the last one. A part that does not name the next one has lost its end: reading on after it
+// would leave a hole in the middle.
 next_part open_next_part(const read_so_far & trace);
 
 }  // namespace moescope::trace

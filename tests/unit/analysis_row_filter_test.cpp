@@ -44,7 +44,8 @@ public:
     size_t                n_tokens = 0;
 };
 
-// One ubatch that mixes phases: layer 2 (ids of one byte) has a row of each token, layer 5 (two bytes) not of the first.
+// One ubatch that mixes phases. Layer 2 (ids of one byte) has a row for each token, layer 5 (ids of two bytes) none for
+// the first.
 routing_builder mixed() {
     routing_builder t({block_of(2, 8, 2, column::weights), block_of(5, 300, 2, column::weights)});
     t.ubatch({
