@@ -11,6 +11,11 @@
 
 namespace moescope::capture {
 
+// The tensor whose memory t lies in.
+inline ggml_tensor * root_of(ggml_tensor * t) {
+    return t->view_src != nullptr ? t->view_src : t;
+}
+
 // clang-format off
 #define MOESCOPE_GGML_FUNCTIONS(X)                                                                                      \
     X(ggml_version) X(ggml_init) X(ggml_free) X(ggml_reset) X(ggml_tensor_overhead)                                     \

@@ -47,11 +47,6 @@ struct moe_graph {
     int64_t                    n_tokens = 0;       // of the ubatch; 0 when unknown
 };
 
-// The tensor whose memory t lies in.
-inline ggml_tensor * root_of(ggml_tensor * t) {
-    return t->view_src != nullptr ? t->view_src : t;
-}
-
 // blk.<il>.ffn_{up,gate,down,gate_up}_{exps,chexps}.weight: one slice per expert. Other weights that are chosen by id
 // (Granite's adapter switch, LoRA factors) are not experts (trap 11).
 bool is_expert_weight(const ggml_tensor * w);
