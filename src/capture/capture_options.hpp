@@ -5,14 +5,15 @@
 
 namespace moescope::capture {
 
+// How the values of a graph are had; the results are the same.
 // probes: marks and reads the graph through interposed ggml calls; nearly free.
-// callback: ggml's eval callback; splits the graph, but works where calls cannot be interposed. Same results.
-enum class method { probes, callback };
+// eval_callback: through ggml's eval callback; splits the graph, but works where calls cannot be interposed.
+enum class mechanism { probes, eval_callback };
 
 struct capture_options {
     capture_list what = column::ids | column::weights;
     layer_filter layers;
-    method       way = method::probes;
+    mechanism    by = mechanism::probes;
 };
 
 }  // namespace moescope::capture

@@ -12,7 +12,7 @@ namespace moescope::capture {
 
 namespace {
 
-thread_local callback * current = nullptr;
+thread_local eval_capture * current = nullptr;
 
 bool original_is(const ggml_tensor * t, const char * name) {
     return t != nullptr && node_name(t->name).base == name;
@@ -35,19 +35,25 @@ std::vector<float> & values_of(std::vector<float> * columns, column c) {
     return columns[column_index(c)];
 }
 
+template <class T>
+void copy_as(const std::vector<int32_t> & ids, void * to) {
+    std::transform(ids.begin(), ids.end(), static_cast<T *>(to), [](int32_t id) { return static_cast<T>(id); });
+}
+
 }  // namespace
 
-callback::callback(const ggml_api & api, capture_options options, on_ubatch deliver)
+eval_capture::eval_capture(const ggml_api & api, capture_options options, on_ubatch deliver)
     : api_(api),
       options_(std::move(options)),
-      deliver_(std::move(deliver)) {}
+      deliver_(std::move(deliver)),
+      values_(api) {}
 
-callback * callback::take_current() {
+eval_capture * eval_capture::take_current() {
     return std::exchange(current, nullptr);
 }
 
-bool callback::eval(ggml_tensor * t, bool ask, void * user_data) {
-    auto & self = *static_cast<callback *>(user_data);
+bool eval_capture::eval(ggml_tensor * t, bool ask, void * user_data) {
+    auto & self = *static_cast<eval_capture *>(user_data);
     current     = &self;
     try {
         if (ask) {
@@ -60,7 +66,7 @@ bool callback::eval(ggml_tensor * t, bool ask, void * user_data) {
     return true;
 }
 
-bool callback::asked(ggml_tensor * t) {
+bool eval_capture::asked(ggml_tensor * t) {
     if (begins_new_graph(t)) {
         deliver();
     }
@@ -75,7 +81,7 @@ bool callback::asked(ggml_tensor * t) {
 
 // Without a hook on compute there is no end of graph. A node seen before, an earlier layer, or another row of tokens can
 // only belong to the next one.
-bool callback::begins_new_graph(const ggml_tensor * t) const {
+bool eval_capture::begins_new_graph(const ggml_tensor * t) const {
     if (asked_.count(t) != 0) {
         return true;
     }
@@ -88,17 +94,17 @@ bool callback::begins_new_graph(const ggml_tensor * t) const {
 }
 
 // Inputs are set before the graph runs and may be overwritten while it does.
-void callback::read_inputs(ggml_tensor * t) {
+void eval_capture::read_inputs(ggml_tensor * t) {
     if (!api_.computes(t)) {
         return;
     }
     if (tokens_.empty() && is_token_lookup(api_, t)) {
-        tokens_   = integers(t->src[1]);
+        tokens_   = values_.integers(t->src[1]);
         n_tokens_ = t->src[1]->ne[0];
     } else if (api_.is(t, GGML_OP_GET_ROWS) && is_out_ids(node_name(t->src[1]->name).base) && out_ids_.empty()) {
-        out_ids_ = integers(t->src[1]);
+        out_ids_ = values_.integers(t->src[1]);
     } else if (api_.is(t, GGML_OP_ROPE) && original_is(t->src[1], "inp_pos") && pos_.empty()) {
-        pos_ = integers(t->src[1]);
+        pos_ = values_.integers(t->src[1]);
     }
     for (const ggml_tensor * s : t->src) {
         if (n_tokens_ == 0 && original_is(s, "inp_embd")) {
@@ -107,7 +113,7 @@ void callback::read_inputs(ggml_tensor * t) {
     }
 }
 
-bool callback::wanted(const ggml_tensor * t) {
+bool eval_capture::wanted(const ggml_tensor * t) {
     const column_set what = options_.what.columns;
     if (api_.is(t, GGML_OP_MUL_MAT_ID) && t->src[0] != nullptr && is_expert_weight(t->src[0])) {
         const bool fits = in_block_ && blocks_.back().layout.layer == layer_of_weight(t->src[0]);
@@ -135,7 +141,7 @@ bool callback::wanted(const ggml_tensor * t) {
            (one_of(base, {"down", "down_scaled", "down_biased"}) && what.has(column::norms)) || base == "weighted";
 }
 
-void callback::take_weight_read(const ggml_tensor * t) {
+void eval_capture::take_weight_read(const ggml_tensor * t) {
     access_entry e = weight_read(api_, t);
     if (e.sources.empty() || (e.layer >= 0 && !options_.layers.has(e.layer))) {
         return;
@@ -146,14 +152,14 @@ void callback::take_weight_read(const ggml_tensor * t) {
     reads_.push_back(std::move(e));
 }
 
-void callback::observed(ggml_tensor * t) {
+void eval_capture::observed(ggml_tensor * t) {
     if (const ggml_tensor * product = router_product(api_, t)) {
         const int32_t il = layer_of_weight(product->src[0]);
         scores &      s  = scores_of(il);
-        s.logits         = floats(t);
+        s.logits         = values_.floats(t);
         s.n_expert       = t->ne[0];
         if (t == product) {
-            s.gate_input = floats(t->src[1]);
+            s.gate_input = values_.floats(t->src[1]);
             s.n_embd     = t->src[1]->ne[0];
         }
     }
@@ -171,18 +177,18 @@ void callback::observed(ggml_tensor * t) {
     }
 }
 
-void callback::observe_scores(ggml_tensor * t, int32_t il) {
+void eval_capture::observe_scores(ggml_tensor * t, int32_t il) {
     const std::string_view base = without_prefix(node_name(t->name).base);
     if (base == "probs") {
-        scores_of(il).probs    = floats(t);
+        scores_of(il).probs    = values_.floats(t);
         scores_of(il).n_expert = t->ne[0];
     } else if (base == "argsort") {
-        scores_of(il).selection = floats(t->src[0]);  // intact: the sort does not work in place
+        scores_of(il).selection = values_.floats(t->src[0]);  // intact: the sort does not work in place
         scores_of(il).n_expert  = t->ne[0];
     }
 }
 
-callback::scores & callback::scores_of(int32_t il) {
+eval_capture::scores & eval_capture::scores_of(int32_t il) {
     if (scores_.il != il) {
         scores_    = {};
         scores_.il = il;
@@ -190,7 +196,7 @@ callback::scores & callback::scores_of(int32_t il) {
     return scores_;
 }
 
-void callback::open_block(ggml_tensor * topk, int32_t il) {
+void eval_capture::open_block(ggml_tensor * topk, int32_t il) {
     const bool second = !blocks_.empty() && blocks_.back().layout.layer == il;
     seen_block b;
     b.layout.layer         = il;
@@ -199,7 +205,7 @@ void callback::open_block(ggml_tensor * topk, int32_t il) {
     b.layout.columns       = column::ids;
     b.layout.flags         = topk->view_src == nullptr ? block_layout::given_ids : 0u;
     b.n_rows               = topk->ne[1];
-    b.ids                  = integers(topk);
+    b.ids                  = values_.integers(topk);
 
     const scores & s                         = scores_of(il);
     b.layout.n_embd                          = static_cast<uint32_t>(s.n_embd);
@@ -211,25 +217,25 @@ void callback::open_block(ggml_tensor * topk, int32_t il) {
     in_block_ = true;
 }
 
-void callback::observe_in_block(ggml_tensor * t, std::string_view base) {
+void eval_capture::observe_in_block(ggml_tensor * t, std::string_view base) {
     seen_block & b = blocks_.back();
     if (api_.is(t, GGML_OP_MUL_MAT_ID) && t->src[2] != nullptr && !node_name(t->src[2]->name).is("ffn_moe_topk")) {
-        b.ids = integers(t->src[2]);  // GroveMoE's second block
+        b.ids = values_.integers(t->src[2]);  // GroveMoE's second block
         b.layout.flags |= block_layout::ids_repeat;
     }
     if (base == "weights") {
-        values_of(b.columns, column::weights)     = floats(t);
+        values_of(b.columns, column::weights)     = values_.floats(t);
         values_of(b.columns, column::weights_raw) = values_of(b.columns, column::weights);
     } else if (base == "weights_softmax" || base == "weights_norm") {
-        values_of(b.columns, column::weights) = floats(t);
+        values_of(b.columns, column::weights) = values_.floats(t);
         b.layout.weight_sum                   = 1;
     } else if (base == "weights_scaled") {
-        values_of(b.columns, column::weights) = floats(t);
+        values_of(b.columns, column::weights) = values_.floats(t);
         float factor;
         std::memcpy(&factor, t->op_params, sizeof(factor));
         b.layout.weight_sum *= factor;
     } else if (one_of(base, {"down", "down_scaled", "down_biased"})) {
-        values_of(b.columns, column::norms) = norms(t);
+        values_of(b.columns, column::norms) = values_.norms(t);
     } else if (base == "weighted") {
         const bool input_gated = api_.is(t->src[0], GGML_OP_REPEAT);
         b.layout.flags |= input_gated ? block_layout::norms_gated : 0u;
@@ -237,60 +243,86 @@ void callback::observe_in_block(ggml_tensor * t, std::string_view base) {
     }
 }
 
-void callback::end(bool success) {
+void eval_capture::end(bool success) {
     if (!success) {
         blocks_.clear();
     }
     deliver();
 }
 
-void callback::deliver() {
+void eval_capture::deliver() {
     ubatch_buffer u;
     u.set_tokens(static_cast<size_t>(n_tokens_));
     std::copy(tokens_.begin(), tokens_.end(), u.token.begin());
     if (pos_.size() >= u.pos.size()) {
         std::copy_n(pos_.begin(), u.pos.size(), u.pos.begin());
     }
-    for (seen_block & b : blocks_) {
-        const bool groups = b.layout.has(block_layout::ids_repeat);
-        for (size_t i = 0; i < n_float_columns; ++i) {
-            const bool scores_of_experts = one_of(to_string(float_columns[i]), {"logits", "probs", "selection"});
-            const bool fits              = !b.columns[i].empty() || b.n_rows == 0;
-            if (fits && options_.what.columns.has(float_columns[i]) && !(groups && scores_of_experts)) {
-                b.layout.columns = b.layout.columns | float_columns[i];
-            }
-        }
-        u.layout.push_back(b.layout);
+    for (const seen_block & b : blocks_) {
+        u.layout.push_back(lay_out(b));
     }
     for (const seen_block & b : blocks_) {
-        const auto n_rows   = static_cast<uint32_t>(b.n_rows);
-        const bool identity = b.n_rows == n_tokens_;
-        u.add_block(n_rows, !identity);
-        for (uint32_t r = 0; !identity && r < n_rows; ++r) {
-            u.row_tokens()[r] = out_ids_.size() == n_rows && out_ids_[r] < n_tokens_ ? out_ids_[r] : -1;
-        }
-        for (size_t i = 0; i < b.ids.size(); ++i) {
-            switch (b.layout.id_bytes()) {
-                case 1: static_cast<uint8_t *>(u.ids())[i] = static_cast<uint8_t>(b.ids[i]); break;
-                case 2: static_cast<uint16_t *>(u.ids())[i] = static_cast<uint16_t>(b.ids[i]); break;
-                default: static_cast<int32_t *>(u.ids())[i] = b.ids[i]; break;
-            }
-        }
-        for (size_t i = 0; i < n_float_columns; ++i) {
-            float * const to    = u.values(i);
-            const size_t  width = b.layout.width(float_columns[i]);
-            if (to != nullptr && b.columns[i].size() == n_rows * width) {
-                std::copy(b.columns[i].begin(), b.columns[i].end(), to);
-            } else if (to != nullptr) {
-                for (uint32_t r = 0; r < n_rows; ++r) {  // of all tokens; this block's rows were chosen later
-                    const bool    known = u.row_tokens()[r] >= 0 && b.columns[i].size() == size_t(n_tokens_) * width;
-                    const float * from  = known ? b.columns[i].data() + size_t(out_ids_[r]) * width : nullptr;
-                    from ? std::copy_n(from, width, to + r * width) : std::fill_n(to + r * width, width, NAN);
-                }
-            }
-        }
+        fill_block(u, b);
     }
     const bool any = !blocks_.empty();
+    start_over();
+    if (any) {
+        deliver_(*this, u);
+    }
+    reads_.clear();
+}
+
+// The layout of a block's rows, for what is wanted and came by.
+block_layout eval_capture::lay_out(const seen_block & b) const {
+    block_layout l      = b.layout;
+    const bool   groups = l.has(block_layout::ids_repeat);
+    l.flags |= mtp_.flag_of(l.layer);
+    for (size_t i = 0; i < n_float_columns; ++i) {
+        const bool scores_of_experts = one_of(to_string(float_columns[i]), {"logits", "probs", "selection"});
+        const bool fits              = !b.columns[i].empty() || b.n_rows == 0;
+        if (fits && options_.what.columns.has(float_columns[i]) && !(groups && scores_of_experts)) {
+            l.columns = l.columns | float_columns[i];
+        }
+    }
+    return l;
+}
+
+void eval_capture::fill_block(ubatch_buffer & u, const seen_block & b) const {
+    const auto n_rows   = static_cast<uint32_t>(b.n_rows);
+    const bool identity = b.n_rows == n_tokens_;
+    u.add_block(n_rows, !identity);
+    for (uint32_t r = 0; !identity && r < n_rows; ++r) {
+        u.row_tokens()[r] = out_ids_.size() == n_rows && out_ids_[r] < n_tokens_ ? out_ids_[r] : -1;
+    }
+    switch (b.layout.id_bytes()) {
+        case 1: copy_as<uint8_t>(b.ids, u.ids()); break;
+        case 2: copy_as<uint16_t>(b.ids, u.ids()); break;
+        default: copy_as<int32_t>(b.ids, u.ids()); break;
+    }
+    for (size_t i = 0; i < n_float_columns; ++i) {
+        const size_t width = b.layout.width(float_columns[i]);
+        if (float * const to = u.values(i); to != nullptr && b.columns[i].size() == n_rows * width) {
+            std::copy(b.columns[i].begin(), b.columns[i].end(), to);
+        } else if (to != nullptr) {
+            pick_rows(u, b.columns[i], n_rows, width, to);
+        }
+    }
+}
+
+// The values are of all tokens; this block's rows were chosen later.
+void eval_capture::pick_rows(ubatch_buffer & u, const std::vector<float> & of_all_tokens, uint32_t n_rows, size_t width,
+                             float * to) const {
+    const bool there = of_all_tokens.size() == size_t(n_tokens_) * width;
+    for (uint32_t r = 0; r < n_rows; ++r) {
+        if (there && u.row_tokens()[r] >= 0) {
+            std::copy_n(of_all_tokens.data() + size_t(u.row_tokens()[r]) * width, width, to + r * width);
+        } else {
+            std::fill_n(to + r * width, width, NAN);
+        }
+    }
+}
+
+// For the next graph. Its reads go with what is delivered.
+void eval_capture::start_over() {
     blocks_.clear();
     asked_.clear();
     tokens_.clear();
@@ -299,68 +331,6 @@ void callback::deliver() {
     n_tokens_ = 0;
     scores_   = {};
     in_block_ = false;
-    if (any) {
-        deliver_(*this, u);
-    }
-    reads_.clear();
-}
-
-const uint8_t * callback::bytes(const ggml_tensor * t) {
-    const ggml_backend_buffer_t buffer = t->view_src != nullptr ? t->view_src->buffer : t->buffer;
-    if (buffer == nullptr || api_.ggml_backend_buffer_is_host(buffer)) {
-        return static_cast<const uint8_t *>(t->data);
-    }
-    scratch_.resize(api_.ggml_nbytes(t));
-    api_.ggml_backend_tensor_get(t, scratch_.data(), 0, scratch_.size());
-    return scratch_.data();
-}
-
-namespace {
-
-// All elements of a tensor of 32-bit values in order, by its strides.
-template <class T>
-std::vector<T> gather(const uint8_t * data, const ggml_tensor * t) {
-    std::vector<T> out;
-    out.reserve(static_cast<size_t>(t->ne[0] * t->ne[1] * t->ne[2] * t->ne[3]));
-    for (int64_t i3 = 0; i3 < t->ne[3]; ++i3) {
-        for (int64_t i2 = 0; i2 < t->ne[2]; ++i2) {
-            for (int64_t i1 = 0; i1 < t->ne[1]; ++i1) {
-                for (int64_t i0 = 0; i0 < t->ne[0]; ++i0) {
-                    T v;
-                    std::memcpy(&v,
-                                data + size_t(i0) * t->nb[0] + size_t(i1) * t->nb[1] + size_t(i2) * t->nb[2] +
-                                    size_t(i3) * t->nb[3],
-                                sizeof(v));
-                    out.push_back(v);
-                }
-            }
-        }
-    }
-    return out;
-}
-
-}  // namespace
-
-std::vector<float> callback::floats(const ggml_tensor * t) {
-    return gather<float>(bytes(t), t);
-}
-
-std::vector<int32_t> callback::integers(const ggml_tensor * t) {
-    return gather<int32_t>(bytes(t), t);
-}
-
-std::vector<float> callback::norms(const ggml_tensor * x) {
-    const std::vector<float> values = floats(x);
-    const auto               width  = static_cast<size_t>(x->ne[0]);
-    std::vector<float>       out;
-    for (size_t begin = 0; begin < values.size(); begin += width) {
-        double sum = 0;
-        for (size_t i = begin; i < begin + width; ++i) {
-            sum += double(values[i]) * double(values[i]);
-        }
-        out.push_back(static_cast<float>(std::sqrt(sum)));
-    }
-    return out;
 }
 
 }  // namespace moescope::capture

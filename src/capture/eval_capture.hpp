@@ -8,6 +8,7 @@
 #include "capture/capture_options.hpp"
 #include "capture/ggml_api.hpp"
 #include "capture/moe_graph.hpp"
+#include "capture/node_values.hpp"
 #include "core/ubatch_buffer.hpp"
 
 namespace moescope::capture {
@@ -16,13 +17,16 @@ namespace moescope::capture {
 // them (ask) and, where it said yes, after. Nothing is shared with the probes but the vocabulary: each checks the other.
 //
 // Where a graph ends can only be told by whoever sees its compute (end()), or when the next graph begins.
-class callback {
+class eval_capture {
 public:
-    using on_ubatch = std::function<void(const callback & from, ubatch_buffer & u)>;
+    using on_ubatch = std::function<void(const eval_capture & from, ubatch_buffer & u)>;
 
-    callback(const ggml_api & api, capture_options options, on_ubatch deliver);
+    eval_capture(const ggml_api & api, capture_options options, on_ubatch deliver);
 
-    // ggml_backend_sched_eval_callback; user_data is the callback. Never throws, never cancels the graph.
+    // Of the model whose graphs these are, as soon as it is known.
+    void set_mtp_layers(mtp_layers mtp) { mtp_ = mtp; }
+
+    // ggml_backend_sched_eval_callback; user_data is the eval_capture. Never throws, never cancels the graph.
     static bool eval(ggml_tensor * t, bool ask, void * user_data);
 
     void end(bool success);  // the graph has been computed, or has failed
@@ -32,8 +36,8 @@ public:
     // An address inside a router's weights, to find the model's file by; null before the first.
     const void * weight_address() const { return weight_address_; }
 
-    // The callback that the calling thread's current graph goes to, if any; forgets it. For who sees the compute end.
-    static callback * take_current();
+    // The eval_capture that the calling thread's current graph goes to, if any; forgets it. For who sees the compute end.
+    static eval_capture * take_current();
 
 private:
     // The values of one block, as they came by.
@@ -51,26 +55,28 @@ private:
         int64_t            n_expert = 0, n_embd = 0;
     };
 
-    bool     asked(ggml_tensor * t);
-    bool     wanted(const ggml_tensor * t);
-    void     observed(ggml_tensor * t);
-    void     observe_scores(ggml_tensor * t, int32_t il);
-    void     open_block(ggml_tensor * topk, int32_t il);
-    void     observe_in_block(ggml_tensor * t, std::string_view what);
-    bool     begins_new_graph(const ggml_tensor * t) const;
-    void     read_inputs(ggml_tensor * t);
-    void     take_weight_read(const ggml_tensor * t);
-    void     deliver();
-    scores & scores_of(int32_t il);
-
-    std::vector<float>   floats(const ggml_tensor * t);
-    std::vector<int32_t> integers(const ggml_tensor * t);
-    std::vector<float>   norms(const ggml_tensor * expert_output);
-    const uint8_t *      bytes(const ggml_tensor * t);
+    bool         asked(ggml_tensor * t);
+    bool         wanted(const ggml_tensor * t);
+    void         observed(ggml_tensor * t);
+    void         observe_scores(ggml_tensor * t, int32_t il);
+    void         open_block(ggml_tensor * topk, int32_t il);
+    void         observe_in_block(ggml_tensor * t, std::string_view what);
+    bool         begins_new_graph(const ggml_tensor * t) const;
+    void         read_inputs(ggml_tensor * t);
+    void         take_weight_read(const ggml_tensor * t);
+    void         deliver();
+    block_layout lay_out(const seen_block & b) const;
+    void         fill_block(ubatch_buffer & u, const seen_block & b) const;
+    void         pick_rows(ubatch_buffer & u, const std::vector<float> & of_all_tokens, uint32_t n_rows, size_t width,
+                           float * to) const;
+    void         start_over();
+    scores &     scores_of(int32_t il);
 
     const ggml_api & api_;
     capture_options  options_;
     on_ubatch        deliver_;
+    mtp_layers       mtp_;
+    node_values      values_;
 
     std::vector<int32_t>                    tokens_, pos_, out_ids_;
     int64_t                                 n_tokens_ = 0;
@@ -80,7 +86,6 @@ private:
     const void *                            weight_address_ = nullptr;
     scores                                  scores_;
     std::unordered_set<const ggml_tensor *> asked_;  // nodes of the current graph
-    std::vector<uint8_t>                    scratch_;
 };
 
 }  // namespace moescope::capture

@@ -82,8 +82,8 @@ model_info query_model(const ggml_api & api, const llama_context * ctx) {
     return m;
 }
 
-uint32_t first_mtp_layer(const model_info & m) {
-    return number(find(m, m.architecture + ".nextn_predict_layers")) > 0 ? m.n_layer : 0;
+mtp_layers mtp_layers_of(const model_info & m) {
+    return {number(find(m, m.architecture + ".nextn_predict_layers")) > 0 ? m.n_layer : 0};
 }
 
 std::string file_behind(const void * address) {

@@ -3,6 +3,7 @@
 #include <string>
 
 #include "capture/ggml_api.hpp"
+#include "capture/mtp_layers.hpp"
 #include "core/routing.hpp"
 
 namespace moescope::capture {
@@ -10,8 +11,8 @@ namespace moescope::capture {
 // What llama.cpp's API tells of a context's model. file is left empty. Works with any version: what it lacks is unknown.
 model_info query_model(const ggml_api & api, const llama_context * ctx);
 
-// Where MTP blocks begin: block_count - nextn_predict_layers; 0 when not known.
-uint32_t first_mtp_layer(const model_info & m);
+// The layers behind the first block_count - nextn_predict_layers.
+mtp_layers mtp_layers_of(const model_info & m);
 
 // The file whose mapping holds the address (weights of a mapped model), from the process's maps; "" when there is none,
 // as with --no-mmap or weights on a device.

@@ -248,7 +248,7 @@ const ggml_tensor * router_product(const ggml_api & api, const ggml_tensor * t) 
     return nullptr;
 }
 
-block_layout moe_block::layout(column_set wanted, uint32_t n_layer) const {
+block_layout moe_block::layout(column_set wanted, mtp_layers mtp) const {
     block_layout l;
     l.layer            = layer;
     l.block            = block;
@@ -257,9 +257,8 @@ block_layout moe_block::layout(column_set wanted, uint32_t n_layer) const {
     l.n_embd           = gate_input ? static_cast<uint32_t>(gate_input->ne[0]) : 0;
     l.weight_sum       = weight_sum;
     const bool repeats = ids != topk;
-    l.flags            = (n_layer > 0 && layer >= static_cast<int32_t>(n_layer) ? block_layout::mtp : 0u) |
-              (repeats ? block_layout::ids_repeat : 0u) | (gated_output ? block_layout::norms_gated : 0u) |
-              (selection == nullptr ? block_layout::given_ids : 0u);
+    l.flags            = mtp.flag_of(layer) | (repeats ? block_layout::ids_repeat : 0u) |
+              (gated_output ? block_layout::norms_gated : 0u) | (selection == nullptr ? block_layout::given_ids : 0u);
 
     column_set there = column::ids | column::weights;
     const auto offer = [&](column c, const ggml_tensor * t, int64_t width) {

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "capture/ggml_api.hpp"
+#include "capture/mtp_layers.hpp"
 #include "core/routing.hpp"
 
 namespace moescope::capture {
@@ -33,9 +34,8 @@ struct moe_block {
     bool  gated_output = false;  // the gate went into the input: outputs are already gated (trap 5)
     float weight_sum   = 0;      // what final weights add up to per row where normalised, else 0
 
-    // The layout of a trace's rows of this block, for what is wanted and there. n_layer: il from here on are MTP blocks
-    // (trap 11); 0: unknown, none.
-    block_layout layout(column_set wanted, uint32_t n_layer) const;
+    // The layout of a trace's rows of this block, for what is wanted and there.
+    block_layout layout(column_set wanted, mtp_layers mtp) const;
 };
 
 struct moe_graph {

@@ -33,9 +33,9 @@ session::~session() {
 }
 
 void session::prepare(llama_context_params & params) {
-    if (impl_->t->way() == method::callback) {
-        params.cb_eval           = callback::eval;
-        params.cb_eval_user_data = &impl_->t->new_callback();
+    if (impl_->t->by() == mechanism::eval_callback) {
+        params.cb_eval           = eval_capture::eval;
+        params.cb_eval_user_data = &impl_->t->new_eval_capture();
     }
 }
 

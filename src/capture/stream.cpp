@@ -61,9 +61,12 @@ stream::stream(const ggml_api & api, const llama_context * ctx, model_info model
     first_ = ctx != nullptr;  // without a context no reset will be seen
 }
 
-void stream::set_file(std::string path) {
+void stream::find_file(const void * weight_address) {
+    if (opened_ || !model_.file.empty()) {
+        return;
+    }
     struct stat s    = {};
-    model_.file      = std::move(path);
+    model_.file      = file_behind(weight_address);
     model_.file_size = ::stat(model_.file.c_str(), &s) == 0 ? static_cast<uint64_t>(s.st_size) : 0;
 }
 

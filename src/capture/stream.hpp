@@ -48,8 +48,8 @@ public:
 
     const std::string & failure() const { return failure_; }
     const model_info &  model() const { return model_; }
-    bool                opened() const { return opened_; }
-    void                set_file(std::string path);  // of the model, before the sink is opened
+    // The model's file is the one that is mapped at this address, if any. Without effect once the sink is opened.
+    void find_file(const void * weight_address);
 
 private:
     bool holding() const { return first_ || trial_; }

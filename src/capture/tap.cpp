@@ -1,10 +1,7 @@
 #include "capture/tap.hpp"
 
-#include <cerrno>
-#include <chrono>
-
-#include <pthread.h>
-
+#include "capture/current_batch.hpp"
+#include "capture/hook_guard.hpp"
 #include "capture/model_query.hpp"
 
 namespace moescope::capture {
@@ -13,53 +10,14 @@ namespace {
 
 std::atomic<tap *> the_tap{nullptr};  // of a program that captures itself
 
-// Whose llama_decode the calling thread is in; where its end is not seen, whose it was in last, and may have been freed since.
-thread_local llama_context * current_context = nullptr;
-
-thread_local int hooks_entered = 0;
-
-uint64_t steady_ns() {
-    return static_cast<uint64_t>(std::chrono::steady_clock::now().time_since_epoch().count());
-}
-
 }  // namespace
-
-// The host notices nothing of a hook: not its errno, not its files as points of cancellation (unwinding through a noexcept
-// function would end the program).
-class tap::hook {
-public:
-    hook() {
-        hooks_entered += 1;
-        ::pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &cancel_state_);
-    }
-    ~hook() {
-        ::pthread_setcancelstate(cancel_state_, nullptr);
-        hooks_entered -= 1;
-        errno = errno_;
-    }
-    hook(const hook &)             = delete;
-    hook & operator=(const hook &) = delete;
-
-private:
-    const int errno_        = errno;
-    int       cancel_state_ = 0;
-};
-
-class tap::timed {
-public:
-    explicit timed(tap & t) : tap_(t), begin_(steady_ns()) {}
-    ~timed() { tap_.capture_ns_ += steady_ns() - begin_; }
-
-private:
-    tap &    tap_;
-    uint64_t begin_;
-};
 
 tap::tap(ggml_api api, capture_options options, open_sink open)
     : api_(api),
       options_(std::move(options)),
       started_ns_(steady_ns()),
-      streams_(api_, std::move(open)) {}
+      streams_(api_, std::move(open)),
+      probes_(api_, options_) {}
 
 tap::~tap() = default;
 
@@ -71,75 +29,48 @@ void tap::activate(tap * t) {
     the_tap.store(t, std::memory_order_release);
 }
 
-void tap::complain(const std::string & why) {
-    const std::lock_guard lock(mutex_);
-    if (failure_.empty()) {
-        failure_ = why;
-    }
-}
-
-std::string tap::failure() const {
-    const std::lock_guard lock(mutex_);
-    return failure_;
-}
-
-void tap::set_phase(phase p) {
-    streams_.set_phase(p);
-}
-
-probe * tap::find_probe(ggml_backend_sched_t sched, bool create) {
-    const std::lock_guard lock(mutex_);
-    const auto            it = probes_.find(sched);
-    if (it != probes_.end()) {
-        return it->second.get();
-    }
-    if (!create || closed_ || options_.way != method::probes) {
-        return nullptr;
-    }
-    return (probes_[sched] = std::make_unique<probe>(api_, sched, options_)).get();
-}
-
-// What every hook does: the host notices nothing of it, and no exception leaves it.
-template <class F>
-void tap::guarded(F && work) noexcept {
-    const hook h;
-    try {
-        work();
-    } catch (const std::exception & e) {
-        complain(e.what());
-    }
+template <class Work>
+void tap::guarded(Work && work) noexcept {
+    capture::guarded(work, [this](const char * why) { failure_.add(why); });
 }
 
 // ---- the schedulers' hooks ------------------------------------------------------------------------------------------
 
 void tap::before_plan(ggml_backend_sched_t sched, ggml_cgraph * graph) noexcept {
     guarded([&] {
-        const timed t(*this);
+        const stopwatch spent(capture_ns_);
         saw_graph_ = true;
-        probe * p  = find_probe(sched, true);
+        probe * p  = watch(sched);
         if (p == nullptr) {
             return;
         }
         if (p->pending()) {
             collect(sched, *p);
         }
-        {
-            const std::shared_lock alive(life_);
-            if (const stream * s = streams_.find(current_context)) {
-                p->set_n_layer(first_mtp_layer(s->model()));
-            }
+        if (const std::optional<mtp_layers> mtp = mtp_layers_of_batch()) {
+            p->set_mtp_layers(*mtp);
         }
         p->plan(graph);
-        if (!p->failure().empty()) {
-            complain(p->failure());
-        }
+        failure_.add(p->failure());
     });
+}
+
+// The scheduler's probe, made where there is none; null where nothing is recorded through probes.
+probe * tap::watch(ggml_backend_sched_t sched) {
+    const bool makes = !closed_ && options_.by == mechanism::probes;
+    return makes ? &probes_.of_sched(sched) : probes_.find(sched);
+}
+
+std::optional<mtp_layers> tap::mtp_layers_of_batch() {
+    const std::shared_lock alive(life_);
+    const stream *         s = streams_.find(current_batch::context());
+    return s != nullptr ? std::optional(mtp_layers_of(s->model())) : std::nullopt;
 }
 
 void tap::after_alloc(ggml_backend_sched_t sched) noexcept {
     guarded([&] {
-        const timed t(*this);
-        if (probe * p = find_probe(sched, false)) {
+        const stopwatch spent(capture_ns_);
+        if (probe * p = probes_.find(sched)) {
             p->bind();
             saw_moe_ = saw_moe_ || p->has_moe();
         }
@@ -148,8 +79,8 @@ void tap::after_alloc(ggml_backend_sched_t sched) noexcept {
 
 void tap::before_compute(ggml_backend_sched_t sched) noexcept {
     guarded([&] {
-        const timed t(*this);
-        if (probe * p = find_probe(sched, false); p != nullptr && p->has_moe()) {
+        const stopwatch spent(capture_ns_);
+        if (probe * p = probes_.find(sched); p != nullptr && p->has_moe()) {
             if (p->pending()) {
                 api_.ggml_backend_sched_synchronize(sched);  // its values are about to be overwritten
                 collect(sched, *p);
@@ -161,16 +92,17 @@ void tap::before_compute(ggml_backend_sched_t sched) noexcept {
 
 void tap::after_compute(ggml_backend_sched_t sched, bool success) noexcept {
     guarded([&] {
-        const timed t(*this);
-        if (callback * c = callback::take_current()) {
+        const stopwatch spent(capture_ns_);
+        if (eval_capture * c = eval_capture::take_current()) {
+            c->set_mtp_layers(mtp_layers_of_batch().value_or(mtp_layers()));
             c->end(success);
             return;
         }
-        probe * p = find_probe(sched, false);
+        probe * p = probes_.find(sched);
         if (p == nullptr || !p->has_moe()) {
             return;
         }
-        streams_.set_owner(sched, current_context);
+        streams_.set_owner(sched, current_batch::context());
         p->computed(success);
         if (p->stopped_by_host()) {
             const std::shared_lock alive(life_);
@@ -186,8 +118,8 @@ void tap::after_compute(ggml_backend_sched_t sched, bool success) noexcept {
 
 void tap::synchronized(ggml_backend_sched_t sched) noexcept {
     guarded([&] {
-        if (probe * p = find_probe(sched, false); p != nullptr && p->pending()) {
-            const timed t(*this);
+        if (probe * p = probes_.find(sched); p != nullptr && p->pending()) {
+            const stopwatch spent(capture_ns_);
             collect(sched, *p);
         }
     });
@@ -195,8 +127,8 @@ void tap::synchronized(ggml_backend_sched_t sched) noexcept {
 
 void tap::before_reset(ggml_backend_sched_t sched) noexcept {
     guarded([&] {
-        if (probe * p = find_probe(sched, false); p != nullptr && p->pending()) {
-            const timed t(*this);
+        if (probe * p = probes_.find(sched); p != nullptr && p->pending()) {
+            const stopwatch spent(capture_ns_);
             api_.ggml_backend_sched_synchronize(sched);
             collect(sched, *p);
         }
@@ -208,22 +140,15 @@ void tap::before_free(ggml_backend_sched_t sched) noexcept {
     guarded([&] {
         const std::shared_lock        alive(life_);
         const std::unique_ptr<stream> ended = streams_.take(sched);
-        const std::lock_guard         lock(mutex_);
-        if (const auto it = probes_.find(sched); it != probes_.end()) {
-            delete it->second->host();
-            probes_.erase(it);
-        }
+        probes_.drop(sched);
     });
 }
 
 void tap::wrap_callback(ggml_backend_sched_t sched, ggml_backend_sched_eval_callback & callback,
                         void *& user_data) noexcept {
     guarded([&] {
-        if (probe * p = find_probe(sched, true)) {
-            if (p->host() == nullptr) {
-                p->set_host(new host_callback);  // freed with the scheduler, which may outlive the tap
-            }
-            p->host()->wrap(callback, user_data);
+        if (watch(sched) != nullptr) {
+            probes_.host_of(sched).wrap(callback, user_data);
         }
     });
 }
@@ -235,42 +160,14 @@ void tap::collect(ggml_backend_sched_t sched, probe & p) {
         return;
     }
     ubatch_buffer & u = p.collect();
-    stream &        s = streams_.of_sched(sched);
-    name_file(s, p.weight_address());
-    submit(s, u, p.weight_reads());
+    submit(streams_.of_sched(sched), u, p.weight_reads(), p.weight_address());
 }
 
-void tap::name_file(stream & s, const void * weight_address) {
-    if (!s.opened() && s.model().file.empty()) {
-        s.set_file(file_behind(weight_address));
-    }
-}
-
-void tap::submit(stream & s, ubatch_buffer & u, const access_list & reads) {
+void tap::submit(stream & s, ubatch_buffer & u, const access_list & reads, const void * weight_address) {
+    s.find_file(weight_address);
     u.time_ns = steady_ns() - started_ns_;
     s.submit(u, reads);
-    if (!s.failure().empty()) {
-        complain(s.failure());
-    }
-}
-
-callback & tap::new_callback() {
-    const std::lock_guard lock(mutex_);
-    callbacks_.push_back(std::make_unique<callback>(api_, options_, [this](const callback & from, ubatch_buffer & u) {
-        const std::shared_lock alive(life_);
-        if (closed_) {
-            return;
-        }
-        stream *       of_ctx    = streams_.find(current_context);
-        stream &       s         = of_ctx != nullptr ? *of_ctx : streams_.of_sched(nullptr);
-        const uint32_t first_mtp = first_mtp_layer(s.model());
-        name_file(s, from.weight_address());
-        for (block_layout & l : u.layout) {
-            l.flags |= first_mtp > 0 && l.layer >= static_cast<int32_t>(first_mtp) ? block_layout::mtp : 0u;
-        }
-        submit(s, u, from.weight_reads());
-    }));
-    return *callbacks_.back();
+    failure_.add(s.failure());
 }
 
 // ---- the contexts' hooks --------------------------------------------------------------------------------------------
@@ -285,10 +182,10 @@ void tap::collect_waiting(llama_context * ctx) {
 
 void tap::begin_batch(llama_context * ctx, const void * batch, bool encode) noexcept {
     guarded([&] {
-        const timed t(*this);
+        const stopwatch spent(capture_ns_);
         collect_waiting(ctx);
         const std::shared_lock alive(life_);
-        current_context = ctx;
+        current_batch::begin(ctx);
         if (!closed_) {
             // llama_batch has had its seven members since before llama_model_get_vocab came (January 2025); what is older is
             // not looked into. Within that, batch_replay attributes nothing that does not reproduce the graph's own tokens.
@@ -296,10 +193,6 @@ void tap::begin_batch(llama_context * ctx, const void * batch, bool encode) noex
             streams_.of_context(ctx).begin_batch(known ? static_cast<const llama_batch *>(batch) : nullptr, encode);
         }
     });
-}
-
-void tap::end_batch() noexcept {
-    current_context = nullptr;
 }
 
 void tap::perf_reset(llama_context * ctx) noexcept {
@@ -343,41 +236,46 @@ void tap::before_context_free(llama_context * ctx) noexcept {
 
 // ---- for the owner --------------------------------------------------------------------------------------------------
 
+void tap::set_phase(phase p) {
+    streams_.set_phase(p);
+}
+
 void tap::read_pending() {
-    std::vector<std::pair<ggml_backend_sched_t, probe *>> waiting;
-    {
-        const std::lock_guard lock(mutex_);
-        for (const auto & [sched, p] : probes_) {
-            if (p->pending()) {
-                waiting.emplace_back(sched, p.get());
-            }
-        }
-    }
-    for (const auto & [sched, p] : waiting) {
+    for (const auto & [sched, p] : probes_.pending()) {
         api_.ggml_backend_sched_synchronize(sched);
         collect(sched, *p);
     }
     for (stream * s : streams_.all()) {
         s->release();
-        if (!s->failure().empty()) {
-            complain(s->failure());
-        }
+        failure_.add(s->failure());
     }
 }
 
 bool tap::close_all() {
-    if (hooks_entered > 0) {
+    if (hook_guard::inside()) {
         return false;
     }
     const std::unique_lock alone(life_);
     closed_ = true;
     for (const std::unique_ptr<stream> & s : streams_.take_all()) {
         s->close();
-        if (!s->failure().empty()) {
-            complain(s->failure());
-        }
+        failure_.add(s->failure());
     }
     return true;
+}
+
+eval_capture & tap::new_eval_capture() {
+    const auto deliver = [this](const eval_capture & from, ubatch_buffer & u) {
+        const std::shared_lock alive(life_);
+        if (!closed_) {
+            stream * const of_batch = streams_.find(current_batch::context());
+            stream &       s        = of_batch != nullptr ? *of_batch : streams_.of_sched(nullptr);
+            submit(s, u, from.weight_reads(), from.weight_address());
+        }
+    };
+    const std::lock_guard lock(making_);
+    eval_captures_.push_back(std::make_unique<eval_capture>(api_, options_, deliver));
+    return *eval_captures_.back();
 }
 
 }  // namespace moescope::capture

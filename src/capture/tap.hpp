@@ -3,22 +3,23 @@
 #include <atomic>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <shared_mutex>
 #include <string>
-#include <unordered_map>
 #include <vector>
 
 #include "capture/capture_options.hpp"
 #include "capture/eval_capture.hpp"
+#include "capture/first_failure.hpp"
 #include "capture/ggml_api.hpp"
-#include "capture/probe.hpp"
+#include "capture/probe_registry.hpp"
 #include "capture/stream_registry.hpp"
 
 namespace moescope::capture {
 
-// What the hooks talk to: knows every scheduler's probe and every context's stream, and brings what is computed to its
-// sink. Contexts may work in several threads at once; each scheduler and context is used by one thread at a time, as
-// llama.cpp demands.
+// What the hooks talk to: brings what every scheduler's probe reads to the stream of its context. Contexts may work in several
+// threads at once; each scheduler and context is used by one thread at a time, as llama.cpp demands. docs/capture.md says which
+// thread takes which lock.
 class tap {
 public:
     using open_sink = stream_registry::open_sink;
@@ -43,38 +44,34 @@ public:
     void wrap_callback(ggml_backend_sched_t sched, ggml_backend_sched_eval_callback & callback,
                        void *& user_data) noexcept;
     // `batch`: a llama_batch as the running llama.cpp defines it.
-    void        begin_batch(llama_context * ctx, const void * batch, bool encode) noexcept;
-    static void end_batch() noexcept;  // of the calling thread: what it computes now belongs to no context
-    void        perf_reset(llama_context * ctx) noexcept;
-    void        memory_cleared(llama_memory_t memory) noexcept;
-    void        set_warmup(llama_context * ctx, bool on) noexcept;
-    void        before_context_free(llama_context * ctx) noexcept;
+    void begin_batch(llama_context * ctx, const void * batch, bool encode) noexcept;
+    void perf_reset(llama_context * ctx) noexcept;
+    void memory_cleared(llama_memory_t memory) noexcept;
+    void set_warmup(llama_context * ctx, bool on) noexcept;
+    void before_context_free(llama_context * ctx) noexcept;
 
     // ---- called by the owner ---------------------------------------------------------------------------------------
     void set_phase(phase p);  // of every stream's following ubatches
     void read_pending();      // synchronizes and hands over what is computed: none of it was a warm-up
     // Ends every stream; later computations are not recorded. False, with nothing done, where the calling thread is inside
     // a hook (a signal handler that calls exit()): what it interrupted may hold any lock.
-    bool        close_all();
-    callback &  new_callback();  // method::callback: the user data of one context's cb_eval
-    uint64_t    capture_ns() const { return capture_ns_; }
-    std::string failure() const;  // the first reason why something is not recorded; "" when all is well
-    method      way() const { return options_.way; }
-    bool        saw_moe() const { return saw_moe_; }
-    bool        saw_graph() const { return saw_graph_; }
+    bool           close_all();
+    eval_capture & new_eval_capture();  // mechanism::eval_callback: the user data of one context's cb_eval
+    uint64_t       capture_ns() const { return capture_ns_; }
+    std::string    failure() const { return failure_.text(); }  // the first; "" when all is recorded
+    mechanism      by() const { return options_.by; }
+    bool           saw_moe() const { return saw_moe_; }
+    bool           saw_graph() const { return saw_graph_; }
 
 private:
-    class hook;   // what every hook does first and last
-    class timed;  // adds the time spent inside to capture_ns_
-    template <class F>
-    void guarded(F && work) noexcept;
+    template <class Work>
+    void guarded(Work && work) noexcept;
 
-    probe * find_probe(ggml_backend_sched_t sched, bool create);
-    void    collect(ggml_backend_sched_t sched, probe & p);
-    void    collect_waiting(llama_context * ctx);
-    void    name_file(stream & s, const void * weight_address);
-    void    submit(stream & s, ubatch_buffer & u, const access_list & reads);
-    void    complain(const std::string & why);
+    probe *                   watch(ggml_backend_sched_t sched);
+    std::optional<mtp_layers> mtp_layers_of_batch();
+    void                      collect(ggml_backend_sched_t sched, probe & p);
+    void                      collect_waiting(llama_context * ctx);
+    void submit(stream & s, ubatch_buffer & u, const access_list & reads, const void * weight_address);
 
     const ggml_api        api_;
     const capture_options options_;
@@ -82,15 +79,16 @@ private:
 
     // Shared by whoever hands something to a stream, exclusive while the streams are closed at exit.
     std::shared_mutex life_;
+    std::atomic<bool> closed_{false};
     stream_registry   streams_;
+    probe_registry    probes_;
 
-    mutable std::mutex mutex_;  // guards the containers below, not what they point to
-    std::unordered_map<ggml_backend_sched_t, std::unique_ptr<probe>> probes_;
-    std::vector<std::unique_ptr<callback>>                           callbacks_;
-    std::string                                                      failure_;
+    std::mutex                                 making_;  // guards eval_captures_, not what they do
+    std::vector<std::unique_ptr<eval_capture>> eval_captures_;
 
+    first_failure         failure_;
     std::atomic<uint64_t> capture_ns_{0};
-    std::atomic<bool>     closed_{false}, saw_moe_{false}, saw_graph_{false};
+    std::atomic<bool>     saw_moe_{false}, saw_graph_{false};
 };
 
 }  // namespace moescope::capture

@@ -9,8 +9,8 @@
 namespace moescope::capture {
 
 // Where a computed [rows][cols] matrix lies, copied out of its tensor once the graph is allocated: the tensor itself may
-// be gone when the values are read. Strides are ggml's nb, so views are read right (trap 1). Small, because it is read when
-// the weights that a token streamed through the caches have just driven it out of them.
+// be gone when the values are read. Strides are ggml's nb, so views are read right (docs/capture.md, trap 1). Small, because
+// it is read when the weights that a token streamed through the caches have just driven it out of them.
 class tensor_view {
 public:
     tensor_view() = default;
@@ -41,5 +41,6 @@ private:
     size_t                             row_stride_ = 0, col_stride_ = 0;  // bytes
     std::shared_ptr<const device_copy> on_device_;                        // null where data_ is host memory
 };
+static_assert(sizeof(tensor_view) <= 64, "more than a line of the cache");
 
 }  // namespace moescope::capture

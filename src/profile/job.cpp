@@ -42,7 +42,8 @@ capture::capture_options what_to_capture(const profile_options & o) {
     if (gate_of(o) == stats::gate_kind::raw) {
         what = what | column::weights_raw;
     }
-    return {what, layer_filter(o.layers), o.way == "callback" ? capture::method::callback : capture::method::probes};
+    return {what, layer_filter(o.layers),
+            o.way == "callback" ? capture::mechanism::eval_callback : capture::mechanism::probes};
 }
 
 std::string selection_of(const profile_options & o) {

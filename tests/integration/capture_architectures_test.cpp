@@ -294,10 +294,10 @@ void run(const run_options & o, const std::function<void(llama_context_params &)
     }
 }
 
-recording captured(const run_options & o, capture::method way) {
+recording captured(const run_options & o, capture::mechanism by) {
     capture::capture_options options;
     options.what = column_set::all();
-    options.way  = way;
+    options.by   = by;
     auto streams = capture_streams(
         options, [&](capture::session & s) { run(o, [&](llama_context_params & p) { s.prepare(p); }); });
     if (streams.size() != 1) {
@@ -368,8 +368,8 @@ void check_model(const std::string & path, const model_shape & shape, llama_cont
     run_options     o;
     o.arch = shape.arch, o.lora = lora, o.type = type, o.model = model.get();
 
-    const recording probed = captured(o, capture::method::probes);
-    compare(probed, captured(o, capture::method::callback));
+    const recording probed = captured(o, capture::mechanism::probes);
+    compare(probed, captured(o, capture::mechanism::eval_callback));
     check_rows(probed, true);
 
     witness w;

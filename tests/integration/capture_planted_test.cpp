@@ -18,12 +18,12 @@ using make_model::planted_options;
 using make_model::planted_truth;
 
 struct planted_case {
-    std::string     arch;
-    capture::method way;
+    std::string        arch;
+    capture::mechanism by;
 };
 
 std::string case_name(const testing::TestParamInfo<planted_case> & info) {
-    std::string name = info.param.arch + (info.param.way == capture::method::probes ? "_probes" : "_callback");
+    std::string name = info.param.arch + (info.param.by == capture::mechanism::probes ? "_probes" : "_callback");
     for (char & c : name) {
         c = std::isalnum(static_cast<unsigned char>(c)) ? c : '_';
     }
@@ -48,7 +48,7 @@ protected:
     recording captured(llama_context_params params, Work work) {
         capture::capture_options options;
         options.what = column_set::all();
-        options.way  = GetParam().way;
+        options.by   = GetParam().by;
         auto streams = capture_streams(options, [&](capture::session & s) {
             s.prepare(params);
             runner_->open(params);
@@ -184,8 +184,8 @@ TEST_P(PlantedCapture, SeveralSequencesInOneBatch) {
 std::vector<planted_case> all_cases() {
     std::vector<planted_case> cases;
     for (const auto & family : make_model::planted_families()) {
-        cases.push_back({family.arch, capture::method::probes});
-        cases.push_back({family.arch, capture::method::callback});
+        cases.push_back({family.arch, capture::mechanism::probes});
+        cases.push_back({family.arch, capture::mechanism::eval_callback});
     }
     return cases;
 }

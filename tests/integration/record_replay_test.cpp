@@ -119,7 +119,7 @@ protected:
         EXPECT_TRUE(reader.info().ended);
         size_t                   n_rows = 0;
         capture::capture_options options;
-        options.way        = capture::method::callback;
+        options.by         = capture::mechanism::eval_callback;
         const auto streams = capture_streams(options, [&](capture::session & session) {
             model_runner runner(model);
             session.prepare(params);

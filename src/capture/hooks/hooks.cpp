@@ -7,12 +7,14 @@
 #include <ggml-backend.h>
 #include <llama.h>
 
+#include "capture/current_batch.hpp"
 #include "capture/hooks/hooks.hpp"
 #include "capture/hooks/reached.hpp"
 #include "capture/tap.hpp"
 
 #define EXPORTED extern "C" __attribute__((visibility("default")))
 
+using moescope::capture::announced_batch;
 using moescope::capture::reached_from;
 using moescope::capture::reached_functions;
 using moescope::capture::tap;
@@ -172,30 +174,11 @@ EXPORTED void _ZN13llama_context10set_warmupEb(llama_context * self, bool warmup
 
 namespace {
 
-thread_local llama_context * announced = nullptr;  // the context whose batch the tap knows of, until it is computed
-
 void announce(tap * t, llama_context * ctx, const void * batch, bool encode) {
     if (t != nullptr) {
         t->begin_batch(ctx, batch, encode);
-        announced = ctx;
     }
 }
-
-// The computation of a batch. What the methods call of each other belongs to it.
-class announced_batch {
-public:
-    announced_batch(tap * t, llama_context * ctx, const llama_batch * batch, bool encode) {
-        if (announced != ctx) {
-            announce(t, ctx, batch, encode);
-        }
-    }
-    ~announced_batch() {
-        announced = nullptr;
-        tap::end_batch();
-    }
-    announced_batch(const announced_batch &)             = delete;
-    announced_batch & operator=(const announced_batch &) = delete;
-};
 
 }  // namespace
 
@@ -219,12 +202,12 @@ extern "C" __attribute__((visibility("hidden"))) void * moescope_enter_encode(ll
 
 EXPORTED int _ZN13llama_context6decodeERK11llama_batch(llama_context * self, const llama_batch * batch) {
     PASS_ON(_ZN13llama_context6decodeERK11llama_batch, llama);
-    const announced_batch known(t, self, batch, false);
+    const announced_batch batch_of_self(self, [&] { announce(t, self, batch, false); });
     return real(self, batch);
 }
 
 EXPORTED int _ZN13llama_context6encodeERK11llama_batch(llama_context * self, const llama_batch * batch) {
     PASS_ON(_ZN13llama_context6encodeERK11llama_batch, llama);
-    const announced_batch known(t, self, batch, true);
+    const announced_batch batch_of_self(self, [&] { announce(t, self, batch, true); });
     return real(self, batch);
 }

@@ -16,7 +16,8 @@ uint64_t as_ns(Duration d) {
 }
 
 capture::capture_options capture_options_of(const recording_options & o) {
-    return {o.what, layer_filter(o.layers), o.callback ? capture::method::callback : capture::method::probes};
+    return {o.what, layer_filter(o.layers),
+            o.callback ? capture::mechanism::eval_callback : capture::mechanism::probes};
 }
 
 }  // namespace

@@ -44,7 +44,7 @@ struct moescope_capture {
     moescope_capture(const moescope_options & o, capture::capture_options what)
         : api(linked_api()),
           writer(o.output, trace::trace_head::of_this_process(what.what), options(o)),
-          watch(api, what, [this](const capture::callback &, ubatch_buffer & u) { submit(u); }) {}
+          watch(api, what, [this](const capture::eval_capture &, ubatch_buffer & u) { submit(u); }) {}
 
     static trace::writer_options options(const moescope_options & o) {
         trace::writer_options w;
@@ -67,7 +67,7 @@ struct moescope_capture {
 
     const capture::ggml_api          api;
     trace::trace_writer              writer;
-    capture::callback                watch;
+    capture::eval_capture            watch;
     std::unique_ptr<capture::stream> stream;
     std::string                      failure;
     const uint64_t                   started_ns = steady_ns();
@@ -97,7 +97,7 @@ bool moescope_eval(ggml_tensor * tensor, bool ask, void * user_data) {
         return !ask;  // no wish to see any tensor; the computation goes on
     }
     const uint64_t begin = steady_ns();
-    const bool     wants = capture::callback::eval(tensor, ask, &m->watch);
+    const bool     wants = capture::eval_capture::eval(tensor, ask, &m->watch);
     m->spent_ns += steady_ns() - begin;
     return wants;
 }

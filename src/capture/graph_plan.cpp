@@ -1,0 +1,176 @@
+#include "capture/graph_plan.hpp"
+
+#include <algorithm>
+#include <cstdio>
+
+#include "capture/norm_op.hpp"
+#include "capture/self_test.hpp"
+#include "capture/weight_reads.hpp"
+
+namespace moescope::capture {
+
+namespace {
+
+// Room for the nodes that a graph can get: five per block, more blocks than any model has.
+constexpr size_t nodes_per_block = 5, max_added_nodes = 4096;
+
+}  // namespace
+
+void planned_graph::clear() {
+    blocks.clear();
+    tokens = pos = out_ids = nullptr;
+    n_tokens               = 0;
+    first_router           = nullptr;
+    weight_reads.clear();
+}
+
+graph_plan::graph_plan(const ggml_api & api, ggml_backend_sched_t sched, capture_options options)
+    : api_(api),
+      sched_(sched),
+      options_(std::move(options)),
+      backends_(api, sched),
+      added_(api, max_added_nodes) {
+    if (!added_) {
+        failure_ = "no memory for the probes";
+    }
+}
+
+void graph_plan::prepare(ggml_cgraph * graph, mtp_layers mtp) {
+    planned_.clear();
+    if (!failure_.empty()) {
+        return;
+    }
+    const moe_graph found = find(graph);
+    if (found.blocks.empty()) {
+        return;
+    }
+    if (found.blocks.size() * nodes_per_block > max_added_nodes) {
+        failure_ = "the graph has more MoE blocks than there is room for probes";
+        return;
+    }
+    added_.reset();
+    graph_edit edit(api_, graph);
+    for (const moe_block & b : found.blocks) {
+        planned_.blocks.push_back(plan_block(b, mtp, edit));
+    }
+    planned_.tokens       = found.tokens;
+    planned_.pos          = found.pos;
+    planned_.out_ids      = found.out_ids;
+    planned_.n_tokens     = found.n_tokens;
+    planned_.first_router = found.blocks[0].router;
+    if (options_.what.access) {
+        planned_.weight_reads = wanted_reads(graph, found);
+    }
+    failure_ = edit.apply();
+    if (!failure_.empty()) {
+        planned_.clear();
+        return;
+    }
+    for (ggml_tensor * t : found.inputs) {
+        api_.ggml_set_output(t);
+    }
+}
+
+// The graph's blocks, without those that are not wanted; none where the graph is not understood.
+moe_graph graph_plan::find(ggml_cgraph * graph) {
+    ggml_tensor ** nodes   = api_.ggml_graph_nodes(graph);
+    const int      n_nodes = api_.ggml_graph_n_nodes(graph);
+    if (!nodes_tested_ && refuses(test_nodes(api_, nodes, n_nodes))) {
+        return {};  // before anything follows the nodes' pointers
+    }
+    nodes_tested_   = true;
+    moe_graph found = find_moe(api_, nodes, n_nodes);
+    if (found.blocks.empty() || (!blocks_tested_ && refuses(test_blocks(api_, found)))) {
+        return {};
+    }
+    blocks_tested_ = true;
+    found.blocks.erase(std::remove_if(found.blocks.begin(), found.blocks.end(),
+                                      [&](const moe_block & b) { return unwanted(b.layer); }),
+                       found.blocks.end());
+    return found;
+}
+
+// Whether the self-test found something wrong, which ends the recording here.
+bool graph_plan::refuses(const std::string & wrong) {
+    if (!wrong.empty()) {
+        failure_ = std::string("this ggml (") + api_.ggml_version() + ") lays out its tensors differently: " + wrong;
+    }
+    return !wrong.empty();
+}
+
+access_list graph_plan::wanted_reads(ggml_cgraph * graph, const moe_graph & found) const {
+    access_list reads = find_weight_reads(api_, api_.ggml_graph_nodes(graph), api_.ggml_graph_n_nodes(graph), found);
+    reads.erase(std::remove_if(reads.begin(), reads.end(), [&](const access_entry & e) { return unwanted(e.layer); }),
+                reads.end());
+    return reads;
+}
+
+planned_graph::block graph_plan::plan_block(const moe_block & b, mtp_layers mtp, graph_edit & edit) {
+    planned_graph::block p;
+    p.layout = b.layout(options_.what.columns, mtp);
+    p.ids    = cpu_only() ? keep(b.ids) : copy_of(b.ids, b, "ids", edit);
+
+    const auto kept = [&](column c) -> ggml_tensor * {
+        switch (c) {
+            case column::weights: return cpu_only() ? keep(b.weights) : copy_of(b.weights, b, "weights", edit);
+            case column::weights_raw: return keep(b.weights_raw);
+            case column::logits: return keep(b.logits);
+            case column::probs: return keep(b.probs);
+            case column::selection: return keep(b.selection);
+            case column::gate_input: return keep(b.gate_input);
+            case column::norms: return norms_of(b, edit);
+            default: return nullptr;
+        }
+    };
+    for (size_t i = 0; i < n_float_columns; ++i) {
+        if (p.layout.columns.has(float_columns[i])) {
+            p.columns[i] = kept(float_columns[i]);
+        }
+    }
+    p.squared_norms = !cpu_only();
+    return p;
+}
+
+// Nothing may be placed over t, nor over the memory it views.
+ggml_tensor * graph_plan::keep(ggml_tensor * t) const {
+    api_.ggml_set_output(t);
+    api_.ggml_set_output(root_of(t));
+    return t;
+}
+
+ggml_tensor * graph_plan::copy_of(ggml_tensor * t, const moe_block & b, const char * what, graph_edit & edit) {
+    ggml_tensor * copy = named(api_.ggml_cont(added_.memory(), t), what, b);
+    // Left to itself the scheduler may put the copy on another device than what it copies.
+    if (ggml_backend_t backend = b.router ? backends_.holding(b.router) : nullptr) {
+        api_.ggml_backend_sched_set_tensor_backend(sched_, copy, backend);
+    }
+    edit.insert(b.weights_node, copy);
+    return copy;
+}
+
+ggml_tensor * graph_plan::norms_of(const moe_block & b, graph_edit & edit) {
+    ggml_tensor * x = b.expert_output;
+    ggml_tensor * norms;
+    if (cpu_only()) {
+        norms = api_.ggml_custom_4d(added_.memory(), GGML_TYPE_F32, x->ne[1], x->ne[2], 1, 1, &x, 1, column_norms,
+                                    GGML_N_TASKS_MAX, nullptr);
+        api_.ggml_backend_sched_set_tensor_backend(sched_, norms, backends_.cpu());
+    } else {
+        ggml_tensor * squares = api_.ggml_sqr(added_.memory(), x);
+        edit.insert(b.output_node, squares);
+        norms = api_.ggml_sum_rows(added_.memory(), squares);
+    }
+    edit.insert(b.output_node, norms);
+    return named(norms, "norms", b);
+}
+
+// A new node whose values are read.
+ggml_tensor * graph_plan::named(ggml_tensor * t, const char * what, const moe_block & b) const {
+    char name[GGML_MAX_NAME];
+    std::snprintf(name, sizeof(name), "moescope.%s.%d.%d", what, b.layer, b.block);
+    api_.ggml_set_name(t, name);
+    api_.ggml_set_output(t);
+    return t;
+}
+
+}  // namespace moescope::capture

@@ -1,0 +1,73 @@
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "capture/capture_options.hpp"
+#include "capture/graph_edit.hpp"
+#include "capture/moe_graph.hpp"
+#include "capture/mtp_layers.hpp"
+#include "capture/scheduler_backends.hpp"
+
+namespace moescope::capture {
+
+// Which tensors of a graph will be read when it is computed. Valid while the graph lives.
+struct planned_graph {
+    struct block {
+        block_layout  layout;
+        ggml_tensor * ids                      = nullptr;
+        ggml_tensor * columns[n_float_columns] = {};     // by position in float_columns; null where absent
+        bool          squared_norms            = false;  // the norms column holds squares
+    };
+    std::vector<block>  blocks;                                                // in execution order
+    ggml_tensor *       tokens = nullptr, *pos = nullptr, *out_ids = nullptr;  // inputs, as in moe_graph
+    int64_t             n_tokens     = 0;
+    const ggml_tensor * first_router = nullptr;  // the weight of the first block's router; null when there is none
+    access_list         weight_reads;            // empty unless access was asked for
+
+    void clear();  // keeps the memory
+};
+
+// Prepares one scheduler's graphs, each before its memory is planned: finds the MoE blocks, marks what shall survive the
+// computation, adds what must be computed besides.
+//
+// On a CPU-only scheduler wanted tensors, and all graph inputs, are marked as outputs, so that nothing is placed over
+// them. Elsewhere only copies are marked (marking ids or gates would switch off the backends' top-k fusion): `ggml_cont`
+// of ids and final weights. Norms are one custom operation on the CPU, sum_rows(sqr(x)) elsewhere.
+class graph_plan {
+public:
+    graph_plan(const ggml_api & api, ggml_backend_sched_t sched, capture_options options);
+
+    // Whether nothing but the CPU computes.
+    bool cpu_only() const { return backends_.cpu_only(); }
+
+    void prepare(ggml_cgraph * graph, mtp_layers mtp);
+
+    // Of the latest graph; without blocks where there is nothing to read.
+    planned_graph & planned() { return planned_; }
+    // Why nothing can be recorded here, or "".
+    const std::string & failure() const { return failure_; }
+
+private:
+    moe_graph            find(ggml_cgraph * graph);
+    bool                 refuses(const std::string & wrong);
+    bool                 unwanted(int32_t il) const { return il >= 0 && !options_.layers.has(il); }
+    access_list          wanted_reads(ggml_cgraph * graph, const moe_graph & found) const;
+    planned_graph::block plan_block(const moe_block & b, mtp_layers mtp, graph_edit & edit);
+    ggml_tensor *        keep(ggml_tensor * t) const;
+    ggml_tensor *        copy_of(ggml_tensor * t, const moe_block & b, const char * what, graph_edit & edit);
+    ggml_tensor *        norms_of(const moe_block & b, graph_edit & edit);
+    ggml_tensor *        named(ggml_tensor * t, const char * what, const moe_block & b) const;
+
+    const ggml_api &         api_;
+    ggml_backend_sched_t     sched_;
+    const capture_options    options_;
+    const scheduler_backends backends_;
+
+    added_nodes   added_;  // to the current graph
+    planned_graph planned_;
+    bool          nodes_tested_ = false, blocks_tested_ = false;  // once: it holds for all graphs
+    std::string   failure_;
+};
+
+}  // namespace moescope::capture
