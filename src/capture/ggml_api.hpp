@@ -1,7 +1,7 @@
 #pragma once
 
 // The ggml and llama functions that capture calls, found at run time in whatever library the program loaded.
-// ggml_tensor's layout, by contrast, is compiled in (trap 13: self_test.hpp guards it).
+// ggml_tensor's layout, by contrast, is compiled in (docs/capture.md, trap 13: self_test.hpp guards it).
 
 #include <string>
 

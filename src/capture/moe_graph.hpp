@@ -1,6 +1,7 @@
 #pragma once
 
-// Finds the MoE blocks in a graph by names and structure. Everything here only looks; nothing is changed.
+// Finds the MoE blocks in a graph by names and structure. Everything here only looks; nothing is changed. docs/capture.md
+// lists the traps.
 
 #include <cstdint>
 #include <string_view>

@@ -7,7 +7,7 @@ namespace moescope::capture {
 
 // A graph node's name taken apart: "ffn_moe_topk-12" -> base "ffn_moe_topk", il 12. Copies that the scheduler makes for
 // another device ("CUDA0#ffn_moe_topk-12#0") count under their original's name; views and reshapes
-// ("ffn_moe_topk-12 (view)") and names without a layer have il -1 (trap 2).
+// ("ffn_moe_topk-12 (view)") and names without a layer have il -1 (docs/capture.md, trap 2).
 struct node_name {
     std::string_view base;
     int32_t          il = -1;

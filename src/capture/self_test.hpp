@@ -6,7 +6,7 @@
 
 namespace moescope::capture {
 
-// Whether this build's ggml_tensor is the running library's (trap 13). Both return what is wrong, or "".
+// Whether this build's ggml_tensor is the running library's (docs/capture.md, trap 13). Both return what is wrong, or "".
 
 // What the library's own functions say of a graph's nodes must be what the compiled-in fields say. Follows no pointer that
 // lies in a node, so that it may come before all else.

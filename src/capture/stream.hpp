@@ -30,9 +30,9 @@ public:
     // One computed ubatch, as the probe read it; the buffer is only borrowed.
     void submit(ubatch_buffer & u, const access_list & reads);
 
-    // Warm-up (trap 7): llama.cpp warms a context up with an ordinary small decode, after which it clears the context's
-    // memory and resets its timings (a reset alone is how programs time generation without the prompt); and it tries out
-    // what a context's memory can do with two tokens 0, after which it clears the memory. Such decodes wait until it is
+    // Warm-up (docs/capture.md, trap 7): llama.cpp warms a context up with an ordinary small decode, after which it clears the
+    // context's memory and resets its timings (a reset alone is how programs time generation without the prompt); and it tries
+    // out what a context's memory can do with two tokens 0, after which it clears the memory. Such decodes wait until it is
     // clear whether that follows.
     void perf_reset();
     void memory_cleared();

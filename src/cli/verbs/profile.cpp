@@ -56,7 +56,8 @@ common_params parse_params(const model_verb & verb) {
         params.n_gpu_layers = default_gpu_layers;
     }
     params.n_parallel = std::max(1, params.n_parallel);
-    params.n_batch = params.n_ubatch = std::min(params.n_batch, params.n_ubatch);  // bounds the logits buffer (trap 6)
+    // Logits are asked for all rows (docs/capture.md, trap 6): short batches bound their buffer.
+    params.n_batch = params.n_ubatch = std::min(params.n_batch, params.n_ubatch);
     params.kv_unified                = true;  // else llama.cpp splits unequal samples into many ubatches
     params.warmup                    = false;
     note_useless_offload(verb, params);
