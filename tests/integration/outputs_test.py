@@ -1,7 +1,6 @@
 """What is written never costs what is read: no verb overwrites one of its inputs, whatever that is called and whatever
 --force says; devices and pipes stay what they are; the recorder replaces nothing but traces."""
 
-import json
 import os
 import shutil
 import stat
@@ -225,19 +224,29 @@ class RecorderReplacesTracesOnly(Outputs):
         self.done("record", "-o", trace, "--force", "-q", "--", HOST, "decode", self.model)
         self.assertNotEqual(contents(trace), contents(self.trace))
 
-    def test_preloaded(self):
-        def preload(path):
-            env = dict(os.environ, LD_PRELOAD=RECORDER, MOESCOPE_OUTPUT=path)
-            return subprocess.run([HOST, "decode", self.model], capture_output=True, text=True, timeout=120, env=env)
-
-        result = preload(self.model)
+    def preload(self, variable, path):
+        env = dict(os.environ, LD_PRELOAD=RECORDER, **{variable: path})
+        result = subprocess.run([HOST, "decode", self.model], capture_output=True, text=True, timeout=120, env=env)
         self.assertEqual(result.returncode, 0, result.stderr)
-        lines = [line for line in result.stderr.splitlines() if line.startswith("moescope:")]
-        self.assertEqual(len(lines), 1, result.stderr)
-        self.assertIn("not a trace", lines[0])
-        empty = self.write("empty", b"")  # as mktemp leaves it
-        self.assertEqual(preload(empty).stderr, "")
-        self.assertEqual(json.loads(self.done("info", empty, "--json").stdout)["program"], os.path.basename(HOST))
+        return [line for line in result.stderr.splitlines() if line.startswith("moescope:")]
+
+    def test_preloaded(self):
+        for variable, kind in (
+            ("MOESCOPE_OUTPUT", "a trace"),
+            ("LLAMA_MOE_LOG", "a CSV log"),
+            ("LLAMA_EXPERT_TRACE_OUTPUT", "JSON"),
+        ):
+            with self.subTest(variable):
+                lines = self.preload(variable, self.model)
+                self.assertEqual(len(lines), 1, lines)
+                self.assertIn("not " + kind, lines[0])
+                fresh = self.write("empty", b"")  # as mktemp leaves it
+                self.assertEqual(self.preload(variable, fresh), [])
+                first = contents(fresh)
+                self.assertGreater(len(first), 0)
+                self.assertEqual(self.preload(variable, fresh), [])  # its own of before
+                if variable != "MOESCOPE_OUTPUT":
+                    self.assertEqual(contents(fresh), first)
 
 
 if __name__ == "__main__":

@@ -148,7 +148,8 @@ void expert_trace::write_json() const {
         out += "\n  }";
     }
     out += "\n}\n";
-    io::open_file_sink(json_path_, io::existing_file::replace)->write(out.data(), out.size());
+    constexpr io::file_kind own = {"{", "JSON"};
+    io::open_file_sink(json_path_, io::existing_file::replace_own, own)->write(out.data(), out.size());
 }
 
 }  // namespace moescope::recorder

@@ -107,8 +107,8 @@ private:
         }
         if (!settings_.csv_path.empty()) {
             add([&] {
-                return std::make_unique<logs::csv_log>(
-                    io::open_file_sink(numbered(settings_.csv_path, stream), io::existing_file::replace));
+                return std::make_unique<logs::csv_log>(io::open_file_sink(
+                    numbered(settings_.csv_path, stream), io::existing_file::replace_own, logs::csv_log_file));
             });
         }
         if (settings_.stats || settings_.names) {
