@@ -35,11 +35,6 @@ std::vector<float> & values_of(std::vector<float> * columns, column c) {
     return columns[column_index(c)];
 }
 
-template <class T>
-void copy_as(const std::vector<int32_t> & ids, void * to) {
-    std::transform(ids.begin(), ids.end(), static_cast<T *>(to), [](int32_t id) { return static_cast<T>(id); });
-}
-
 }  // namespace
 
 eval_capture::eval_capture(const ggml_api & api, capture_options options, on_ubatch deliver)
@@ -293,10 +288,8 @@ void eval_capture::fill_block(ubatch_buffer & u, const seen_block & b) const {
     for (uint32_t r = 0; !identity && r < n_rows; ++r) {
         u.row_tokens()[r] = out_ids_.size() == n_rows && out_ids_[r] < n_tokens_ ? out_ids_[r] : -1;
     }
-    switch (b.layout.id_bytes()) {
-        case 1: copy_as<uint8_t>(b.ids, u.ids()); break;
-        case 2: copy_as<uint16_t>(b.ids, u.ids()); break;
-        default: copy_as<int32_t>(b.ids, u.ids()); break;
+    for (size_t i = 0; i < b.ids.size(); ++i) {
+        u.set_id(i, static_cast<uint32_t>(b.ids[i]));
     }
     for (size_t i = 0; i < n_float_columns; ++i) {
         const size_t width = b.layout.width(float_columns[i]);
