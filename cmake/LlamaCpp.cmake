@@ -76,18 +76,40 @@ add_custom_target(llama_programs
     COMMAND flock ${LLAMA_CPP_BUILD}/.moescope-lock ninja -C ${LLAMA_CPP_BUILD} --quiet ${LLAMA_CPP_PROGRAMS}
     DEPENDS llama_cpp USES_TERMINAL COMMENT "llama.cpp programs that the tests run")
 
-function(llama_import target file)
-    cmake_parse_arguments(arg "" "FROM" "INCLUDES;LIBRARIES" ${ARGN})
+# llama_import(llama::ggml FILE libggml-base.so [FROM target that makes it] …): a library of llama.cpp.
+function(llama_import target)
+    cmake_parse_arguments(arg "" "FILE;FROM" "INCLUDES;LIBRARIES" ${ARGN})
     add_library(${target} INTERFACE IMPORTED GLOBAL)
     target_include_directories(${target} INTERFACE ${arg_INCLUDES})
-    target_link_libraries(${target} INTERFACE ${LLAMA_CPP_BIN}/lib${file}.so ${arg_LIBRARIES})
-    add_dependencies(${target} ${arg_FROM})
+    target_link_libraries(${target} INTERFACE ${arg_FILE} ${arg_LIBRARIES})
+    if(arg_FROM)
+        add_dependencies(${target} ${arg_FROM})
+    endif()
 endfunction()
-llama_import(llama::ggml ggml-base FROM ggml_base INCLUDES ${LLAMA_CPP_DIR}/ggml/include)
-llama_import(llama::llama llama FROM llama_cpp INCLUDES ${LLAMA_CPP_DIR}/include
-             LIBRARIES llama::ggml ${LLAMA_CPP_BIN}/libggml.so)
-llama_import(llama::common llama-common FROM llama_cpp INCLUDES ${LLAMA_CPP_DIR}/common
-             LIBRARIES llama::llama)
+
+# The libraries that moescope itself is linked with: these, or prebuilt ones of the same commit.
+set(MOESCOPE_LLAMA "" CACHE STRING "prebuilt (what scripts/setup unpacked) or build (compile llama.cpp)")
+set_property(CACHE MOESCOPE_LLAMA PROPERTY STRINGS prebuilt build)
+set(LLAMA_PREBUILT_DIR ${MOESCOPE_CACHE_DIR}/llama.cpp-${commit12}-prebuilt)
+set(llama_from ${MOESCOPE_LLAMA})
+if(NOT llama_from)
+    set(llama_from build)   # also for the tests: they run llama.cpp's programs, and its model maker fails on the prebuilt libraries
+    if(NOT MOESCOPE_TESTS AND EXISTS ${LLAMA_PREBUILT_DIR}/libllama.so AND NOT EXISTS ${MOESCOPE_CACHE_DIR}/backend.cmake
+       AND LLAMA_CPP_DIR STREQUAL ${MOESCOPE_CACHE_DIR}/llama.cpp-${commit12})
+        set(llama_from prebuilt)
+    endif()
+endif()
+message(STATUS "llama.cpp libraries: ${llama_from}")
+if(NOT llama_from MATCHES "^(prebuilt|build)$")
+    message(FATAL_ERROR "MOESCOPE_LLAMA is prebuilt or build, not '${llama_from}'")
+endif()
+include(Llama_${llama_from})
+
+# For programs of ours that use llama.cpp without moescope's own engine (tests, benchmarks, tools).
+add_library(llama_backends OBJECT ${PROJECT_SOURCE_DIR}/src/infer/backends.cpp ${PROJECT_SOURCE_DIR}/tests/support/load_backends.cpp)
+target_include_directories(llama_backends PRIVATE ${PROJECT_SOURCE_DIR}/src)
+target_link_libraries(llama_backends PUBLIC llama::llama)
+
 # Headers alone, for the injected recorder, which must not link what it interposes.
 add_library(llama::headers INTERFACE IMPORTED GLOBAL)
 target_include_directories(llama::headers INTERFACE ${LLAMA_CPP_DIR}/ggml/include ${LLAMA_CPP_DIR}/include)

@@ -5,6 +5,7 @@
 #include "llama.h"
 
 #include "core/error.hpp"
+#include "infer/backends.hpp"
 
 namespace moescope::infer {
 
@@ -28,6 +29,7 @@ struct batch_holder {
 engine::engine(common_params & params, llama_log & log, std::function<bool()> interrupted)
     : log_(log),
       interrupted_(std::move(interrupted)) {
+    load_backends();
     init_ = common_init_from_params(params);
     if (init_->model() == nullptr) {
         throw error("cannot load the model: " + reason(log)).in(params.model.path);

@@ -13,6 +13,7 @@
 
 #include "cli/llama/output_capture.hpp"
 #include "core/error.hpp"
+#include "infer/backends.hpp"
 
 namespace moescope::cli {
 
@@ -131,6 +132,7 @@ bool speaks(const std::vector<std::string> & args) {
 }  // namespace
 
 llama_options::llama_options(llama_purpose p) : purpose_(p) {
+    infer::load_backends();
     common_params scratch;
     for (const common_arg & arg : common_params_parser_init(scratch, example_of(p)).options) {
         if (!arg.is_preset_only && std::string(arg.args.front()) != "-h") {
