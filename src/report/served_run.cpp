@@ -21,9 +21,7 @@ served_run::served_run(std::string path, std::string label, uint64_t max_pair_ce
     : path_(std::move(path)),
       label_(std::move(label)),
       source_(logs::open_source(path_)),
-      sums_(max_pair_cells) {
-    growing_ = dynamic_cast<trace::trace_reader *>(source_.get());
-}
+      sums_(max_pair_cells) {}
 
 served_run::~served_run() {
     closing_ = true;
@@ -36,8 +34,8 @@ bool served_run::read_on(bool live, int budget_ms) {
     using clock = std::chrono::steady_clock;
     const std::lock_guard lock(mutex_);
     const auto            until = clock::now() + std::chrono::milliseconds(budget_ms);
-    if (live && growing_ != nullptr) {
-        growing_->refresh();
+    if (live) {
+        source_->refresh();
     }
     if (const expert_counts * counts = source_->stored_counts()) {
         const bool fresh = !counts_taken_ || counts->ubatches != sums_.ubatches();
@@ -52,9 +50,10 @@ bool served_run::read_on(bool live, int budget_ms) {
     }
     bool any = false;
     for (int n = 1;; ++n, at_end_ = false) {
-        if (growing_ != nullptr &&
-            (bookmarks_.empty() || sums_.tokens() >= bookmarks_.back().tokens + tokens_per_bookmark)) {
-            bookmarks_.push_back({sums_.tokens(), growing_->tell()});
+        if (bookmarks_.empty() || sums_.tokens() >= bookmarks_.back().tokens + tokens_per_bookmark) {
+            if (const auto here = source_->tell()) {
+                bookmarks_.push_back({sums_.tokens(), *here});
+            }
         }
         routed_ubatch u;
         if (!source_->next(u)) {
@@ -122,12 +121,8 @@ token_tile served_run::tile(uint64_t first, uint64_t count, bool text) {
     if (!tile_source_) {
         tile_source_ = logs::open_source(path_);
     }
-    if (auto * reader = dynamic_cast<trace::trace_reader *>(tile_source_.get())) {
-        reader->refresh();
-        reader->seek(from.at);
-    } else {
-        tile_source_->rewind();
-    }
+    tile_source_->refresh();
+    tile_source_->seek(from.at);
     uint64_t before = from.tokens;
     for (routed_ubatch u; !builder.full() && before < end && tile_source_->next(u); before += u.n_tokens()) {
         builder.add(u, before);

@@ -11,7 +11,6 @@
 #include "analysis/cache.hpp"
 #include "report/collector.hpp"
 #include "report/page_data.hpp"
-#include "trace/reader.hpp"
 #include "trace/source.hpp"
 
 namespace moescope::report {
@@ -43,14 +42,13 @@ public:
 
 private:
     struct bookmark {
-        uint64_t                      tokens;  // before it
-        trace::trace_reader::position at;
+        uint64_t        tokens;  // before it
+        trace::position at;
     };
 
     std::string                          path_, label_;
     mutable std::mutex                   mutex_;  // guards what reading changes
     std::unique_ptr<trace::trace_source> source_;
-    trace::trace_reader *                growing_ = nullptr;  // source_, where it can grow
     run_collector                        sums_;
     std::vector<bookmark>                bookmarks_;
     bool                                 counts_taken_ = false;

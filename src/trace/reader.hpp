@@ -35,24 +35,11 @@ public:
     const std::string *              piece(int32_t token) const override;
     const expert_counts *            stored_counts() const override;
 
-    bool next(routed_ubatch & u) override;
-    void rewind() override;
-
-    // Where next() goes on, for a later seek(): also of another reader of the same trace, also when it has grown since.
-    struct position {
-        size_t   part     = 0;
-        size_t   run      = 0;      // of the part's chunks
-        uint64_t chunk    = 0;      // where the chunk's header is; 0: the run's first
-        uint64_t byte     = 0;      // inside the chunk's payload
-        bool     checked  = false;  // the chunk's hash fits
-        uint64_t released = 0;      // bytes of the part that need not stay in memory
-    };
-    position tell() const { return at_; }
-    // `to` must come from tell(), and the reader must have refreshed as far as the one that gave it.
-    void seek(const position & to);
-
-    // For a trace that is still being written: looks for more and returns whether next() has something new.
-    bool refresh();
+    bool                    next(routed_ubatch & u) override;
+    void                    rewind() override;
+    bool                    refresh() override;
+    std::optional<position> tell() const override { return at_; }
+    void                    seek(const position & to) override;
 
     // The files it is read from, in order.
     std::vector<std::string> part_paths() const;

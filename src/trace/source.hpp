@@ -1,7 +1,7 @@
 #pragma once
 
 #include <cstdint>
-#include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -36,6 +36,16 @@ struct trace_info {
     std::string unread_part;  // the trace goes on in this file, which is missing or cannot be joined: not read
 };
 
+// A place between two ubatches of a trace. What it holds is its reader's business.
+struct position {
+    size_t   part     = 0;
+    size_t   run      = 0;      // of the part's chunks
+    uint64_t chunk    = 0;      // where the chunk's header is; 0: the run's first
+    uint64_t byte     = 0;      // inside the chunk's payload
+    bool     checked  = false;  // the chunk's hash fits
+    uint64_t released = 0;      // bytes of the part that need not stay in memory
+};
+
 // Routed ubatches in the order in which they ran, whatever file they come from: a trace or a foreign log.
 //
 //     const auto source = open_source("x.moetrace");
@@ -66,6 +76,17 @@ public:
     // The next ubatch; false at the end. The views in it live until the next call. Throws error where the file is damaged.
     virtual bool next(routed_ubatch & u) = 0;
     virtual void rewind()                = 0;
+
+    // Looks for what was appended to the file since it was last looked at. Returns whether next() has something new; a
+    // source that does not grow never has.
+    virtual bool refresh() { return false; }
+
+    // Where next() goes on, for a later seek(): also of another source of the same file, also when it has grown since.
+    // Nothing where the source can be read from its beginning only.
+    virtual std::optional<position> tell() const { return {}; }
+    // To the beginning (a position {}), or to a place that tell() gave. The source must have refreshed as far as the one
+    // that gave it.
+    virtual void seek(const position & /*to*/) { rewind(); }
 };
 
 }  // namespace moescope::trace

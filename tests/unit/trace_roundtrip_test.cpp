@@ -326,11 +326,11 @@ TEST(TraceReader, SeeksToAnyUbatchAndKeepsNoListOfTheirChunks) {
     writer.finish({"finished", 0, 0});
     EXPECT_LT(chunk_list(path).runs().size(), 12u);  // head, layouts, end, and the rows between them
 
-    trace_reader                        reader(path), other(path);
-    std::vector<trace_reader::position> at;
-    std::vector<std::string>            seen;
+    trace_reader             reader(path), other(path);
+    std::vector<position>    at;
+    std::vector<std::string> seen;
     for (routed_ubatch u;; seen.push_back(bytes_of(u, nullptr))) {
-        at.push_back(reader.tell());
+        at.push_back(reader.tell().value());
         if (!reader.next(u)) {
             break;
         }
