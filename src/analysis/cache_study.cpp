@@ -5,22 +5,23 @@
 
 namespace moescope::analysis {
 
-cache_study::cache_study(trace::trace_source & source, row_choice rows, bool prefer_decode, progress p)
+cache_study::cache_study(trace::trace_source & source, row_choice rows, bool prefer_decode,
+                         trace::read_progress progress)
     : source_(source),
       rows_(std::move(rows)),
-      progress_(std::move(p)) {
+      progress_(std::move(progress)) {
     const bool everything = prefer_decode && !rows_.only;
     if (everything) {
         rows_.only = phase::decode;
     }
     cache_counts first;
-    bool         whole = feed({&first});
+    bool         whole = read({&first});
     if (whole && first.ubatches() == 0 && everything) {
         rows_.only.reset();
-        whole = feed({&first});
+        whole = read({&first});
     }
     cache_counts second(first.ubatches() / 2);
-    if (whole && first.ubatches() > 0 && feed({&second})) {
+    if (whole && first.ubatches() > 0 && read({&second})) {
         counts_ = std::move(second);
     }
 }
@@ -41,7 +42,7 @@ std::vector<cache_result> cache_study::simulate(const std::vector<cache_plan> & 
         sinks.push_back(caches.back().get());
     }
     std::vector<cache_result> results;
-    if (feed(sinks)) {
+    if (read(sinks)) {
         for (const auto & c : caches) {
             results.push_back(c->result());
         }
@@ -49,24 +50,8 @@ std::vector<cache_result> cache_study::simulate(const std::vector<cache_plan> & 
     return results;
 }
 
-bool cache_study::feed(std::vector<routing_sink *> sinks) {
-    std::vector<row_filter> filters;
-    filters.reserve(sinks.size());
-    source_.rewind();
-    for (routing_sink * sink : sinks) {
-        filters.emplace_back(rows_, *sink).model(source_.model());
-    }
-    uint64_t tokens = 0;
-    for (routed_ubatch u; source_.next(u);) {
-        for (row_filter & f : filters) {
-            f.ubatch(u);
-        }
-        tokens += u.n_tokens();
-        if (progress_ && !progress_(tokens)) {
-            return false;
-        }
-    }
-    return true;
+bool cache_study::read(const std::vector<routing_sink *> & sinks) {
+    return read_rows(source_, rows_, sinks, progress_);
 }
 
 }  // namespace moescope::analysis

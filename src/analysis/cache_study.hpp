@@ -1,7 +1,6 @@
 #pragma once
 
 #include <cstdint>
-#include <functional>
 #include <vector>
 
 #include "analysis/cache.hpp"
@@ -13,14 +12,12 @@ namespace moescope::analysis {
 // The passes over a trace that simulated caches need: the first two when it is made, one more for each simulate().
 class cache_study {
 public:
-    // Tokens of the source read so far, in each pass anew; false: stop.
-    using progress = std::function<bool(uint64_t tokens)>;
-
     static constexpr uint64_t optimum_memory = 256u << 20;  // bytes; above, Belady's optimum must be asked for
 
     // prefer_decode: caches are a question about decoding, so decoded tokens are asked about alone where the chosen rows
     // have any; a source without them is asked about everything. The source must outlive this.
-    cache_study(trace::trace_source & source, row_choice rows, bool prefer_decode, progress p = {});
+    // progress: of each pass anew.
+    cache_study(trace::trace_source & source, row_choice rows, bool prefer_decode, trace::read_progress progress = {});
 
     bool                 empty() const { return counts_.ubatches() == 0; }  // nothing was selected, or it was stopped
     const cache_counts & counts() const { return counts_; }
@@ -31,11 +28,11 @@ public:
     std::vector<cache_result> simulate(const std::vector<cache_plan> & plans);
 
 private:
-    bool feed(std::vector<routing_sink *> sinks);
+    bool read(const std::vector<routing_sink *> & sinks);  // one pass; false: it was stopped
 
     trace::trace_source & source_;
     row_choice            rows_;
-    progress              progress_;
+    trace::read_progress  progress_;
     cache_counts          counts_;
 };
 

@@ -4,11 +4,11 @@
 
 #include <cstdint>
 #include <cstdio>
-#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
 
+#include "trace/read_through.hpp"
 #include "trace/source.hpp"
 
 namespace moescope::formats {
@@ -19,13 +19,11 @@ struct export_options {
 };
 
 // Writes one trace in one format. Calls come in the order begin, ubatch*, end.
-class exporter {
+class exporter : public routing_sink {
 public:
-    virtual ~exporter() = default;
     // May read the source through; whatever it reads is rewound before the first ubatch. Throws error when the source
     // lacks what the format needs.
     virtual void begin(trace::trace_source &) {}
-    virtual void ubatch(const routed_ubatch & u) = 0;
     // Returns what the reader of the result must know: what the format had no place for.
     virtual std::vector<std::string> end() { return {}; }
 };
@@ -44,7 +42,7 @@ const format * find_format(const std::string & name);
 
 // Drives an exporter over a whole source. Throws error for a source without rows. Returns the exporter's notes.
 std::vector<std::string> write_all(trace::trace_source & source, exporter & to,
-                                   const std::function<void(uint64_t ubatches)> & progress = {});
+                                   const trace::read_progress & progress = {});
 
 // ---- the formats ------------------------------------------------------------------------------------------------
 

@@ -1,6 +1,7 @@
 #include "formats/format.hpp"
 
 #include "core/error.hpp"
+#include "trace/read_through.hpp"
 
 namespace moescope::formats {
 
@@ -27,23 +28,14 @@ const format * find_format(const std::string & name) {
     return nullptr;
 }
 
-std::vector<std::string> write_all(trace::trace_source & source, exporter & to,
-                                   const std::function<void(uint64_t)> & progress) {
+std::vector<std::string> write_all(trace::trace_source & source, exporter & to, const trace::read_progress & progress) {
     if (source.info().counts_only) {
         throw error("the trace holds counts only, no rows to export")
             .in(source.info().path)
             .fix("record without --counts-only, or see 'moescope stats'");
     }
     to.begin(source);
-    source.rewind();
-    uint64_t n = 0;
-    for (routed_ubatch u; source.next(u);) {
-        to.ubatch(u);
-        n += 1;
-        if (progress) {
-            progress(n);
-        }
-    }
+    trace::read_through(source, {&to}, progress);
     return to.end();
 }
 

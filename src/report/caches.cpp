@@ -46,8 +46,8 @@ page_cache too_many_accesses(uint64_t accesses) {
 page_cache simulate_caches(trace::trace_source & source, const expert_sizes & sizes,
                            const std::function<bool()> & going_on) {
     uint64_t    of_tokens = 0;
-    cache_study study(source, {}, true, [&](uint64_t tokens) {
-        of_tokens = tokens;
+    cache_study study(source, {}, true, [&](const trace::amount_read & read) {
+        of_tokens = read.tokens;
         return going_on();
     });
     page_cache  c;

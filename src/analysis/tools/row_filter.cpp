@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "core/fan_out.hpp"
+
 namespace moescope::analysis {
 
 namespace {
@@ -80,6 +82,16 @@ void row_filter::copy_chosen(const block_rows & rows, const routed_ubatch & u) {
             to = std::copy_n(rows.values[c] + chosen_[i] * width, width, to);
         }
     }
+}
+
+bool read_rows(trace::trace_source & source, const row_choice & choice, const std::vector<routing_sink *> & sinks,
+               const trace::read_progress & progress) {
+    fan_out all;
+    for (routing_sink * sink : sinks) {
+        all.add(*sink);
+    }
+    row_filter chosen_rows(choice, all);
+    return trace::read_through(source, {&chosen_rows}, progress);
 }
 
 }  // namespace moescope::analysis

@@ -8,6 +8,7 @@
 #include "core/layer_filter.hpp"
 #include "core/routing.hpp"
 #include "core/ubatch_buffer.hpp"
+#include "trace/read_through.hpp"
 
 namespace moescope::analysis {
 
@@ -38,5 +39,9 @@ private:
     std::vector<uint32_t>   chosen_;  // rows of a block
     ubatch_buffer           copied_;  // blocks of which only some rows are handed on
 };
+
+// trace::read_through() of the chosen rows alone.
+bool read_rows(trace::trace_source & source, const row_choice & choice, const std::vector<routing_sink *> & sinks,
+               const trace::read_progress & progress = {});
 
 }  // namespace moescope::analysis

@@ -5,7 +5,6 @@
 #include <fmt/format.h>
 
 #include "analysis/access.hpp"
-#include "analysis/tools/feed.hpp"
 #include "cli/answers/shared.hpp"
 #include "core/error.hpp"
 #include "logs/open.hpp"

@@ -155,8 +155,8 @@ answer answer_cache(const analyze_options & o, const cache_options & c) {
     a.kind  = "cache";
     a.notes = source_notes(*source);
     progress    bar("reading", 0, "tokens");
-    cache_study study(*source, choice_of(o), !c.all, [&](uint64_t tokens) {
-        bar.update(tokens);
+    cache_study study(*source, choice_of(o), !c.all, [&](const trace::amount_read & read) {
+        bar.update(read.tokens);
         return true;
     });
     if (study.empty()) {

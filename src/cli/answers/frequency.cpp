@@ -6,7 +6,6 @@
 
 #include "analysis/frequency.hpp"
 #include "analysis/imatrix.hpp"
-#include "analysis/tools/feed.hpp"
 #include "cli/answers/same_model.hpp"
 #include "cli/answers/shared.hpp"
 #include "core/error.hpp"

@@ -1,5 +1,6 @@
 #include "cli/answers/summary.hpp"
 #include "logs/open.hpp"
+#include "trace/read_through.hpp"
 
 #include <algorithm>
 #include <cmath>
@@ -10,7 +11,6 @@
 
 #include <fmt/format.h>
 
-#include "analysis/tools/feed.hpp"
 #include "cli/answers/shared.hpp"
 #include "cli/terminal/heatmap.hpp"
 #include "cli/terminal/output.hpp"
@@ -172,7 +172,7 @@ std::string summary_text(trace::trace_source & source, const summary_options & o
         r = summary_of(*source.stored_counts());
     } else {
         summary gather;
-        analysis::feed(source, {&gather});
+        trace::read_through(source, {&gather});
         r = gather.result();
     }
     std::string out = summary_text(source.info(), source.model(), r, o);

@@ -8,7 +8,6 @@
 #include <CLI/CLI.hpp>
 #include <fmt/format.h>
 
-#include "analysis/tools/feed.hpp"
 #include "analysis/tools/prompt_labels.hpp"
 #include "cli/verbs.hpp"
 #include "core/error.hpp"
@@ -16,21 +15,6 @@
 namespace moescope::cli {
 
 namespace {
-
-// Shows how far reading is, for sources that take longer than a moment.
-class progress_sink final : public routing_sink {
-public:
-    void ubatch(const routed_ubatch & u) override {
-        tokens_ += u.n_tokens();
-        if (++ubatches_ % 64 == 0) {  // asking for the time costs as much as a small ubatch
-            bar_.update(tokens_);
-        }
-    }
-
-private:
-    progress bar_{"reading", 0, "tokens"};
-    uint64_t tokens_ = 0, ubatches_ = 0;
-};
 
 // The subcommand of a kind with the options that all kinds have. It takes min to max traces (max 0: any number).
 CLI::App * add_kind(CLI::App & analyze, const std::string & name, const std::string & what, int min_traces,
@@ -152,20 +136,13 @@ void add_placement(CLI::App & analyze) {
 }  // namespace
 
 void feed(trace::trace_source & source, const analyze_options & o, std::initializer_list<routing_sink *> sinks) {
-    progress_sink                     bar;
-    const analysis::row_choice        choice = choice_of(o);
-    std::vector<analysis::row_filter> filters;
-    filters.reserve(sinks.size());
-    source.rewind();
-    for (routing_sink * sink : sinks) {
-        filters.emplace_back(choice, *sink).model(source.model());
-    }
-    for (routed_ubatch u; source.next(u);) {
-        for (analysis::row_filter & f : filters) {
-            f.ubatch(u);
+    progress bar("reading", 0, "tokens");
+    analysis::read_rows(source, choice_of(o), sinks, [&](const trace::amount_read & read) {
+        if (read.ubatches % 64 == 0) {  // asking for the time costs as much as a small ubatch
+            bar.update(read.tokens);
         }
-        bar.ubatch(u);
-    }
+        return true;
+    });
 }
 
 analysis::row_choice choice_of(const analyze_options & o) {

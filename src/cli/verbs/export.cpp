@@ -50,7 +50,7 @@ void refuse_other_folders(const std::string & path) {
 }
 
 std::vector<std::string> export_to_folder(trace::trace_source & source, const formats::format & format,
-                                          const export_options & o, const std::function<void(uint64_t)> & tick) {
+                                          const export_options & o, const trace::read_progress & tick) {
     if (o.output.path == "-") {
         throw usage_error("this format is a folder: give its name with -o");
     }
@@ -76,8 +76,11 @@ void run_export(export_options & o) {
     }
     say(source->info().notes);
 
-    progress                 bar("export", 0, "ubatches");
-    const auto               tick = [&](uint64_t n) { bar.update(n); };
+    progress   bar("export", 0, "ubatches");
+    const auto tick = [&](const trace::amount_read & read) {
+        bar.update(read.ubatches);
+        return true;
+    };
     std::vector<std::string> notes;
     if (format.to_folder != nullptr) {
         notes = export_to_folder(*source, format, o, tick);
