@@ -2,25 +2,13 @@
 
 #include <cstdint>
 #include <string>
-#include <unordered_map>
 #include <vector>
 
+#include "analysis/tools/model_sizes.hpp"
 #include "core/routing.hpp"
 #include "trace/source.hpp"
 
 namespace moescope::analysis {
-
-// How large a weight tensor is, whole and in the pieces that a graph may read of it. Bytes.
-struct weight_size {
-    uint64_t whole   = 0;
-    uint64_t row     = 0;  // one of ne[1] rows: what a lookup reads for a token
-    uint64_t n_slice = 1;  // experts it holds
-    int32_t  layer   = -1;
-};
-using weight_sizes = std::unordered_map<std::string, weight_size>;  // by tensor name
-
-// Of every tensor of a GGUF model, split ones too. Throws error where the file is none.
-weight_sizes read_weight_sizes(const std::string & model_path);
 
 // Everything that a run read of one weight tensor, or of one expert's slice of it.
 struct weight_reads {

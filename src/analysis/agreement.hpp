@@ -4,7 +4,7 @@
 #include <map>
 #include <vector>
 
-#include "analysis/tools/interval.hpp"
+#include "analysis/tools/running_stats.hpp"
 #include "core/routing.hpp"
 #include "trace/source.hpp"
 

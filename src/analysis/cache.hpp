@@ -4,30 +4,14 @@
 #include <memory>
 #include <vector>
 
+#include "analysis/tools/bootstrap.hpp"
 #include "analysis/tools/cache_policy.hpp"
-#include "analysis/tools/interval.hpp"
+#include "analysis/tools/model_sizes.hpp"
 #include "analysis/tools/sequences.hpp"
 #include "core/block_table.hpp"
 #include "core/routing.hpp"
 
 namespace moescope::analysis {
-
-// Bytes of one expert (all its matrices) in each block, from the model's memory map.
-struct expert_sizes {
-    struct block : block_id {
-        uint64_t bytes    = 0;
-        uint32_t n_expert = 0;
-    };
-    std::vector<block> blocks;
-    const block *      find(const block_layout & l) const {  // null: not known
-        const size_t i = find_block(blocks, l, blocks.size());
-        return i < blocks.size() ? &blocks[i] : nullptr;
-    }
-    uint64_t of(const block_layout & l) const {  // 0: not known
-        const block * b = find(l);
-        return b == nullptr ? 0 : b->bytes;
-    }
-};
 
 struct cache_plan {
     std::vector<uint32_t> slots;            // per layer; a global pool has slots × blocks
@@ -123,7 +107,7 @@ public:
     static uint64_t optimum_bytes(uint64_t accesses) { return 12 * accesses; }
 
 private:
-    struct simulation;
+    class simulation;
     std::unique_ptr<simulation> s_;
 };
 

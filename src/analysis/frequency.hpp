@@ -6,6 +6,7 @@
 
 #include "analysis/tools/balance.hpp"
 #include "analysis/tools/interval.hpp"
+#include "analysis/tools/running_stats.hpp"
 #include "core/block_table.hpp"
 #include "core/expert_counts.hpp"
 #include "core/routing.hpp"

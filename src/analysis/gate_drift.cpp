@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "analysis/tools/rows_by_token.hpp"
+#include "analysis/tools/running_stats.hpp"
 
 namespace moescope::analysis {
 

@@ -4,7 +4,7 @@
 #include <cstdint>
 #include <vector>
 
-#include "analysis/tools/interval.hpp"
+#include "analysis/tools/unknown.hpp"
 #include "core/routing.hpp"
 
 namespace moescope::analysis {

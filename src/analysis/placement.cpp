@@ -4,6 +4,7 @@
 #include <map>
 #include <set>
 
+#include "analysis/tools/bootstrap.hpp"
 #include "analysis/tools/slices.hpp"
 #include "core/error.hpp"
 #include "gguf/expert_tensor.hpp"

@@ -4,6 +4,7 @@
 #include <numeric>
 
 #include "analysis/tools/distance.hpp"
+#include "analysis/tools/running_stats.hpp"
 #include "analysis/tools/slices.hpp"
 
 namespace moescope::analysis {

@@ -5,7 +5,7 @@
 #include <map>
 #include <vector>
 
-#include "analysis/tools/interval.hpp"
+#include "analysis/tools/running_stats.hpp"
 #include "analysis/tools/sequences.hpp"
 #include "core/block_table.hpp"
 #include "core/routing.hpp"

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <tuple>
 
+#include "analysis/tools/running_stats.hpp"
+
 namespace moescope::analysis {
 
 std::vector<int32_t> token_counts::frequent(uint64_t least, size_t most) const {

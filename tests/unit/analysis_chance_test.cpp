@@ -10,7 +10,7 @@
 #include "../support/routing_builder.hpp"
 #include "analysis/summary.hpp"
 #include "analysis/tools/distance.hpp"
-#include "analysis/tools/interval.hpp"
+#include "analysis/tools/running_stats.hpp"
 
 namespace {
 

@@ -6,6 +6,7 @@
 
 #include "../support/routing_builder.hpp"
 #include "analysis/summary.hpp"
+#include "analysis/tools/running_stats.hpp"
 #include "core/random_stream.hpp"
 
 namespace {

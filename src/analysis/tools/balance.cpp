@@ -1,6 +1,7 @@
 #include "analysis/tools/balance.hpp"
 
 #include <algorithm>
+#include <cmath>
 #include <functional>
 #include <numeric>
 #include <vector>

@@ -3,7 +3,7 @@
 #include <array>
 #include <cstdint>
 
-#include "analysis/tools/interval.hpp"
+#include "analysis/tools/unknown.hpp"
 #include "core/span.hpp"
 
 namespace moescope::analysis {

@@ -5,7 +5,7 @@
 #include <numeric>
 #include <unordered_set>
 
-#include "analysis/tools/interval.hpp"
+#include "analysis/tools/unknown.hpp"
 #include "core/random_stream.hpp"
 
 namespace moescope::analysis {

@@ -1,71 +1,9 @@
 #include "analysis/tools/interval.hpp"
 
 #include <algorithm>
-#include <numeric>
-
-#include "core/random_stream.hpp"
+#include <cmath>
 
 namespace moescope::analysis {
-
-namespace {
-
-constexpr int    draws      = 2000;
-constexpr size_t most_units = 4096;  // so that drawing takes a moment however long the trace
-
-double sum(const std::vector<double> & v) {
-    return std::accumulate(v.begin(), v.end(), 0.0);
-}
-
-std::vector<double> with_neighbours(const std::vector<double> & units) {
-    if (units.size() <= most_units) {
-        return units;
-    }
-    std::vector<double> groups(most_units);
-    for (size_t i = 0; i < units.size(); ++i) {
-        groups[i * most_units / units.size()] += units[i];
-    }
-    return groups;
-}
-
-// [draw][part] Σ part / Σ whole over units drawn with replacement, the same for all parts. Draws without a whole are left
-// out; none for fewer than two units.
-std::vector<std::vector<double>> draw_ratios(std::vector<std::vector<double>> parts, const std::vector<double> & all) {
-    const std::vector<double> whole = with_neighbours(all);
-    const auto                n     = static_cast<uint32_t>(whole.size());
-    for (std::vector<double> & p : parts) {
-        p = with_neighbours(p);
-    }
-    std::vector<std::vector<double>> ratios;
-    random_stream                    random(n);
-    for (int d = 0; d < draws && n >= 2; ++d) {
-        std::vector<double> p(parts.size());
-        double              w = 0;
-        for (uint32_t i = 0; i < n; ++i) {
-            const uint32_t unit = random.below(n);
-            w += whole[unit];
-            for (size_t k = 0; k < parts.size(); ++k) {
-                p[k] += parts[k][unit];
-            }
-        }
-        if (w > 0) {
-            for (double & x : p) {
-                x /= w;
-            }
-            ratios.push_back(std::move(p));
-        }
-    }
-    return ratios;
-}
-
-double quantile(std::vector<double> values, double q) {
-    if (values.empty()) {
-        return unknown;
-    }
-    std::sort(values.begin(), values.end());
-    return values[static_cast<size_t>(q * static_cast<double>(values.size() - 1))];
-}
-
-}  // namespace
 
 interval wilson(uint64_t hits, uint64_t rows) {
     if (rows == 0 || hits > rows) {
@@ -76,47 +14,6 @@ interval wilson(uint64_t hits, uint64_t rows) {
     const double     centre = (p + z * z / (2 * n)) / (1 + z * z / n);
     const double     half   = z * std::sqrt(p * (1 - p) / n + z * z / (4 * n * n)) / (1 + z * z / n);
     return {std::max(0.0, centre - half), std::min(1.0, centre + half)};
-}
-
-interval bootstrap_ratio(const std::vector<double> & part, const std::vector<double> & whole) {
-    std::vector<double> ratio;
-    for (const std::vector<double> & drawn : draw_ratios({part}, whole)) {
-        ratio.push_back(drawn[0]);
-    }
-    return {quantile(ratio, 0.025), quantile(ratio, 0.975)};
-}
-
-std::vector<interval> bootstrap_lead(const std::vector<std::vector<double>> & parts, const std::vector<double> & whole,
-                                     size_t first) {
-    const size_t                           n     = parts.size();
-    const std::vector<std::vector<double>> drawn = draw_ratios(parts, whole);
-    std::vector<double>                    ratio;
-    for (const std::vector<double> & p : parts) {
-        ratio.push_back(sum(p) / sum(whole));
-    }
-    std::vector<double> spread(n * n);  // of the difference of i and j
-    std::vector<double> largest(drawn.size());
-    for (size_t i = 0; i < n; ++i) {
-        for (size_t j = i + 1; j < n; ++j) {
-            running_stats difference;
-            for (const std::vector<double> & d : drawn) {
-                difference.add(d[i] - d[j]);
-            }
-            const double sd = spread[i * n + j] = spread[j * n + i] = difference.sd();
-            for (size_t d = 0; d < drawn.size() && sd > 0; ++d) {
-                largest[d] = std::max(largest[d], std::fabs(drawn[d][i] - drawn[d][j] - (ratio[i] - ratio[j])) / sd);
-            }
-        }
-    }
-    const double          reach = quantile(largest, 0.95);
-    std::vector<interval> lead(n);
-    for (size_t i = 0; i < n; ++i) {
-        if (i != first && !drawn.empty()) {
-            const double half = reach * spread[first * n + i];
-            lead[i]           = {ratio[first] - ratio[i] - half, ratio[first] - ratio[i] + half};
-        }
-    }
-    return lead;
 }
 
 }  // namespace moescope::analysis

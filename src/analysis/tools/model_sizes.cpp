@@ -2,13 +2,23 @@
 
 #include <map>
 
-#include "analysis/access.hpp"
+#include "core/block_table.hpp"
 #include "core/error.hpp"
 #include "gguf/expert_tensor.hpp"
 #include "gguf/model_file.hpp"
 #include "gguf/moe_shape.hpp"
 
 namespace moescope::analysis {
+
+const expert_sizes::block * expert_sizes::find(const block_layout & l) const {
+    const size_t i = find_block(blocks, l, blocks.size());
+    return i < blocks.size() ? &blocks[i] : nullptr;
+}
+
+uint64_t expert_sizes::of(const block_layout & l) const {
+    const block * b = find(l);
+    return b == nullptr ? 0 : b->bytes;
+}
 
 expert_sizes read_expert_sizes(const std::string & model_path) {
     const gguf::model_file                  model(model_path);

@@ -8,6 +8,7 @@
 
 #include "analysis/specialization.hpp"
 #include "analysis/tools/prompt_labels.hpp"
+#include "analysis/tools/running_stats.hpp"
 #include "cli/answers/same_model.hpp"
 #include "cli/answers/shared.hpp"
 #include "core/error.hpp"

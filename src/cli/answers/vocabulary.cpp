@@ -4,6 +4,7 @@
 
 #include <fmt/format.h>
 
+#include "analysis/tools/running_stats.hpp"
 #include "analysis/vocabulary.hpp"
 #include "cli/answers/shared.hpp"
 #include "logs/open.hpp"

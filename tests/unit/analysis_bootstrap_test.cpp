@@ -5,7 +5,7 @@
 
 #include <gtest/gtest.h>
 
-#include "analysis/tools/interval.hpp"
+#include "analysis/tools/bootstrap.hpp"
 #include "core/random_stream.hpp"
 
 namespace {
