@@ -14,6 +14,19 @@ bool selects(const routed_ubatch & u) {
     return std::any_of(u.blocks.begin(), u.blocks.end(), [](const block_rows & r) { return r.n_rows > 0; });
 }
 
+void add_access(cache_score & score, bool hit, bool cold, size_t unit, double slice_bytes) {
+    score.accesses += 1;
+    score.bytes_missed += hit ? 0 : slice_bytes;
+    if (cold) {
+        score.cold += 1;
+        score.cold_hits += hit;
+        return;
+    }
+    score.hits += hit;
+    score.unit_hits[unit] += hit;
+    score.unit_warm[unit] += 1;
+}
+
 }  // namespace
 
 void cache_counts::ubatch(const routed_ubatch & u) {
@@ -33,185 +46,231 @@ void cache_counts::ubatch(const routed_ubatch & u) {
     ubatches_ += 1;
 }
 
-struct cache::simulation {
-    // A pool's accesses in one half, for Belady's optimum.
+// The pools of every policy at every number of slots, while the ubatches pass. Belady's optimum needs to know what follows,
+// so it plays at the end of each half what was logged.
+class cache::simulation {
+public:
+    simulation(const cache_plan & plan, const cache_counts & counted);
+
+    void         ubatch(const routed_ubatch & u);
+    cache_result result();  // after the last ubatch
+
+private:
+    // A pool's accesses in one half.
     struct log {
         std::vector<uint32_t>                      slices;
+        std::vector<uint8_t>                       cold;   // parallel to the slices
         std::vector<std::pair<uint32_t, uint32_t>> units;  // first access, unit
+
+        void add(uint32_t slice, bool is_cold, uint32_t unit);
     };
 
-    cache_plan                                            plan;
-    const cache_counts &                                  counted;
-    cache_result                                          result;
-    sequence_tracker                                      tracker;
-    block_table<cache_counts::block>                      blocks;  // maps layouts to the numbers of `counted`
-    std::vector<uint32_t>                                 base;    // [block] first slice in a global pool
-    uint32_t                                              n_slices = 0;
-    std::vector<std::vector<std::unique_ptr<cache_pool>>> pools;     // [online score][pool]
-    std::vector<size_t>                                   online;    // scores that are simulated as it goes
-    std::vector<uint8_t>                                  seen;      // [slice] in this half
-    std::vector<std::vector<uint8_t>>                     log_cold;  // [pool] parallel to logs' slices
-    std::vector<log>                                      logs;      // [pool]
-    std::vector<uint32_t>                                 ids;
-    std::vector<double>                                   bytes;  // [block]
+    void number_slices();
+    void list_scores();
+    void start_half(size_t half);
+    void end_half();
+    void access(size_t block, uint32_t id, uint32_t unit);
+    void play_optimum(cache_score & score, size_t pool) const;
 
-    simulation(const cache_plan & p, const cache_counts & c) : plan(p), counted(c) {
-        double sum = 0;
-        for (size_t b = 0; b < c.blocks().size(); ++b) {
-            const block_layout & l = c.blocks()[b].layout;
-            blocks.at(l, b);
-            base.push_back(n_slices);
-            n_slices += l.n_expert;
-            bytes.push_back(double(plan.sizes.of(l)));
-            sum += bytes.back() * l.n_expert;
-        }
-        result.n_slices            = n_slices;
-        result.units_are_sequences = c.n_sequences() > 1;
-        result.units            = result.units_are_sequences ? c.n_sequences() : (c.ubatches() + stretch - 1) / stretch;
-        result.mean_slice_bytes = n_slices ? sum / n_slices : 0;
-        for (const uint32_t slots : plan.slots) {
-            for (const cache_policy policy : {cache_policy::lru, cache_policy::lfu, cache_policy::fixed,
-                                              cache_policy::random, cache_policy::optimum}) {
-                if (policy == cache_policy::optimum && !plan.optimum) {
-                    continue;
-                }
-                cache_score score;
-                score.policy = policy;
-                score.slots  = slots;
-                score.unit_hits.resize(result.units);
-                score.unit_warm.resize(result.units);
-                if (policy != cache_policy::optimum) {
-                    online.push_back(result.scores.size());
-                }
-                result.scores.push_back(std::move(score));
-            }
-        }
-        start_half(0);
+    std::unique_ptr<cache_pool> make_pool(const cache_score & score, size_t pool, size_t half) const;
+    std::vector<uint64_t>       counts_of_pool(size_t pool, size_t half) const;
+    uint32_t                    unit_of(const std::vector<token_place> & places) const;
+    double                      bytes_of(size_t pool, uint32_t slice) const;
+    size_t                      n_pools() const { return plan_.global ? 1 : base_.size(); }
+    uint32_t                    slots_of_pool(uint32_t slots) const {
+                           return plan_.global ? slots * static_cast<uint32_t>(base_.size()) : slots;
     }
 
-    size_t   n_pools() const { return plan.global ? 1 : base.size(); }
-    uint32_t pool_slots(uint32_t slots) const {
-        return plan.global ? slots * static_cast<uint32_t>(base.size()) : slots;
-    }
+    cache_plan           plan_;
+    const cache_counts & counted_;
+    cache_result         result_;
 
-    std::vector<uint64_t> counts_of_pool(size_t pool, size_t half) const {
-        if (!plan.global) {
-            return counted.blocks()[pool].count[half];
-        }
-        std::vector<uint64_t> all;
-        for (size_t b = 0; b < base.size(); ++b) {
-            const auto & c = counted.blocks()[b].count[half];
-            all.insert(all.end(), c.begin(), c.end());
-        }
-        return all;
-    }
+    // Slices are numbered through a pool: by expert in a block's own, by block and expert in one for all.
+    block_table<cache_counts::block> blocks_;  // maps layouts to the numbers of `counted_`
+    std::vector<uint32_t>            base_;    // [block] first slice in a pool for all
+    std::vector<double>              bytes_;   // [block] of a slice
+    uint32_t                         n_slices_ = 0;
 
-    void start_half(size_t half) {
-        seen.assign(n_slices, 0);
-        pools.clear();
-        for (const size_t i : online) {
-            const cache_score & score = result.scores[i];
-            const uint32_t      slots = pool_slots(score.slots);
-            auto &              set   = pools.emplace_back();
-            for (size_t p = 0; p < n_pools(); ++p) {
-                switch (score.policy) {
-                    case cache_policy::lru: set.push_back(make_lru(slots)); break;
-                    case cache_policy::lfu: set.push_back(make_lfu(slots)); break;
-                    case cache_policy::fixed: set.push_back(make_fixed(slots, counts_of_pool(p, 1 - half))); break;
-                    default: set.push_back(make_random(slots, p)); break;
-                }
-            }
-        }
-        logs.assign(n_pools(), {});
-        log_cold.assign(n_pools(), {});
-    }
+    std::vector<size_t>                                   online_;  // scores whose policy needs no future
+    std::vector<std::vector<std::unique_ptr<cache_pool>>> pools_;   // [online score][pool] in this half
+    std::vector<log>                                      logs_;    // [pool] of this half
+    std::vector<uint8_t>                                  seen_;    // [slice] in this half
 
-    static void tell(cache_score & score, bool hit, bool cold, size_t unit, double slice_bytes) {
-        score.accesses += 1;
-        score.bytes_missed += hit ? 0 : slice_bytes;
-        if (cold) {
-            score.cold += 1;
-            score.cold_hits += hit;
-            return;
-        }
-        score.hits += hit;
-        score.unit_hits[unit] += hit;
-        score.unit_warm[unit] += 1;
-    }
-
-    void access(size_t block, uint32_t id, uint32_t unit) {
-        const size_t   pool  = plan.global ? 0 : block;
-        const uint32_t slice = plan.global ? base[block] + id : id;
-        uint8_t &      known = seen[base[block] + id];
-        const bool     cold  = known == 0;
-        known                = 1;
-        for (size_t i = 0; i < online.size(); ++i) {
-            tell(result.scores[online[i]], pools[i][pool]->access(slice), cold, unit, bytes[block]);
-        }
-        if (plan.optimum) {
-            log & l = logs[pool];
-            if (l.units.empty() || l.units.back().second != unit) {
-                l.units.emplace_back(static_cast<uint32_t>(l.slices.size()), unit);
-            }
-            l.slices.push_back(slice);
-            log_cold[pool].push_back(cold);
-        }
-    }
-
-    double bytes_of(size_t pool, uint32_t slice) const {
-        if (!plan.global) {
-            return bytes[pool];
-        }
-        return bytes[static_cast<size_t>(std::upper_bound(base.begin(), base.end(), slice) - base.begin()) - 1];
-    }
-
-    void end_half() {
-        for (cache_score & score : result.scores) {
-            for (size_t p = 0; score.policy == cache_policy::optimum && p < logs.size(); ++p) {
-                const log &                l    = logs[p];
-                const uint32_t             n    = plan.global ? n_slices : counted.blocks()[p].layout.n_expert;
-                const std::vector<uint8_t> hits = simulate_optimum(l.slices, n, pool_slots(score.slots));
-                for (size_t i = 0, at = 0; i < hits.size(); ++i) {
-                    at += at + 1 < l.units.size() && l.units[at + 1].first == i;
-                    tell(score, hits[i] != 0, log_cold[p][i] != 0, l.units[at].second, bytes_of(p, l.slices[i]));
-                }
-            }
-        }
-    }
+    sequence_tracker      tracker_;
+    std::vector<uint32_t> ids_;
 };
+
+void cache::simulation::log::add(uint32_t slice, bool is_cold, uint32_t unit) {
+    if (units.empty() || units.back().second != unit) {
+        units.emplace_back(static_cast<uint32_t>(slices.size()), unit);
+    }
+    slices.push_back(slice);
+    cold.push_back(is_cold);
+}
+
+cache::simulation::simulation(const cache_plan & plan, const cache_counts & counted) : plan_(plan), counted_(counted) {
+    number_slices();
+    result_.units_are_sequences = counted.n_sequences() > 1;
+    result_.units = result_.units_are_sequences ? counted.n_sequences() : (counted.ubatches() + stretch - 1) / stretch;
+    list_scores();
+    start_half(0);
+}
+
+void cache::simulation::number_slices() {
+    double sum = 0;
+    for (size_t b = 0; b < counted_.blocks().size(); ++b) {
+        const block_layout & l = counted_.blocks()[b].layout;
+        blocks_.at(l, b);
+        base_.push_back(n_slices_);
+        n_slices_ += l.n_expert;
+        bytes_.push_back(double(plan_.sizes.of(l)));
+        sum += bytes_.back() * l.n_expert;
+    }
+    result_.n_slices         = n_slices_;
+    result_.mean_slice_bytes = n_slices_ ? sum / n_slices_ : 0;
+}
+
+void cache::simulation::list_scores() {
+    for (const uint32_t slots : plan_.slots) {
+        for (const cache_policy policy :
+             {cache_policy::lru, cache_policy::lfu, cache_policy::fixed, cache_policy::random, cache_policy::optimum}) {
+            if (policy == cache_policy::optimum && !plan_.optimum) {
+                continue;
+            }
+            cache_score score;
+            score.policy = policy;
+            score.slots  = slots;
+            score.unit_hits.resize(result_.units);
+            score.unit_warm.resize(result_.units);
+            if (policy != cache_policy::optimum) {
+                online_.push_back(result_.scores.size());
+            }
+            result_.scores.push_back(std::move(score));
+        }
+    }
+}
+
+void cache::simulation::start_half(size_t half) {
+    seen_.assign(n_slices_, 0);
+    logs_.assign(n_pools(), {});
+    pools_.clear();
+    for (const size_t i : online_) {
+        auto & set = pools_.emplace_back();
+        for (size_t p = 0; p < n_pools(); ++p) {
+            set.push_back(make_pool(result_.scores[i], p, half));
+        }
+    }
+}
+
+std::unique_ptr<cache_pool> cache::simulation::make_pool(const cache_score & score, size_t pool, size_t half) const {
+    const uint32_t slots = slots_of_pool(score.slots);
+    switch (score.policy) {
+        case cache_policy::lru: return make_lru(slots);
+        case cache_policy::lfu: return make_lfu(slots);
+        case cache_policy::fixed: return make_fixed(slots, counts_of_pool(pool, 1 - half));
+        default: return make_random(slots, pool);
+    }
+}
+
+std::vector<uint64_t> cache::simulation::counts_of_pool(size_t pool, size_t half) const {
+    if (!plan_.global) {
+        return counted_.blocks()[pool].count[half];
+    }
+    std::vector<uint64_t> all;
+    for (size_t b = 0; b < base_.size(); ++b) {
+        const auto & c = counted_.blocks()[b].count[half];
+        all.insert(all.end(), c.begin(), c.end());
+    }
+    return all;
+}
+
+void cache::simulation::access(size_t block, uint32_t id, uint32_t unit) {
+    const size_t   pool  = plan_.global ? 0 : block;
+    const uint32_t slice = plan_.global ? base_[block] + id : id;
+    uint8_t &      seen  = seen_[base_[block] + id];
+    const bool     cold  = seen == 0;
+    seen                 = 1;
+    for (size_t i = 0; i < online_.size(); ++i) {
+        add_access(result_.scores[online_[i]], pools_[i][pool]->access(slice), cold, unit, bytes_[block]);
+    }
+    if (plan_.optimum) {
+        logs_[pool].add(slice, cold, unit);
+    }
+}
+
+double cache::simulation::bytes_of(size_t pool, uint32_t slice) const {
+    if (!plan_.global) {
+        return bytes_[pool];
+    }
+    return bytes_[static_cast<size_t>(std::upper_bound(base_.begin(), base_.end(), slice) - base_.begin()) - 1];
+}
+
+void cache::simulation::play_optimum(cache_score & score, size_t pool) const {
+    const log &                l    = logs_[pool];
+    const uint32_t             n    = plan_.global ? n_slices_ : counted_.blocks()[pool].layout.n_expert;
+    const std::vector<uint8_t> hits = simulate_optimum(l.slices, n, slots_of_pool(score.slots));
+    for (size_t i = 0, at = 0; i < hits.size(); ++i) {
+        at += at + 1 < l.units.size() && l.units[at + 1].first == i;
+        add_access(score, hits[i] != 0, l.cold[i] != 0, l.units[at].second, bytes_of(pool, l.slices[i]));
+    }
+}
+
+void cache::simulation::end_half() {
+    for (cache_score & score : result_.scores) {
+        for (size_t p = 0; score.policy == cache_policy::optimum && p < logs_.size(); ++p) {
+            play_optimum(score, p);
+        }
+    }
+}
+
+// Of the ubatch's first token; what has no sequence counts for the first one.
+uint32_t cache::simulation::unit_of(const std::vector<token_place> & places) const {
+    if (!result_.units_are_sequences) {
+        return static_cast<uint32_t>(result_.ubatches / stretch);
+    }
+    const int64_t sequence = places.empty() ? -1 : places.front().sequence;
+    return sequence < 0 ? 0 : static_cast<uint32_t>(sequence);
+}
+
+void cache::simulation::ubatch(const routed_ubatch & u) {
+    const std::vector<token_place> & places = tracker_.follow(u);
+    if (!selects(u)) {
+        return;
+    }
+    if (result_.ubatches == counted_.half_at()) {
+        end_half();
+        start_half(1);
+    }
+    const uint32_t unit   = unit_of(places);
+    uint32_t       n_rows = 0;  // tokens that were routed: a filter may have left some out
+    for (size_t i = 0; i < u.blocks.size(); ++i) {
+        slices_read(u.blocks[i], ids_);
+        const size_t block = blocks_.index(*u.blocks[i].layout, i);
+        for (const uint32_t id : ids_) {
+            access(block, id, unit);
+        }
+        n_rows = std::max(n_rows, u.blocks[i].n_rows);
+    }
+    result_.tokens += n_rows;
+    result_.ubatches += 1;
+}
+
+cache_result cache::simulation::result() {
+    end_half();
+    logs_.assign(n_pools(), {});
+    return result_;
+}
 
 cache::cache(const cache_plan & plan, const cache_counts & counted) : s_(std::make_unique<simulation>(plan, counted)) {}
 
 cache::~cache() = default;
 
 void cache::ubatch(const routed_ubatch & u) {
-    const std::vector<token_place> & places = s_->tracker.follow(u);
-    if (!selects(u)) {
-        return;
-    }
-    cache_result & r = s_->result;
-    if (r.ubatches == s_->counted.half_at()) {
-        s_->end_half();
-        s_->start_half(1);
-    }
-    uint64_t unit = r.ubatches / stretch;
-    if (r.units_are_sequences) {  // of its first token; what has none counts for the first sequence
-        const int64_t sequence = places.empty() ? -1 : places.front().sequence;
-        unit                   = sequence < 0 ? 0 : static_cast<uint64_t>(sequence);
-    }
-    for (size_t i = 0; i < u.blocks.size(); ++i) {
-        slices_read(u.blocks[i], s_->ids);
-        const size_t block = s_->blocks.index(*u.blocks[i].layout, i);
-        for (const uint32_t id : s_->ids) {
-            s_->access(block, id, static_cast<uint32_t>(unit));
-        }
-    }
-    uint32_t n_rows = 0;  // tokens that were routed: a filter may have left some out
-    for (const block_rows & rows : u.blocks) {
-        n_rows = std::max(n_rows, rows.n_rows);
-    }
-    r.tokens += n_rows;
-    r.ubatches += 1;
+    s_->ubatch(u);
+}
+
+cache_result cache::result() {
+    return s_->result();
 }
 
 policy_ranking rank_policies(const cache_result & r, uint32_t slots) {
@@ -231,12 +290,6 @@ policy_ranking rank_policies(const cache_result & r, uint32_t slots) {
         ranking.lead = bootstrap_lead(hits, ranking.scores[0]->unit_warm, 0);
     }
     return ranking;
-}
-
-cache_result cache::result() {
-    s_->end_half();
-    s_->logs.assign(s_->n_pools(), {});
-    return s_->result;
 }
 
 }  // namespace moescope::analysis
