@@ -98,11 +98,10 @@ std::string graph_edit::apply() {
     }
     std::stable_sort(insertions_.begin(), insertions_.end(),
                      [](const insertion & a, const insertion & b) { return a.behind < b.behind; });
-    ggml_tensor **                   nodes = api_.ggml_graph_nodes(graph_);
-    const std::vector<ggml_tensor *> before(nodes, nodes + api_.ggml_graph_n_nodes(graph_));
+    const int n_before = api_.ggml_graph_n_nodes(graph_);
     expand();
-    put_in_place(before);
-    rewire(before);
+    rewire(n_before);
+    put_in_place(n_before);
     insertions_.clear();
     return {};
 }
@@ -154,34 +153,43 @@ void graph_edit::expand() {
     }
 }
 
-// Moves what was appended to right behind its source.
-void graph_edit::put_in_place(const std::vector<ggml_tensor *> & before) {
-    ggml_tensor **                   nodes = api_.ggml_graph_nodes(graph_);
-    const std::vector<ggml_tensor *> appended(nodes + before.size(), nodes + api_.ggml_graph_n_nodes(graph_));
-    auto                             from = appended.begin();
-    auto                             next = insertions_.begin();
-    for (size_t n = 0; n < before.size(); ++n) {
-        *nodes++ = before[n];
-        for (; next != insertions_.end() && static_cast<size_t>(next->behind) == n; ++next) {
-            nodes = std::copy_n(from, next->n_new, nodes);
-            from += next->n_new;
-        }
-    }
-}
-
-void graph_edit::rewire(const std::vector<ggml_tensor *> & before) const {
+void graph_edit::rewire(int n_before) const {
     rewiring                                to;
     std::unordered_set<const ggml_tensor *> own;  // where a graph is edited twice, it holds them already
     for (const insertion & i : insertions_) {
-        own.insert(i.node);
         if (i.from != nullptr) {
             to.replace(i.from, i.behind, i.node);
         }
     }
-    for (size_t n = 0; n < before.size() && !to.empty(); ++n) {
-        if (own.count(before[n]) == 0) {
-            to.visit(static_cast<int>(n), before[n]);
+    if (to.empty()) {
+        return;
+    }
+    for (const insertion & i : insertions_) {
+        own.insert(i.node);
+    }
+    ggml_tensor ** nodes = api_.ggml_graph_nodes(graph_);
+    for (int n = 0; n < n_before; ++n) {
+        if (own.count(nodes[n]) == 0) {
+            to.visit(n, nodes[n]);
         }
+    }
+}
+
+// Moves what was appended to right behind its source, the last first.
+void graph_edit::put_in_place(int n_before) {
+    ggml_tensor **                   nodes   = api_.ggml_graph_nodes(graph_);
+    const int                        n_nodes = api_.ggml_graph_n_nodes(graph_);
+    const std::vector<ggml_tensor *> appended(nodes + n_before, nodes + n_nodes);
+    auto                             rest = appended.end();
+    ggml_tensor **                   to   = nodes + n_nodes;
+    auto                             last = insertions_.rbegin();
+    for (int n = n_before - 1; n >= 0 && rest != appended.begin(); --n) {
+        for (; last != insertions_.rend() && last->behind == n; ++last) {
+            rest -= last->n_new;
+            to -= last->n_new;
+            std::copy_n(rest, last->n_new, to);
+        }
+        *--to = nodes[n];
     }
 }
 

@@ -60,8 +60,8 @@ private:
     bool        reads_leaf(const ggml_tensor * node) const;
     size_t      count_leaves() const;
     void        expand();
-    void        put_in_place(const std::vector<ggml_tensor *> & before);
-    void        rewire(const std::vector<ggml_tensor *> & before) const;
+    void        rewire(int n_before) const;
+    void        put_in_place(int n_before);
 
     const ggml_api &       api_;
     ggml_cgraph *          graph_;

@@ -37,10 +37,7 @@ graph_plan::graph_plan(const ggml_api & api, ggml_backend_sched_t sched, capture
 
 void graph_plan::prepare(ggml_cgraph * graph, mtp_layers mtp) {
     planned_.clear();
-    if (!failure_.empty()) {
-        return;
-    }
-    const moe_graph found = find(graph);
+    const moe_graph found = failure_.empty() ? find(graph) : moe_graph();
     if (found.blocks.empty()) {
         return;
     }
@@ -48,19 +45,12 @@ void graph_plan::prepare(ggml_cgraph * graph, mtp_layers mtp) {
         failure_ = "the graph has more MoE blocks than there is room for probes";
         return;
     }
-    added_.reset();
-    graph_edit edit(api_, graph);
-    for (const moe_block & b : found.blocks) {
-        planned_.blocks.push_back(plan_block(b, mtp, edit));
-    }
-    planned_.tokens       = found.tokens;
-    planned_.pos          = found.pos;
-    planned_.out_ids      = found.out_ids;
-    planned_.n_tokens     = found.n_tokens;
-    planned_.first_router = found.blocks[0].router;
     if (options_.what.access) {
         planned_.weight_reads = wanted_reads(graph, found);
     }
+    added_.reset();
+    graph_edit edit(api_, graph);
+    plan_all(found, mtp, edit);
     failure_ = edit.apply();
     if (!failure_.empty()) {
         planned_.clear();
@@ -69,6 +59,17 @@ void graph_plan::prepare(ggml_cgraph * graph, mtp_layers mtp) {
     for (ggml_tensor * t : found.inputs) {
         api_.ggml_set_output(t);
     }
+}
+
+void graph_plan::plan_all(const moe_graph & found, mtp_layers mtp, graph_edit & edit) {
+    for (const moe_block & b : found.blocks) {
+        planned_.blocks.push_back(plan_block(b, mtp, edit));
+    }
+    planned_.tokens       = found.tokens;
+    planned_.pos          = found.pos;
+    planned_.out_ids      = found.out_ids;
+    planned_.n_tokens     = found.n_tokens;
+    planned_.first_router = found.blocks[0].router;
 }
 
 // The graph's blocks, without those that are not wanted; none where the graph is not understood.

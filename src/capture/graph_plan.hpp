@@ -53,6 +53,7 @@ private:
     bool                 refuses(const std::string & wrong);
     bool                 unwanted(int32_t il) const { return il >= 0 && !options_.layers.has(il); }
     access_list          wanted_reads(ggml_cgraph * graph, const moe_graph & found) const;
+    void                 plan_all(const moe_graph & found, mtp_layers mtp, graph_edit & edit);
     planned_graph::block plan_block(const moe_block & b, mtp_layers mtp, graph_edit & edit);
     ggml_tensor *        keep(ggml_tensor * t) const;
     ggml_tensor *        copy_of(ggml_tensor * t, const moe_block & b, const char * what, graph_edit & edit);

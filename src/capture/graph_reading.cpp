@@ -87,8 +87,8 @@ void graph_reading::fill_block(const block & b) {
     }
     b.ids.read_ids(read_.ids(), b.layout.id_bytes(), scratch_);
     for (size_t i = 0; i < n_float_columns; ++i) {
-        if (read_.values(i) != nullptr) {
-            fill_column(b, i, n_rows);
+        if (float * const to = read_.values(i)) {
+            fill_column(b, i, n_rows, to);
         }
     }
 }
@@ -106,10 +106,9 @@ bool graph_reading::rows_known(uint32_t n_rows) {
     return std::all_of(read_.row_tokens(), read_.row_tokens() + n_rows, [](int32_t t) { return t >= 0; });
 }
 
-void graph_reading::fill_column(const block & b, size_t i, uint32_t n_rows) {
+void graph_reading::fill_column(const block & b, size_t i, uint32_t n_rows, float * to) {
     const tensor_view & from  = b.columns[i];
     const size_t        width = b.layout.width(float_columns[i]);
-    float * const       to    = read_.values(i);
 
     const bool of_these_rows = from && from.rows() == static_cast<int64_t>(n_rows);
     const bool of_all_tokens = from && from.rows() == n_tokens_;

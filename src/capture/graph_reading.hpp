@@ -39,7 +39,7 @@ private:
     void fill_block(const block & b);
     void name_rows(uint32_t n_rows);
     bool rows_known(uint32_t n_rows);
-    void fill_column(const block & b, size_t i, uint32_t n_rows);
+    void fill_column(const block & b, size_t i, uint32_t n_rows, float * to);
     void pick_rows(const tensor_view & of_all_tokens, uint32_t n_rows, size_t width, float * to);
 
     graph_layout       layout_;

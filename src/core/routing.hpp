@@ -29,7 +29,7 @@ struct model_info {
     std::vector<std::pair<std::string, std::string>> metadata;  // the GGUF keys that speak of experts, as text
 };
 
-// One MoE block of a graph, as its rows are stored.
+// One MoE block of a graph, as its rows are stored. docs/capture.md lists the traps.
 struct block_layout : block_id {
     enum flag : uint32_t {
         mtp         = 1u << 0,  // belongs to a multi-token-prediction block (il >= n_layer), trap 11
