@@ -2,7 +2,9 @@
 
 #include <gtest/gtest.h>
 
+#include "made_model.hpp"
 #include "make-model/planted_model.hpp"
+#include "make-model/random_model.hpp"
 #include "moescope/moescope.h"
 #include "support/model_runner.hpp"
 #include "support/process.hpp"
@@ -44,6 +46,45 @@ TEST(Embed, TheExampleRecordsWhatTheModelRouted) {
     // A name that is taken is refused, in one line.
     EXPECT_EQ(run(command, folder / "out", folder / "err"), 1);
     EXPECT_NE(read_file(folder / "err").find("the file exists"), std::string::npos);
+}
+
+// An MTP block looks like one more layer; what tells it apart is the model's number of layers (docs/capture.md, trap 11).
+TEST(Embed, MtpBlocksAreToldApart) {
+    using namespace made_model;
+    const scratch_folder folder;
+    random_options       o;
+    o.shape.arch          = "glm4moe";
+    o.shape.n_layer_nextn = 1;
+    write_random_model(folder / "m.gguf", o);
+    const auto n_layer = static_cast<int32_t>(complete(o.shape).n_layer);
+    const auto model   = load(folder / "m.gguf", true);
+    for (const auto type : {LLAMA_CONTEXT_TYPE_DEFAULT, LLAMA_CONTEXT_TYPE_MTP}) {
+        const std::string      path    = folder / ("t" + std::to_string(type) + ".moetrace");
+        const moescope_options options = {path.c_str(), nullptr, nullptr, false};
+        moescope_capture *     m       = moescope_create(&options, nullptr, 0);
+        llama_context_params   params  = model_runner::default_params();
+        params.ctx_type                = type;
+        params.cb_eval                 = moescope_eval;
+        params.cb_eval_user_data       = m;
+        const context_ptr ctx(llama_init_from_model(model.get(), params));
+        ASSERT_NE(ctx, nullptr);
+        batch             b(0, 8, type == LLAMA_CONTEXT_TYPE_MTP ? llama_model_n_embd_out(model.get()) : 0);
+        const llama_batch view = b.view();
+        moescope_batch(m, ctx.get(), &view);
+        ASSERT_EQ(llama_decode(ctx.get(), view), 0);
+        ASSERT_EQ(moescope_finish(m, nullptr, 0), 0);
+
+        trace::trace_reader reader(path);
+        size_t              n_rows = 0;
+        for (routed_ubatch u; reader.next(u);) {
+            for (const row & r : rows_of(u)) {
+                EXPECT_EQ(r.layer >= n_layer, type == LLAMA_CONTEXT_TYPE_MTP);
+                EXPECT_EQ(r.layout.has(block_layout::mtp), type == LLAMA_CONTEXT_TYPE_MTP);
+                n_rows += 1;
+            }
+        }
+        EXPECT_GT(n_rows, 0u);
+    }
 }
 
 TEST(Embed, WithoutACaptureNothingIsRecordedAndNothingBreaks) {

@@ -56,6 +56,7 @@ struct moescope_capture {
         if (!stream) {
             stream = std::make_unique<capture::stream>(api, ctx, capture::query_model(api, ctx),
                                                        [this] { return std::make_unique<fan_out>(writer); });
+            watch.set_mtp_layers(capture::mtp_layers_of(stream->model()));
         }
         return *stream;
     }
