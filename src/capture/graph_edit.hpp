@@ -26,23 +26,23 @@ private:
     ggml_context *   memory_;
 };
 
-// Adds nodes to a graph that is built, but not yet planned by a scheduler. Collects what shall be done, then does it at
-// once: all of it, or nothing.
+// Adds nodes to a graph that is built, but not yet planned by a scheduler. It collects what shall be done, then does all of it
+// or nothing.
 //
 // ggml counts each tensor's readers while a graph is built, to see what a backend may fuse. A replaced tensor keeps its
-// count, and what replaces it has none, so backends fuse neither: slower perhaps, but never wrong.
+// count, and what replaces it has none, so that neither is fused with its readers.
 class graph_edit {
 public:
     graph_edit(const ggml_api & api, ggml_cgraph * graph) : api_(api), graph_(graph) {}
 
     // `node` is computed right behind the graph's node of this index (counted before the edit; -1: at the end), so that what
-    // it reads need not outlive it. Behind one node they come in the order in which they were inserted. Each new tensor that
-    // a node reads is inserted too, before it; leaves are not.
+    // it reads need not outlive it. Behind one node they come in the order in which they were inserted. If a node reads another
+    // new one, that one is inserted first; leaves are not inserted.
     void insert(int behind, ggml_tensor * node);
 
     // Inserts `node`, and what the graph computes behind it reads `node` where it read `from`, or a view of it. Nodes of this
-    // edit go on reading what they were made with. Both have the same type, shape and strides. `from` may be what this edit
-    // put in place of another tensor, but no view of a tensor that it replaces.
+    // edit go on reading what they were made with. `from` and `node` have the same type, shape and strides. `from` may be what
+    // this edit put in place of another tensor, but no view of a tensor that it replaces.
     void replace(ggml_tensor * from, int behind, ggml_tensor * node);
 
     // Does it. Returns why the graph was left as it is, or "".

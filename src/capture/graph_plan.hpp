@@ -29,11 +29,11 @@ struct planned_graph {
 };
 
 // Prepares one scheduler's graphs, each before its memory is planned: finds the MoE blocks, marks what shall survive the
-// computation, adds what must be computed besides.
+// computation, and adds nodes for what the graph itself does not compute.
 //
 // On a CPU-only scheduler wanted tensors, and all graph inputs, are marked as outputs, so that nothing is placed over
-// them. Elsewhere only copies are marked (marking ids or gates would switch off the backends' top-k fusion): `ggml_cont`
-// of ids and final weights. Norms are one custom operation on the CPU, sum_rows(sqr(x)) elsewhere.
+// them. On other devices only copies are marked (marking ids or gates would switch off the backends' top-k fusion): `ggml_cont`
+// of ids and final weights. Norms are one custom operation on the CPU, sum_rows(sqr(x)) on other devices.
 class graph_plan {
 public:
     graph_plan(const ggml_api & api, ggml_backend_sched_t sched, capture_options options);

@@ -16,8 +16,8 @@ inline uint64_t steady_ns() {
     return static_cast<uint64_t>(std::chrono::steady_clock::now().time_since_epoch().count());
 }
 
-// While it lives, the calling thread is inside a hook, and its errno changes unseen. Files are no points of cancellation there:
-// unwinding through a noexcept function would end the program.
+// While it lives, the calling thread is inside a hook. At its end errno is what it was. The thread cannot be cancelled
+// meanwhile, as it could be where files are written: unwinding through a noexcept function would end the program.
 class hook_guard {
 public:
     hook_guard() {

@@ -13,7 +13,7 @@ namespace moescope::capture {
 
 // Who watches which scheduler: a probe for each, and what stands before the program's own eval callback where it has one.
 // Schedulers are created, used and freed by any thread; a probe is used by the thread that uses its scheduler. Every method
-// locks, for the look-up only.
+// locks, for the look-up only. What a scheduler calls lives until drop(); where the scheduler outlives the registry, it stays.
 class probe_registry {
 public:
     probe_registry(const ggml_api & api, const capture_options & options) : api_(api), options_(options) {}
