@@ -16,7 +16,6 @@ inline constexpr int exit_interrupted = 130;
 struct exit_with {
     int code;
 };
-
 using add_verb = void (*)(CLI::App & app);
 
 // The verbs of this build, in the order in which --help lists them (src/cli/all_verbs.cpp).

@@ -6,6 +6,7 @@
 
 #include "analysis/access.hpp"
 #include "cli/answers/shared.hpp"
+#include "cli/terminal/text.hpp"
 #include "core/error.hpp"
 #include "logs/open.hpp"
 

@@ -8,6 +8,9 @@
 #include "analysis/tools/model_sizes.hpp"
 #include "cli/answers/same_model.hpp"
 #include "cli/answers/shared.hpp"
+#include "cli/terminal/progress.hpp"
+#include "cli/terminal/terminal.hpp"
+#include "cli/terminal/text.hpp"
 #include "core/error.hpp"
 #include "logs/open.hpp"
 

@@ -8,6 +8,7 @@
 #include "analysis/imatrix.hpp"
 #include "cli/answers/same_model.hpp"
 #include "cli/answers/shared.hpp"
+#include "cli/terminal/text.hpp"
 #include "core/error.hpp"
 #include "gguf/head.hpp"
 #include "logs/open.hpp"

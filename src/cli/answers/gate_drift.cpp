@@ -4,6 +4,7 @@
 
 #include "analysis/gate_drift.hpp"
 #include "cli/answers/shared.hpp"
+#include "cli/terminal/text.hpp"
 #include "logs/open.hpp"
 
 namespace moescope::cli {

@@ -6,7 +6,7 @@
 
 #include <fmt/format.h>
 
-#include "cli/terminal/output.hpp"
+#include "cli/terminal/text.hpp"
 
 namespace moescope::cli {
 

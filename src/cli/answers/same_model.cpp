@@ -5,7 +5,7 @@
 #include <fmt/format.h>
 
 #include "cli/answers/shared.hpp"
-#include "cli/terminal/output.hpp"
+#include "cli/terminal/text.hpp"
 #include "core/error.hpp"
 
 namespace moescope::cli {

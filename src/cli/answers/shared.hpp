@@ -93,9 +93,6 @@ void require_rows(const trace::trace_source & source);
 // What every kind says of a trace without a row.
 inline constexpr const char * nothing_selected = "The trace is empty: no expert was selected.";
 
-// "1 token", "1,234 tokens"
-std::string counted(uint64_t n, const std::string & what);
-
 // Opens the first trace, which must have rows, and reads it once through `sink`. The answer gets its kind and notes.
 std::unique_ptr<trace::trace_source> read_rows(const analyze_options & o, const char * kind, routing_sink & sink,
                                                answer & a);

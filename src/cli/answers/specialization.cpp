@@ -11,6 +11,7 @@
 #include "analysis/tools/running_stats.hpp"
 #include "cli/answers/same_model.hpp"
 #include "cli/answers/shared.hpp"
+#include "cli/terminal/text.hpp"
 #include "core/error.hpp"
 #include "io/path.hpp"
 #include "logs/open.hpp"

@@ -1,20 +1,17 @@
 #include "cli/answers/summary.hpp"
-#include "logs/open.hpp"
-#include "trace/read_through.hpp"
 
 #include <algorithm>
 #include <cmath>
-#include <cstdlib>
-
-#include <sys/ioctl.h>
-#include <unistd.h>
 
 #include <fmt/format.h>
 
+#include "cli/answers/heatmap.hpp"
 #include "cli/answers/shared.hpp"
-#include "cli/terminal/heatmap.hpp"
-#include "cli/terminal/output.hpp"
+#include "cli/terminal/terminal.hpp"
+#include "cli/terminal/text.hpp"
 #include "io/path.hpp"
+#include "logs/open.hpp"
+#include "trace/read_through.hpp"
 
 namespace moescope::cli {
 
@@ -135,17 +132,7 @@ std::string insight_lines(const summary_result & s) {
 }  // namespace
 
 summary_options summary_options_for(std::FILE * stream) {
-    summary_options o;
-    const int       fd       = ::fileno(stream);
-    const bool      terminal = ::isatty(fd) == 1;
-    const char *    no_color = std::getenv("NO_COLOR");
-    winsize         w        = {};
-    if (terminal && ::ioctl(fd, TIOCGWINSZ, &w) == 0 && w.ws_col > 0) {
-        o.width = w.ws_col;
-    }
-    o.heatmap = terminal;
-    o.color   = terminal && (no_color == nullptr || *no_color == '\0');
-    return o;
+    return {terminal_width(stream), wants_color(stream), is_terminal(stream)};
 }
 
 std::string summary_text(const trace::trace_info & info, const model_info & model, const summary_result & s,

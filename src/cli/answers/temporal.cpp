@@ -6,6 +6,7 @@
 
 #include "analysis/temporal.hpp"
 #include "cli/answers/shared.hpp"
+#include "cli/terminal/text.hpp"
 
 namespace moescope::cli {
 

@@ -7,6 +7,7 @@
 #include "analysis/tools/running_stats.hpp"
 #include "analysis/vocabulary.hpp"
 #include "cli/answers/shared.hpp"
+#include "cli/terminal/text.hpp"
 #include "logs/open.hpp"
 
 namespace moescope::cli {

@@ -1,18 +1,15 @@
 #include "cli/llama/model_verb.hpp"
 
 #include <algorithm>
-#include <cerrno>
-#include <cstring>
-
-#include <sys/stat.h>
-#include <unistd.h>
+#include <cstdio>
 
 #include <CLI/CLI.hpp>
 #include <fmt/format.h>
 
 #include "common.h"
 
-#include "cli/terminal/output.hpp"
+#include "cli/terminal/terminal.hpp"
+#include "cli/terminal/text.hpp"
 #include "cli/verbs.hpp"
 #include "core/error.hpp"
 #include "io/path.hpp"
@@ -165,22 +162,6 @@ std::vector<std::string> model_inputs(const common_params & params) {
         files.push_back(adapter.path);
     }
     return files;
-}
-
-void require_writable(const std::string & path, bool force, const std::vector<std::string> & inputs) {
-    io::refuse_input(path, files_of(inputs));
-    io::refuse_existing(path, policy_of(force));
-    const std::string folder = io::folder_of(path).empty() ? "." : io::folder_of(path);
-    struct stat       s      = {};
-    const bool        there  = ::stat(path.c_str(), &s) == 0;
-    if (there && S_ISDIR(s.st_mode)) {
-        throw error("this is a folder").in(path).fix("give -o the name of a file");
-    }
-    if (::access(there ? path.c_str() : folder.c_str(), W_OK) != 0) {
-        throw error(std::string("cannot write there: ") + std::strerror(errno))
-            .in(path)
-            .fix("choose another place with -o");
-    }
 }
 
 void note_useless_offload(const model_verb & verb, const common_params & params) {

@@ -53,10 +53,6 @@ private:
 // llama.cpp's log, shown on stderr where `verbose`, else kept for error messages only.
 std::unique_ptr<infer::llama_log> route_llama_log(bool verbose);
 
-// Throws error when the output exists (without force) or cannot be made, usage_error when it is one of the inputs: better
-// told before a long run than after it.
-void require_writable(const std::string & path, bool force, const std::vector<std::string> & inputs);
-
 // The files that a run of the model reads: its own, and its adapters'.
 std::vector<std::string> model_inputs(const common_params & params);
 

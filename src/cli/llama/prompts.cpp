@@ -9,7 +9,8 @@
 #include "common.h"
 
 #include "cli/llama/model_verb.hpp"
-#include "cli/terminal/output.hpp"
+#include "cli/terminal/terminal.hpp"
+#include "cli/terminal/text.hpp"
 #include "core/error.hpp"
 #include "infer/chat.hpp"
 

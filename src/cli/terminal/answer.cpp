@@ -6,6 +6,8 @@
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
+#include "cli/terminal/terminal.hpp"
+#include "cli/terminal/text.hpp"
 #include "core/error.hpp"
 
 namespace moescope::cli {
@@ -53,12 +55,10 @@ void add_answer_options(CLI::App & verb, answer_options & o) {
 }
 
 void print_answer(const answer & a, const answer_options & o) {
-    const bool        terminal = o.output.path == "-" && stdout_is_terminal();
-    const std::string text     = o.json
-                                     ? answer_json(a).dump(2, ' ', false, nlohmann::json::error_handler_t::replace) + "\n"
-                                 : o.csv ? answer_csv(a, o.csv_table)
-                                         : answer_text(a, terminal ? terminal_width() : 100, o.full);
-    write_output(o.output, [&](std::FILE * out) { std::fwrite(text.data(), 1, text.size(), out); });
+    const int width = o.output.path == "-" ? terminal_width(stdout) : 100;
+    write_text(o.output, o.json  ? to_text(answer_json(a))
+                         : o.csv ? answer_csv(a, o.csv_table)
+                                 : answer_text(a, width, o.full));
 }
 
 nlohmann::json answer_json(const answer & a) {

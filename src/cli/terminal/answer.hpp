@@ -11,7 +11,7 @@
 
 #include <nlohmann/json_fwd.hpp>
 
-#include "cli/terminal/output.hpp"
+#include "cli/terminal/result_file.hpp"
 
 namespace moescope::cli {
 

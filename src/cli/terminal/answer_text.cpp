@@ -6,6 +6,7 @@
 #include <fmt/format.h>
 
 #include "cli/terminal/answer.hpp"
+#include "cli/terminal/text.hpp"
 
 namespace moescope::cli {
 

@@ -1,4 +1,6 @@
 #include "cli/answers/shared.hpp"
+#include "cli/terminal/progress.hpp"
+#include "cli/terminal/text.hpp"
 #include "logs/open.hpp"
 
 #include <algorithm>
@@ -197,10 +199,6 @@ std::vector<std::string> source_notes(const trace::trace_source & source) {
                                     human_bytes(info.lost_bytes)));
     }
     return notes;
-}
-
-std::string counted(uint64_t n, const std::string & what) {
-    return with_commas(n) + " " + what + (n == 1 ? "" : "s");
 }
 
 std::unique_ptr<trace::trace_source> read_rows(const analyze_options & o, const char * kind, routing_sink & sink,

@@ -4,7 +4,8 @@
 
 #include "analysis/tools/prompt_labels.hpp"
 #include "check/check.hpp"
-#include "cli/terminal/output.hpp"
+#include "cli/terminal/result_file.hpp"
+#include "cli/terminal/text.hpp"
 #include "cli/verbs.hpp"
 #include "core/error.hpp"
 
@@ -22,7 +23,7 @@ const char * state_name(trace::damage::kind k) {
     return k == trace::damage::kind::none ? "whole" : k == trace::damage::kind::cut ? "cut" : "damaged";
 }
 
-std::string to_json(const check::check_result & r, const std::string & path) {
+std::string check_json(const check::check_result & r, const std::string & path) {
     nlohmann::ordered_json parts = nlohmann::ordered_json::array(), findings = nlohmann::ordered_json::array();
     for (const check::part_integrity & p : r.parts) {
         nlohmann::ordered_json part = {
@@ -71,14 +72,14 @@ std::string to_json(const check::check_result & r, const std::string & path) {
              {"misread_partitions", i.partitions},
              {"misread_partitions_expected", i.partitions_expected}}},
     };
-    return all.dump(2, ' ', false, nlohmann::json::error_handler_t::replace) + "\n";
+    return to_text(all);
 }
 
 std::string tested(uint64_t rows, const char * untested) {
     return rows > 0 ? with_commas(rows) + " rows" : untested;
 }
 
-std::string to_text(const check::check_result & r, const std::string & path) {
+std::string check_text(const check::check_result & r, const std::string & path) {
     std::string text;
     for (const check::part_integrity & p : r.parts) {
         text += fmt::format("{}: {}, {} bytes, {} whole chunks{}\n", printable(p.path), state_name(p.state.what),
@@ -126,8 +127,8 @@ void run_check(check_options & o) {
     o.output.inputs = {o.trace};
     check_output(o.output);
     const check::check_result r    = check::check_trace(o.trace);
-    const std::string         text = o.json ? to_json(r, o.trace) : to_text(r, o.trace);
-    write_output(o.output, [&](std::FILE * out) { std::fwrite(text.data(), 1, text.size(), out); });
+    const std::string         text = o.json ? check_json(r, o.trace) : check_text(r, o.trace);
+    write_text(o.output, text);
     if (!r.findings.empty()) {
         throw error(fmt::format("{} finding{}", r.findings.size(), r.findings.size() == 1 ? "" : "s")).in(o.trace);
     }

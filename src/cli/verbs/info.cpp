@@ -4,7 +4,8 @@
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
-#include "cli/terminal/output.hpp"
+#include "cli/terminal/result_file.hpp"
+#include "cli/terminal/text.hpp"
 #include "cli/verbs.hpp"
 #include "core/error.hpp"
 #include "gguf/expert_tensor.hpp"
@@ -198,13 +199,13 @@ void run_info(info_options & o) {
     const ordered_json j = gguf::is_gguf(o.file) ? model_info_json(o.file) : trace_info_json(o.file);
     std::string        text;
     if (o.json) {
-        text = j.dump(2, ' ', false, ordered_json::error_handler_t::replace) + "\n";
+        text = to_text(j);
     } else {
         for (const auto & [key, value] : j.items()) {
             print_value(text, key, value, 0);
         }
     }
-    write_output(o.output, [&](std::FILE * out) { std::fwrite(text.data(), 1, text.size(), out); });
+    write_text(o.output, text);
 }
 
 }  // namespace

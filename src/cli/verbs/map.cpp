@@ -2,7 +2,9 @@
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
-#include "cli/terminal/output.hpp"
+#include "cli/terminal/result_file.hpp"
+#include "cli/terminal/terminal.hpp"
+#include "cli/terminal/text.hpp"
 #include "cli/verbs.hpp"
 #include "core/error.hpp"
 #include "gguf/map_format.hpp"
@@ -22,10 +24,6 @@ struct map_options {
     bool           json     = false;
     output_options output;
 };
-
-void print(std::FILE * out, const std::string & text) {
-    std::fwrite(text.data(), 1, text.size(), out);
-}
 
 std::string totals_table(const gguf::memory_map & map) {
     const gguf::map_totals & t    = map.totals;
@@ -54,17 +52,15 @@ std::string totals_table(const gguf::memory_map & map) {
 
 void check_map(const map_options & o) {
     const std::vector<std::string> problems = gguf::check_model_layout(o.model);
-    write_output(o.output, [&](std::FILE * out) {
-        if (o.json) {
-            print(out,
-                  nlohmann::json{{"problems", problems}}.dump(2, ' ', false, nlohmann::json::error_handler_t::replace) +
-                      "\n");
-            return;
-        }
+    std::string                    text;
+    if (o.json) {
+        text = to_text(nlohmann::json{{"problems", problems}});
+    } else {
         for (const std::string & problem : problems) {
-            print(out, printable(problem) + "\n");
+            text += printable(problem) + "\n";
         }
-    });
+    }
+    write_text(o.output, text);
     if (!problems.empty()) {
         throw error(fmt::format("{} problem{} in the layout", problems.size(), problems.size() == 1 ? "" : "s"))
             .in(o.model);
@@ -84,11 +80,9 @@ void run_map(map_options & o) {
     const gguf::model_file model(o.model);
     const gguf::memory_map map  = gguf::build_memory_map(model, !o.no_split);
     const bool             json = o.json || o.format == "json";
-    write_output(o.output, [&](std::FILE * out) {
-        print(out, o.totals ? (json ? gguf::map_totals_to_json(map) : totals_table(map))
-                   : json   ? gguf::map_to_json(map, model)
-                            : gguf::map_to_csv(map, model, o.absolute));
-    });
+    write_text(o.output, o.totals ? (json ? gguf::map_totals_to_json(map) : totals_table(map))
+                         : json   ? gguf::map_to_json(map, model)
+                                  : gguf::map_to_csv(map, model, o.absolute));
 }
 
 }  // namespace

@@ -6,7 +6,8 @@
 #include <fmt/format.h>
 
 #include "cli/answers/profile_summary.hpp"
-#include "cli/terminal/output.hpp"
+#include "cli/terminal/result_file.hpp"
+#include "cli/terminal/terminal.hpp"
 #include "cli/verbs.hpp"
 #include "core/error.hpp"
 #include "profile/job.hpp"
@@ -23,10 +24,6 @@ struct merge_options {
     std::string              json;
     bool                     quiet = false;
 };
-
-void write_text(const output_options & o, const std::string & text) {
-    write_output(o, [&](std::FILE * f) { std::fwrite(text.data(), 1, text.size(), f); });
-}
 
 void merge(merge_options & o) {
     set_quiet(o.quiet);

@@ -13,7 +13,10 @@
 #include "cli/llama/model_verb.hpp"
 #include "cli/llama/prompts.hpp"
 #include "cli/terminal/interrupt.hpp"
-#include "cli/terminal/output.hpp"
+#include "cli/terminal/progress.hpp"
+#include "cli/terminal/result_file.hpp"
+#include "cli/terminal/terminal.hpp"
+#include "cli/terminal/text.hpp"
 #include "cli/verbs.hpp"
 #include "core/error.hpp"
 #include "gguf/head.hpp"
@@ -25,7 +28,8 @@ namespace moescope::cli {
 
 namespace {
 
-constexpr int32_t profile_context = 2048, default_gpu_layers = 99, default_sequences = 64;
+// What a profile takes where llama.cpp's option does not say.
+constexpr int32_t profile_context = 2048, profile_gpu_layers = 99, profile_sequences = 64;
 
 struct profile_verb_options : profile::profile_options {
     std::string   shard_text;
@@ -49,11 +53,11 @@ common_params parse_params(const model_verb & verb) {
     common_params params;
     params.verbosity  = -1;
     params.n_ctx      = profile_context;
-    params.n_parallel = default_sequences;
+    params.n_parallel = profile_sequences;
     params.fit_params = false;  // it would shrink the context, and with it what is counted
     verb.parse_llama(params);
     if (params.n_gpu_layers == -1) {  // neither given nor in the environment (the parser insists on this default)
-        params.n_gpu_layers = default_gpu_layers;
+        params.n_gpu_layers = profile_gpu_layers;
     }
     params.n_parallel = std::max(1, params.n_parallel);
     // Logits are asked for all rows (docs/capture.md, trap 6): short batches bound their buffer.
@@ -93,10 +97,7 @@ void explain_gated_norms(const stats::moestats & s) {
 }
 
 void save(const stats::moestats & s, const std::string & path) {
-    write_output({path, true}, [&](std::FILE * f) {
-        const std::string bytes = stats::encode_moestats(s);
-        std::fwrite(bytes.data(), 1, bytes.size(), f);
-    });
+    write_text({path, true}, stats::encode_moestats(s));
 }
 
 // `bar` is drawn once there is something to show.
@@ -126,10 +127,7 @@ profile::profile_events events_on_terminal(const std::string & checkpoint, std::
 
 void finish(const profile::profile_options & o, const stats::moestats & s, const std::string & sums) {
     save(s, sums);
-    write_output({o.output, true}, [&](std::FILE * f) {
-        const std::string text = stats::expert_stats_json(s);
-        std::fwrite(text.data(), 1, text.size(), f);
-    });
+    write_text({o.output, true}, stats::expert_stats_json(s));
     const stats::corpus_part & part = s.corpora.front();
     if (part.truncated > 0) {
         note(fmt::format("{} samples were cut to the context; -c gives it more", with_commas(part.truncated)));

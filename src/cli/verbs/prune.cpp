@@ -7,7 +7,10 @@
 #include <nlohmann/json.hpp>
 
 #include "cli/terminal/interrupt.hpp"
-#include "cli/terminal/output.hpp"
+#include "cli/terminal/progress.hpp"
+#include "cli/terminal/result_file.hpp"
+#include "cli/terminal/terminal.hpp"
+#include "cli/terminal/text.hpp"
 #include "cli/verbs.hpp"
 #include "core/error.hpp"
 #include "io/path.hpp"
@@ -181,7 +184,7 @@ void run_prune(const prune_options & o) {
         write_everything(o, model, request, plan, json);
     }
     if (o.json) {
-        fmt::print("{}\n", json.dump(2, ' ', false, nlohmann::json::error_handler_t::replace));
+        fmt::print("{}", to_text(json));
     } else if (o.dry_run) {
         fmt::print("{}", plan_table(plan));
     } else {

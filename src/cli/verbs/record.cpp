@@ -9,7 +9,9 @@
 
 #include "capture/capture_options.hpp"
 #include "cli/answers/summary.hpp"
-#include "cli/terminal/output.hpp"
+#include "cli/terminal/result_file.hpp"
+#include "cli/terminal/terminal.hpp"
+#include "cli/terminal/text.hpp"
 #include "cli/verbs.hpp"
 #include "core/error.hpp"
 #include "io/existing_file.hpp"
@@ -98,7 +100,7 @@ class live_view {
 public:
     explicit live_view(const record_options & o) {
         if (o.live == "true") {
-            line_ = stderr_is_terminal() && !o.quiet;
+            line_ = is_terminal(stderr) && !o.quiet;
         } else if (!o.live.empty()) {
             page_ = std::make_unique<live_page>(port_of(o.live));
         }

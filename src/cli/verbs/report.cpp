@@ -6,7 +6,10 @@
 #include <CLI/CLI.hpp>
 #include <fmt/format.h>
 
-#include "cli/terminal/output.hpp"
+#include "cli/terminal/progress.hpp"
+#include "cli/terminal/result_file.hpp"
+#include "cli/terminal/terminal.hpp"
+#include "cli/terminal/text.hpp"
 #include "cli/verbs.hpp"
 #include "core/error.hpp"
 #include "report/charts.hpp"
@@ -30,10 +33,6 @@ report::page read_traces(const report::report_options & o) {
     return report::build_page(o, [&](const std::string &, uint64_t tokens) { bar.update(tokens); });
 }
 
-void write_file(const output_options & o, const std::string & bytes) {
-    write_output(o, [&](std::FILE * out) { std::fwrite(bytes.data(), 1, bytes.size(), out); });
-}
-
 // The first run's charts; those of further runs with their number in the name.
 void write_charts(const report_options & o, const report::page & p) {
     std::error_code failed;
@@ -44,8 +43,8 @@ void write_charts(const report_options & o, const report::page & p) {
     for (size_t i = 0; i < p.runs.size(); ++i) {
         for (const report::chart & c : report::draw_charts(p.runs[i], o.chart_layer)) {
             const std::string path = fmt::format("{}/{}{}", o.charts, c.name, i == 0 ? "" : fmt::format(".{}", i + 1));
-            write_file({path + ".svg", o.output.force, o.output.inputs}, c.svg);
-            write_file({path + ".png", o.output.force, o.output.inputs}, c.png);
+            write_text({path + ".svg", o.output.force, o.output.inputs}, c.svg);
+            write_text({path + ".png", o.output.force, o.output.inputs}, c.png);
             note(path + ".svg, .png");
         }
     }
@@ -53,7 +52,7 @@ void write_charts(const report_options & o, const report::page & p) {
 
 void write_page(const report_options & o, const report::page & p) {
     const std::string html = report::page_with_data(report::to_bytes(p, true));
-    write_file(o.output, html);
+    write_text(o.output, html);
     if (o.output.path != "-") {
         note(fmt::format("{}: {}, open it in a browser", o.output.path, human_bytes(html.size())));
     }

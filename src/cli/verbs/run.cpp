@@ -12,9 +12,12 @@
 #include "cli/llama/model_verb.hpp"
 #include "cli/llama/prompts.hpp"
 #include "cli/llama/recording.hpp"
+#include "cli/llama/tensor_table.hpp"
 #include "cli/terminal/interrupt.hpp"
-#include "cli/terminal/output.hpp"
-#include "cli/terminal/tensor_table.hpp"
+#include "cli/terminal/progress.hpp"
+#include "cli/terminal/result_file.hpp"
+#include "cli/terminal/terminal.hpp"
+#include "cli/terminal/text.hpp"
 #include "cli/verbs.hpp"
 #include "core/error.hpp"
 #include "formats/format.hpp"
@@ -27,8 +30,8 @@ namespace moescope::cli {
 
 namespace {
 
-constexpr int32_t default_predict = 128;
-constexpr int32_t default_context = 4096;
+constexpr int32_t run_predict = 128;
+constexpr int32_t run_context = 4096;
 
 struct run_options {
     output_options output;
@@ -65,10 +68,10 @@ common_params parse_params(const model_verb & verb, const run_options & o) {
     common_params params = llama_defaults();
     verb.parse_llama(params);
     if (!verb.given("-n")) {
-        params.n_predict = o.prompts.jsonl.empty() ? default_predict : 0;
+        params.n_predict = o.prompts.jsonl.empty() ? run_predict : 0;
     }
     if (!verb.given("-c")) {
-        params.n_ctx = default_context;
+        params.n_ctx = run_context;
     }
     params.n_batch = std::min(params.n_batch, params.n_ubatch);  // bounds the logits buffer to one ubatch's rows
     params.warmup  = false;
@@ -78,7 +81,7 @@ common_params parse_params(const model_verb & verb, const run_options & o) {
 
 // Text for a person's terminal: what the model invents must not steer it.
 void print_generated(const std::string & text) {
-    if (!stdout_is_terminal()) {
+    if (!is_terminal(stdout)) {
         std::fwrite(text.data(), 1, text.size(), stdout);
     } else {
         for (const char c : text) {

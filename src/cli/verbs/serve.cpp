@@ -7,7 +7,8 @@
 #include <CLI/CLI.hpp>
 #include <fmt/format.h>
 
-#include "cli/terminal/output.hpp"
+#include "cli/terminal/terminal.hpp"
+#include "cli/terminal/text.hpp"
 #include "cli/verbs.hpp"
 #include "core/error.hpp"
 #include "report/server.hpp"

@@ -5,6 +5,7 @@
 
 #include "cli/answers/shared.hpp"
 #include "cli/answers/summary.hpp"
+#include "cli/terminal/result_file.hpp"
 #include "cli/verbs.hpp"
 #include "core/error.hpp"
 #include "logs/open.hpp"
@@ -46,7 +47,7 @@ void run_stats(stats_options & o) {
     how.top                = o.top;
     how.heatmap            = how.heatmap || o.heatmap;
     const std::string text = summary_text(*source, how);
-    write_output(o.answer.output, [&](std::FILE * out) { std::fwrite(text.data(), 1, text.size(), out); });
+    write_text(o.answer.output, text);
 }
 
 }  // namespace

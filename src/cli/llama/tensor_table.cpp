@@ -1,11 +1,11 @@
-#include "cli/terminal/tensor_table.hpp"
+#include "cli/llama/tensor_table.hpp"
 
 #include <algorithm>
 
 #include <fmt/format.h>
 #include <fnmatch.h>
 
-#include "cli/terminal/output.hpp"
+#include "cli/terminal/text.hpp"
 
 namespace moescope::cli {
 

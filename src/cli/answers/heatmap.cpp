@@ -1,4 +1,4 @@
-#include "cli/terminal/heatmap.hpp"
+#include "cli/answers/heatmap.hpp"
 
 #include <algorithm>
 #include <array>

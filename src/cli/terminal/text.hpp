@@ -1,0 +1,29 @@
+#pragma once
+
+// Text for people: numbers with their units, plurals, and whatever came from outside made safe to print.
+
+#include <cstdint>
+#include <string>
+
+#include <nlohmann/json_fwd.hpp>
+
+namespace moescope::cli {
+
+std::string with_commas(uint64_t n);         // 1,234,567
+std::string human_bytes(uint64_t n);         // 4.20 MiB
+std::string human_duration(double seconds);  // 1 h 02 min, 3.1 s, 42 ms
+
+// "1 token", "1,234 tokens"
+std::string counted(uint64_t n, const std::string & what);
+
+// "512", "64K", "1.5G" -> bytes (binary multiples). Throws usage_error naming the option.
+uint64_t parse_bytes(const std::string & text, const std::string & option);
+
+// Untrusted text (token pieces, names) made safe for a terminal: control characters and invalid UTF-8 escaped.
+std::string printable(const std::string & text);
+
+// A document as --json prints it: indented, invalid UTF-8 replaced, a newline at its end.
+std::string to_text(const nlohmann::json & j);
+std::string to_text(const nlohmann::ordered_json & j);
+
+}  // namespace moescope::cli
