@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include <CLI/CLI.hpp>
 #include <fmt/format.h>
 
 #include "analysis/cache_study.hpp"
@@ -19,6 +20,16 @@ namespace moescope::cli {
 namespace {
 
 using namespace analysis;
+
+struct cache_options {
+    std::vector<uint32_t> slots;      // per layer
+    std::string           bytes;      // of all slots together, with a suffix
+    std::string           model;      // GGUF
+    std::string           bandwidth;  // bytes per second, with a suffix
+    bool                  global = false;
+    bool                  all    = false;  // prefill, too
+    bool                  belady = false;  // whatever it needs
+};
 
 // Slots per layer that a budget of bytes holds.
 uint32_t slots_of_bytes(const cache_options & o, const cache_study & study, const expert_sizes & sizes) {
@@ -146,8 +157,6 @@ void add_notes(answer & a, const cache_result & r, const std::optional<phase> & 
     }
 }
 
-}  // namespace
-
 answer answer_cache(const analyze_options & o, const cache_options & c) {
     const auto source = logs::open_source(o.traces.front());
     require_rows(*source);
@@ -194,6 +203,30 @@ answer answer_cache(const analyze_options & o, const cache_options & c) {
                                       human_bytes(optimum_bytes)));
     }
     return a;
+}
+
+}  // namespace
+
+void add_cache(CLI::App & analyze) {
+    auto c = std::make_shared<cache_options>();
+    auto kind =
+        add_analysis(analyze, "cache", "how many expert reads a cache would hold: LRU, LFU, static, random, Belady", 1,
+                     1, [=](analyze_options & o) {
+                         o.answer.output.inputs.push_back(c->model);
+                         return answer_cache(o, *c);
+                     });
+    auto * slots = kind->add_option("--slots", c->slots, "experts per layer that fit, e.g. 8,16,32")
+                       ->delimiter(',')
+                       ->type_name("LIST");
+    kind->add_option("--bytes", c->bytes, "memory for the slots of all layers, e.g. 8G; needs --model")
+        ->excludes(slots)
+        ->type_name("BYTES");
+    kind->add_option("--model", c->model, "the GGUF that ran: how large an expert is")->type_name("MODEL");
+    kind->add_option("--bandwidth", c->bandwidth, "bytes per second from where missed experts come, e.g. 25G")
+        ->type_name("BYTES");
+    kind->add_flag("--global", c->global, "one pool for all layers instead of one for each");
+    kind->add_flag("--all", c->all, "every ubatch, not those of decoded tokens alone");
+    kind->add_flag("--belady", c->belady, "Belady's optimum whatever memory it needs");
 }
 
 }  // namespace moescope::cli

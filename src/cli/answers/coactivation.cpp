@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include <CLI/CLI.hpp>
 #include <fmt/format.h>
 
 #include "analysis/coactivation.hpp"
@@ -68,8 +69,6 @@ table all_table(const coactivation_result & r) {
     return t;
 }
 
-}  // namespace
-
 answer answer_coactivation(const analyze_options & o, bool all_pairs) {
     coactivation c;
     answer       a;
@@ -103,6 +102,15 @@ answer answer_coactivation(const analyze_options & o, bool all_pairs) {
             "pairs are ranked by the lower end of their interval; among so many, some intervals miss by chance");
     }
     return a;
+}
+
+}  // namespace
+
+void add_coactivation(CLI::App & analyze) {
+    auto all = std::make_shared<bool>(false);
+    add_analysis(analyze, "coactivation", "which experts work together, within a layer and from one to the next", 1, 1,
+                 [=](const analyze_options & o) { return answer_coactivation(o, *all); })
+        ->add_flag("--all-pairs", *all, "a table 'all' of every pair, too");
 }
 
 }  // namespace moescope::cli

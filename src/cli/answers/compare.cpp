@@ -1,14 +1,16 @@
-// moescope analyze compare and stability: do runs route the same tokens alike?
+// moescope analyze compare: two runs of the same tokens, or of different models.
 
 #include <algorithm>
 #include <map>
 
+#include <CLI/CLI.hpp>
 #include <fmt/format.h>
 
 #include "analysis/agreement.hpp"
 #include "analysis/frequency.hpp"
 #include "analysis/temporal.hpp"
 #include "analysis/tools/running_stats.hpp"
+#include "cli/answers/matched_runs.hpp"
 #include "cli/answers/same_model.hpp"
 #include "cli/answers/shared.hpp"
 #include "cli/terminal/text.hpp"
@@ -21,8 +23,6 @@ namespace moescope::cli {
 namespace {
 
 using namespace analysis;
-
-constexpr size_t all_pairs_most = 6;  // runs; of more, each is compared with the first
 
 std::vector<cell> agreement_row(const block_agreement & b) {
     const double n    = double(b.overlap.n());
@@ -51,16 +51,6 @@ const std::vector<table_column> agreement_columns = {layer_column,
                                                      {"same_first", "same first", shown::percent},
                                                      {"rank_correlation", "rank corr.", shown::real},
                                                      {"distance", "JS distance", shown::real}};
-
-running_stats overall(const agreement_result & r) {
-    running_stats mean;  // of layers, each of equal weight
-    for (const block_agreement & b : r.blocks) {
-        if (b.overlap.n() > 0) {
-            mean.add(b.overlap.mean());
-        }
-    }
-    return mean;
-}
 
 // Measures that mean the same whatever the number of layers, experts and k.
 struct shape_free {
@@ -152,40 +142,6 @@ void add_token_notes(answer & a, const agreement_result & r) {
     }
 }
 
-void drop_layers(agreement_result & r, const analyze_options & o) {
-    const row_choice choice = choice_of(o);
-    r.blocks.erase(std::remove_if(r.blocks.begin(), r.blocks.end(),
-                                  [&](const block_agreement & b) { return !choice.layers.has(b.layout.layer); }),
-                   r.blocks.end());
-}
-
-// What two files have in common, token by token.
-struct matched_files {
-    agreement_result result;
-    std::string      why_not;  // the models cannot be compared expert by expert: how they differ
-    bool             names_differ = false;
-};
-
-matched_files measure_files(const std::string & a, const std::string & b, const analyze_options & o) {
-    const auto x = logs::open_source(a), y = logs::open_source(b);
-    require_rows(*x);
-    require_rows(*y);
-    matched_files m;
-    m.why_not      = why_unrelated(x->model(), y->model());
-    m.names_differ = !x->model().name.empty() && !y->model().name.empty() && x->model().name != y->model().name;
-    if (m.why_not.empty()) {
-        m.result = measure_agreement(*x, *y);
-        drop_layers(m.result, o);
-    }
-    return m;
-}
-
-void refuse_filters(const analyze_options & o, const char * kind) {
-    if (!o.phase.empty()) {
-        throw usage_error(std::string("--phase does not go with ") + kind + ": runs are matched token by token");
-    }
-}
-
 void add_agreement(answer & a, const agreement_result & r, bool names_differ) {
     table t{"layers",
             "Agreement of the two runs on the same tokens; k/E: of experts numbered at random",
@@ -230,8 +186,6 @@ std::string why_side_by_side(const matched_files & m) {
            "only measures of each run are shown, side by side.";
 }
 
-}  // namespace
-
 answer answer_compare(const analyze_options & o) {
     refuse_filters(o, "compare");
     const matched_files      m     = measure_files(o.traces[0], o.traces[1], o);
@@ -254,72 +208,11 @@ answer answer_compare(const analyze_options & o) {
     return a;
 }
 
-answer answer_stability(const analyze_options & o) {
-    refuse_filters(o, "stability");
-    answer a;
-    a.kind = "stability";
-    table                                                      pairs{"pairs",
-                "Runs in pairs: shared experts per token, mean over layers",
-                {{"run_a", "run"},
-                                                                      {"run_b", "and"},
-                                                                      {"tokens", "tokens", shown::integer},
-                                                                      {"tokens_after", "after parting", shown::integer},
-                                                                      {"overlap", "|A and B|/k", shown::percent},
-                                                                      {"overlap_min", "lowest layer", shown::percent},
-                                                                      {"overlap_chance", "random", shown::percent}},
-                {}};
-    std::map<block_id, std::pair<block_layout, running_stats>> layers;
-    running_stats                                              all;
-    const size_t                                               n = o.traces.size();
-    for (size_t i = 0; i < (n > all_pairs_most ? 1 : n); ++i) {
-        for (size_t j = i + 1; j < n; ++j) {
-            const matched_files      m = measure_files(o.traces[i], o.traces[j], o);
-            const agreement_result & r = m.result;
-            if (!m.why_not.empty()) {
-                throw error("is of another model than the first (" + m.why_not + ")")
-                    .in(o.traces[j])
-                    .fix("use: analyze compare");
-            }
-            const running_stats mean = overall(r);
-            pairs.rows.push_back({o.traces[i], o.traces[j], whole(r.tokens_matched), whole(r.tokens_after), mean.mean(),
-                                  mean.min(), r.blocks.empty() ? unknown : r.blocks.front().overlap_by_chance});
-            for (const block_agreement & b : r.blocks) {
-                auto & [layout, stats] = layers[b.layout.id()];
-                layout                 = b.layout;
-                if (b.overlap.n() > 0) {
-                    stats.add(b.overlap.mean());
-                }
-            }
-            if (mean.n() > 0) {
-                all.add(mean.mean());
-            }
-        }
-    }
-    table t{"layers",
-            "Layers: shared experts per token over the pairs of runs",
-            {layer_column,
-             block_column,
-             {"pairs", "pairs", shown::integer},
-             {"overlap", "mean", shown::percent},
-             {"overlap_min", "lowest", shown::percent},
-             {"overlap_max", "highest", shown::percent},
-             {"overlap_chance", "random", shown::percent}},
-            {}};
-    for (const auto & [key, value] : layers) {
-        const auto & [layout, stats] = value;
-        t.rows.push_back({layer_cell(layout), block_cell(layout), whole(stats.n()), stats.mean(), stats.min(),
-                          stats.max(), double(layout.n_expert_used) / layout.n_expert});
-    }
-    a.figures = {{"runs", whole(n)}, {"overlap", all.mean()}, {"overlap_min", all.min()}};
-    a.headline.push_back(
-        all.n() == 0 ? "The runs have no token in common that both know the place of: nothing to compare."
-                     : fmt::format("Runs share {:.2f} % of the experts of a token (lowest pair {:.2f} %), over {}.",
-                                   100 * all.mean(), 100 * all.min(), counted(all.n(), "pair")));
-    a.tables = {t, pairs};
-    if (n > all_pairs_most) {
-        a.notes.push_back("of so many runs, each was compared with the first alone");
-    }
-    return a;
+}  // namespace
+
+void add_compare(CLI::App & analyze) {
+    add_analysis(analyze, "compare", "two traces: quantisations, backends, fine-tunes, pruned against full", 2, 2,
+                 answer_compare);
 }
 
 }  // namespace moescope::cli

@@ -1,5 +1,6 @@
 // moescope analyze gate-drift: how the router's input changes from layer to layer.
 
+#include <CLI/CLI.hpp>
 #include <fmt/format.h>
 
 #include "analysis/gate_drift.hpp"
@@ -133,12 +134,15 @@ table values_table(const gate_drift_result & r) {
     return t;
 }
 
-}  // namespace
+struct gate_drift_options {
+    bool all_rows = false;  // not decoded tokens alone
+    bool values   = false;  // a table of every token and layer pair
+};
 
-answer answer_gate_drift(const analyze_options & o, bool all_rows, bool values) {
+answer answer_gate_drift(const analyze_options & o, const gate_drift_options & g) {
     const auto source = logs::open_source(o.traces.front());
     require_column(*source, column::gate_input);
-    gate_drift drift(all_rows || o.phase == "prefill");
+    gate_drift drift(g.all_rows || o.phase == "prefill");
     feed(*source, o, {&drift});
     const gate_drift_result & r = drift.result();
     answer                    a;
@@ -147,9 +151,9 @@ answer answer_gate_drift(const analyze_options & o, bool all_rows, bool values) 
     a.figures          = {{"tokens", whole(r.steps.size())},
                           {"pairs", whole(r.pairs.size())},
                           {"rows_without_partner", whole(r.rows_without_partner)}};
-    const char * which = all_rows ? "token" : o.phase == "prefill" ? "prefilled token" : "decoded token";
+    const char * which = g.all_rows ? "token" : o.phase == "prefill" ? "prefilled token" : "decoded token";
     if (r.steps.empty()) {
-        a.headline.push_back(fmt::format("No {} in this trace{}.", which, all_rows ? "" : ": --all takes every row"));
+        a.headline.push_back(fmt::format("No {} in this trace{}.", which, g.all_rows ? "" : ": --all takes every row"));
         return a;
     }
     if (r.pairs.empty()) {
@@ -163,10 +167,20 @@ answer answer_gate_drift(const analyze_options & o, bool all_rows, bool values) 
                     cosine.mean, cosine.min, cosine.max, with_commas(r.steps.size()), which,
                     r.steps.size() == 1 ? "" : "s", r.pairs.size(), r.pairs.size() == 1 ? "" : "s"));
     a.tables = {total_table(r), pairs_table(r), steps_table(r, *source, o.top), summaries_table(r)};
-    if (values) {
+    if (g.values) {
         a.tables.push_back(values_table(r));
     }
     return a;
+}
+
+}  // namespace
+
+void add_gate_drift(CLI::App & analyze) {
+    auto g    = std::make_shared<gate_drift_options>();
+    auto kind = add_analysis(analyze, "gate-drift", "how the router's input changes from layer to layer", 1, 1,
+                             [=](const analyze_options & o) { return answer_gate_drift(o, *g); });
+    kind->add_flag("--all", g->all_rows, "every row, not decoded tokens alone");
+    kind->add_flag("--values", g->values, "a table 'values' of every token and layer pair, too");
 }
 
 }  // namespace moescope::cli

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <set>
 
+#include <CLI/CLI.hpp>
 #include <fmt/format.h>
 
 #include "analysis/placement.hpp"
@@ -18,6 +19,12 @@ namespace moescope::cli {
 namespace {
 
 using namespace analysis;
+
+struct placement_options {
+    std::string model;  // GGUF
+    std::string vram;   // bytes, with a suffix
+    uint32_t    n_ctx = 4096;
+};
 
 // -ot takes a pattern of tensor names; this one is llama.cpp's own for a layer's experts.
 std::string override_option(const std::vector<int32_t> & layers) {
@@ -105,8 +112,6 @@ void add_headline(answer & a, const placement_result & r) {
     }
 }
 
-}  // namespace
-
 answer answer_placement(const analyze_options & options, const placement_options & p) {
     analyze_options    o      = options;
     const uint64_t     vram   = parse_bytes(p.vram, "--vram");
@@ -147,6 +152,23 @@ answer answer_placement(const analyze_options & options, const placement_options
         }
     }
     return a;
+}
+
+}  // namespace
+
+void add_placement(CLI::App & analyze) {
+    auto p    = std::make_shared<placement_options>();
+    auto kind = add_analysis(analyze, "placement",
+                             "which layers' experts should have the GPU's memory, as options for llama.cpp", 1, 1,
+                             [=](analyze_options & o) {
+                                 o.answer.output.inputs.push_back(p->model);
+                                 return answer_placement(o, *p);
+                             });
+    kind->add_option("--model", p->model, "the GGUF that ran")->required()->type_name("MODEL");
+    kind->add_option("--vram", p->vram, "the GPU's memory, e.g. 12G")->required()->type_name("BYTES");
+    kind->add_option("-c,--ctx-size", p->n_ctx, "context that the KV cache is to hold")
+        ->capture_default_str()
+        ->type_name("N");
 }
 
 }  // namespace moescope::cli

@@ -1,9 +1,10 @@
 #pragma once
 
-// What the kinds of `moescope analyze` share. analyze.cpp parses; each kind asks its analysis and tells the answer in a
-// file of its own, analyze_<kind>.cpp.
+// What the kinds of `moescope analyze` share. Each kind has a file of its own here, answers/<kind>.cpp: it declares its
+// options, asks its analysis and puts the numbers into words. answers/kinds.cpp lists them.
 
 #include <cstdint>
+#include <functional>
 #include <initializer_list>
 #include <memory>
 #include <string>
@@ -13,6 +14,10 @@
 #include "analysis/tools/row_filter.hpp"
 #include "cli/terminal/answer.hpp"
 #include "trace/source.hpp"
+
+namespace CLI {
+class App;  // its header is heavy, and only the files that parse need it
+}
 
 namespace moescope::cli {
 
@@ -24,41 +29,16 @@ struct analyze_options {
     answer_options           answer;
 };
 
-// ---- the kinds -----------------------------------------------------------------------------------------------------
+// Adds the subcommand of a kind with the options that all kinds have. It takes min to max traces (max 0: any number). `run`
+// makes the answer; it may add to the inputs that the output must not be (answer.output.inputs).
+CLI::App * add_analysis(CLI::App & analyze, const std::string & name, const std::string & what, int min_traces,
+                        int max_traces, std::function<answer(analyze_options &)> run);
 
 answer answer_frequency(const analyze_options & o, bool phases);
-answer answer_gate_drift(const analyze_options & o, bool all_rows, bool values);
-answer answer_coactivation(const analyze_options & o, bool all_pairs);
-answer answer_specialization(const analyze_options & o, const std::string & jsonl, const std::string & label_key);
-answer answer_vocabulary(const analyze_options & o, uint64_t least);
-answer answer_temporal(const analyze_options & o);
-answer answer_stability(const analyze_options & o);
-answer answer_compare(const analyze_options & o);
-
-struct cache_options {
-    std::vector<uint32_t> slots;      // per layer
-    std::string           bytes;      // of all slots together, with a suffix
-    std::string           model;      // GGUF
-    std::string           bandwidth;  // bytes per second, with a suffix
-    bool                  global = false;
-    bool                  all    = false;  // prefill, too
-    bool                  belady = false;  // whatever it needs
-};
-answer answer_cache(const analyze_options & o, const cache_options & c);
-
-struct placement_options {
-    std::string model;  // GGUF
-    std::string vram;   // bytes, with a suffix
-    uint32_t    n_ctx = 4096;
-};
-answer answer_placement(const analyze_options & o, const placement_options & p);
-
-// The tables of `frequency` with what `stats` says of the whole.
+// The tables of `analyze frequency` with what `stats` says of the whole.
 answer answer_stats(const analyze_options & o);
 // `stats --access`: what was read of the weights. model: the GGUF, empty for the one that the trace names.
 answer answer_access(const std::string & trace, const std::string & model, size_t top);
-
-// ---- what they share ----------------------------------------------------------------------------------------------
 
 // Reads a source once through the row filter of the options, with progress on stderr.
 void feed(trace::trace_source & source, const analyze_options & o, std::initializer_list<routing_sink *> sinks);

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <fstream>
 
+#include <CLI/CLI.hpp>
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
@@ -178,8 +179,6 @@ void add_expert_tables(answer & a, const specialization_result & r, size_t top) 
     a.tables.push_back(std::move(every));
 }
 
-}  // namespace
-
 answer answer_specialization(const analyze_options & o, const std::string & jsonl, const std::string & key) {
     specialization s;
     answer         a;
@@ -250,6 +249,21 @@ answer answer_specialization(const analyze_options & o, const std::string & json
                                      : between.mean() > within.mean()     ? "the experts tell them apart little"
                                                                           : "no more than chance"));
     return a;
+}
+
+}  // namespace
+
+void add_specialization(CLI::App & analyze) {
+    auto jsonl = std::make_shared<std::string>(), key = std::make_shared<std::string>("domain");
+    auto kind = add_analysis(analyze, "specialization",
+                             "do domains use different experts? One trace each, or one trace of `run --label-key`", 1,
+                             0, [=](analyze_options & o) {
+                                 o.answer.output.inputs.push_back(*jsonl);
+                                 return answer_specialization(o, *jsonl, *key);
+                             });
+    kind->add_option("--jsonl", *jsonl, "for traces without labels: line i of this file labels sequence i")
+        ->type_name("FILE");
+    kind->add_option("--label-key", *key, "its field that holds the label")->capture_default_str()->type_name("KEY");
 }
 
 }  // namespace moescope::cli

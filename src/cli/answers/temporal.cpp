@@ -2,6 +2,7 @@
 
 #include <numeric>
 
+#include <CLI/CLI.hpp>
 #include <fmt/format.h>
 
 #include "analysis/temporal.hpp"
@@ -84,8 +85,6 @@ table reuse_table(const temporal_result & r) {
     return t;
 }
 
-}  // namespace
-
 answer answer_temporal(const analyze_options & o) {
     temporal x;
     answer   a;
@@ -120,6 +119,12 @@ answer answer_temporal(const analyze_options & o) {
                     100 * overlap / rows, 100 * popular / rows, 100 * chance / rows));
     a.tables = {layers_table(r), reuse_table(r)};
     return a;
+}
+
+}  // namespace
+
+void add_temporal(CLI::App & analyze) {
+    add_analysis(analyze, "temporal", "how long a sequence stays with its experts", 1, 1, answer_temporal);
 }
 
 }  // namespace moescope::cli

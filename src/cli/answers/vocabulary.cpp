@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include <CLI/CLI.hpp>
 #include <fmt/format.h>
 
 #include "analysis/tools/running_stats.hpp"
@@ -128,8 +129,6 @@ size_t most_tokens(const graph_layout & blocks) {
     return static_cast<size_t>(most_memory / per_token);
 }
 
-}  // namespace
-
 answer answer_vocabulary(const analyze_options & o, uint64_t least) {
     const auto source = logs::open_source(o.traces.front());
     require_rows(*source);
@@ -168,6 +167,17 @@ answer answer_vocabulary(const analyze_options & o, uint64_t least) {
     }
     a.tables = {layers_table(blocks), experts_table(blocks, *source, o.top), tokens_table(blocks, *source, o.top)};
     return a;
+}
+
+}  // namespace
+
+void add_vocabulary(CLI::App & analyze) {
+    auto least = std::make_shared<uint64_t>(10);
+    add_analysis(analyze, "vocabulary", "which tokens an expert serves", 1, 1,
+                 [=](const analyze_options & o) { return answer_vocabulary(o, *least); })
+        ->add_option("--min", *least, "leave out token ids that occur less often")
+        ->capture_default_str()
+        ->type_name("N");
 }
 
 }  // namespace moescope::cli

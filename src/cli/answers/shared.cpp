@@ -1,0 +1,140 @@
+#include "cli/answers/shared.hpp"
+
+#include <algorithm>
+
+#include <CLI/CLI.hpp>
+#include <fmt/format.h>
+
+#include "analysis/tools/prompt_labels.hpp"
+#include "cli/terminal/progress.hpp"
+#include "cli/terminal/text.hpp"
+#include "core/error.hpp"
+#include "logs/open.hpp"
+
+namespace moescope::cli {
+
+CLI::App * add_analysis(CLI::App & analyze, const std::string & name, const std::string & what, int min_traces,
+                        int max_traces, std::function<answer(analyze_options &)> run) {
+    auto   o    = std::make_shared<analyze_options>();
+    auto * kind = analyze.add_subcommand(name, what);
+    kind->add_option("trace", o->traces, "traces (.moetrace), or logs that moescope reads")
+        ->required()
+        ->expected(min_traces, max_traces == 0 ? 1 << 20 : max_traces)
+        ->type_name("T");
+    kind->add_option("--layers", o->layers, "only these layers, e.g. 20-24 or 0-3,20")->type_name("LIST");
+    kind->add_option("--phase", o->phase, "only rows of prefilled or of decoded tokens")
+        ->check(CLI::IsMember({"prefill", "decode"}));
+    kind->add_option("--top", o->top, "how many rows a ranking shows")->capture_default_str()->type_name("N");
+    add_answer_options(*kind, o->answer);
+    kind->callback([o, run] {
+        o->answer.output.inputs = o->traces;
+        check_output(o->answer.output);
+        answer a = run(*o);
+        show_blocks(a);
+        print_answer(a, o->answer);
+    });
+    return kind;
+}
+
+void feed(trace::trace_source & source, const analyze_options & o, std::initializer_list<routing_sink *> sinks) {
+    progress bar("reading", 0, "tokens");
+    analysis::read_rows(source, choice_of(o), sinks, [&](const trace::amount_read & read) {
+        if (read.ubatches % 64 == 0) {  // asking for the time costs as much as a small ubatch
+            bar.update(read.tokens);
+        }
+        return true;
+    });
+}
+
+analysis::row_choice choice_of(const analyze_options & o) {
+    analysis::row_choice choice;
+    choice.layers = layer_filter(o.layers);
+    if (!o.phase.empty()) {
+        choice.only = o.phase == "decode" ? phase::decode : phase::prefill;
+    }
+    return choice;
+}
+
+cell cell_if(bool known, uint64_t n) {
+    if (!known) {
+        return {};
+    }
+    return static_cast<int64_t>(n);
+}
+
+void show_blocks(answer & a) {
+    for (table & t : a.tables) {
+        for (size_t c = 0; c < t.columns.size(); ++c) {
+            const bool any =
+                t.columns[c].key == block_column.key && std::any_of(t.rows.begin(), t.rows.end(), [&](auto & r) {
+                    const auto * block = std::get_if<int64_t>(&r[c]);
+                    return block != nullptr && *block != 0;
+                });
+            if (any) {
+                t.columns[c].title = "block";
+            }
+        }
+    }
+}
+
+std::string block_name(const block_layout & l) {
+    return l.block == 0 ? std::to_string(l.layer) : fmt::format("{}.{}", l.layer, l.block);
+}
+
+std::string share_text(double share, const analysis::interval & range) {
+    return fmt::format("{:.1f} % ({:.1f} to {:.1f})", 100 * share, 100 * range.low, 100 * range.high);
+}
+
+std::vector<std::string> source_notes(const trace::trace_source & source) {
+    const trace::trace_info & info = source.info();
+    std::vector<std::string>  notes;
+    for (const std::string & n : info.notes) {
+        if (!analysis::is_prompt_label(n)) {
+            notes.push_back(printable(n));
+        }
+    }
+    if (info.lost_bytes > 0) {
+        notes.push_back(fmt::format("{} was cut: {} at its end could not be read", printable(info.path),
+                                    human_bytes(info.lost_bytes)));
+    }
+    return notes;
+}
+
+std::unique_ptr<trace::trace_source> read_rows(const analyze_options & o, const char * kind, routing_sink & sink,
+                                               answer & a) {
+    auto source = logs::open_source(o.traces.front());
+    require_rows(*source);
+    feed(*source, o, {&sink});
+    a.kind  = kind;
+    a.notes = source_notes(*source);
+    return source;
+}
+
+void require_rows(const trace::trace_source & source) {
+    if (source.info().counts_only) {
+        throw error("this trace holds counts alone, no rows")
+            .in(source.info().path)
+            .fix("record without --counts-only");
+    }
+}
+
+void require_column(const trace::trace_source & source, column column) {
+    require_rows(source);
+    const graph_layout blocks = source.blocks();
+    for (const block_layout & b : blocks) {
+        if (b.columns.has(column)) {
+            return;
+        }
+    }
+    if (blocks.empty()) {
+        throw error("the trace is empty: no MoE layer was recorded").in(source.info().path);
+    }
+    const std::string item = to_string(column);
+    std::string       name = item == "gate-input" ? "gate input" : item;
+    if (name.back() != 's') {
+        name += 's';
+    }
+    throw error("no " + name + " in this trace").in(source.info().path).fix("record with --capture " + item);
+}
+
+}  // namespace moescope::cli
