@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Callable, Hashable
 
-import numpy as np
+
+from ._types import Array
 
 
 class ArrayCache:
@@ -12,9 +13,9 @@ class ArrayCache:
 
     def __init__(self, n_bytes: int) -> None:
         self._limit = n_bytes
-        self._arrays: dict[Hashable, np.ndarray] = {}  # the latest last
+        self._arrays: dict[Hashable, Array] = {}  # the latest last
 
-    def get(self, key: Hashable, make: Callable[[], np.ndarray]) -> np.ndarray:
+    def get(self, key: Hashable, make: Callable[[], Array]) -> Array:
         array = self._arrays.pop(key, None)
         if array is None:
             array = make()

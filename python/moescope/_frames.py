@@ -17,6 +17,7 @@ from ._chunks import Chunk
 from ._decode import padded
 from ._layout import GraphLayout, Place, column_offset
 from ._mapped import MappedFile
+from ._types import Array
 from .errors import damaged
 
 HEADER = np.dtype(
@@ -37,11 +38,11 @@ _ROWS_MASK, _ROWS_HAVE_TOKENS = (1 << 30) - 1, 1 << 30
 class FrameShape:
     """How frames of one layout, number of tokens and numbers of rows are laid out. Offsets count from the frame's begin."""
 
-    n_rows: np.ndarray  #: [n_blocks] i8
-    listed: np.ndarray  #: [n_blocks] bool: a list says which token each row is of; else row i is of token i
-    starts: np.ndarray  #: [n_blocks] i8, offsets
+    n_rows: Array  #: [n_blocks] i8
+    listed: Array  #: [n_blocks] bool: a list says which token each row is of; else row i is of token i
+    starts: Array  #: [n_blocks] i8, offsets
 
-    def __init__(self, layout: GraphLayout, size: int, n_tokens: int, rows: np.ndarray) -> None:
+    def __init__(self, layout: GraphLayout, size: int, n_tokens: int, rows: Array) -> None:
         """Raises ValueError where such a frame cannot be."""
         self.layout, self.size, self.n_tokens = layout, size, n_tokens
         if (rows & ~np.uint32(_ROWS_MASK | _ROWS_HAVE_TOKENS)).any():

@@ -8,6 +8,7 @@ import numpy as np
 
 from ._index import FrameGroup, FrameIndex
 from ._layout import BlockLayout
+from ._types import Array
 from .errors import TraceError, damaged
 
 
@@ -16,9 +17,9 @@ class _Rows(NamedTuple):
 
     group: FrameGroup
     number: int  # of the block in their layout
-    rows: np.ndarray  # [n_frames * n_rows] i8, among all rows of the block
+    rows: Array  # [n_frames * n_rows] i8, among all rows of the block
 
-    def read(self, name: str) -> np.ndarray:
+    def read(self, name: str) -> Array:
         """[n_frames, n_rows * width] as stored."""
         place = self.group.shape.place(self.number, name)
         n_values = int(self.group.shape.n_rows[self.number]) * place.width
@@ -35,7 +36,7 @@ class BlockGatherer:
         self._index.complete()
         return int(self._rows_by_frame().sum())
 
-    def ids(self) -> np.ndarray:
+    def ids(self) -> Array:
         """[rows, k]"""
         out = np.empty((self.n_rows(), self._layout.n_expert_used), self._layout.id_dtype)
         for part in self._parts():
@@ -48,7 +49,7 @@ class BlockGatherer:
             out[part.rows] = ids.reshape(-1, stored.n_expert_used)
         return out
 
-    def floats(self, name: str) -> np.ndarray:
+    def floats(self, name: str) -> Array:
         """[rows, width] f4; NaN where a graph did not capture the column."""
         width = self._layout.width(name)
         out = np.empty((self.n_rows(), width), np.float32)
@@ -58,7 +59,7 @@ class BlockGatherer:
             out[part.rows] = part.read(name).reshape(-1, width) if there else np.nan
         return out
 
-    def token_index(self) -> np.ndarray:
+    def token_index(self) -> Array:
         """[rows] i8, among all tokens of the trace; -1 unknown."""
         out = np.empty(self.n_rows(), np.int64)
         n_tokens = self._index.by_shape(lambda shape: shape.n_tokens)
@@ -72,7 +73,7 @@ class BlockGatherer:
             out[part.rows] = np.where(local < 0, -1, first_token[part.group.numbers, None] + local).ravel()
         return out
 
-    def _rows_by_frame(self) -> np.ndarray:
+    def _rows_by_frame(self) -> Array:
         key = self._layout.layer, self._layout.block
         return self._index.by_shape(lambda s: int(s.n_rows[s.layout.number[key]]) if key in s.layout.number else 0)
 
@@ -87,20 +88,20 @@ class BlockGatherer:
                 yield _Rows(group, number, (first_row[group.numbers, None] + within).ravel())
 
 
-def check_ids(ids: np.ndarray, layout: BlockLayout, path: str, offsets: np.ndarray) -> None:
+def check_ids(ids: Array, layout: BlockLayout, path: str, offsets: Array) -> None:
     """ids: [n_frames, …], the frames at these offsets. Raises TraceError where one is none of the layer's."""
     wrong = ids >= layout.n_expert
     if wrong.any():
         raise damaged("an expert id that the layer does not have", path, _first(wrong, offsets))
 
 
-def check_row_tokens(row_token: np.ndarray, n_tokens: int, path: str, offsets: np.ndarray) -> None:
+def check_row_tokens(row_token: Array, n_tokens: int, path: str, offsets: Array) -> None:
     """The same for rows of tokens that their frame does not have."""
     wrong = (row_token < -1) | (row_token >= n_tokens)
     if wrong.any():
         raise damaged("a row of a token that the frame does not have", path, _first(wrong, offsets))
 
 
-def _first(wrong: np.ndarray, offsets: np.ndarray) -> int:
+def _first(wrong: Array, offsets: Array) -> int:
     """Where the first frame lies in which something is wrong."""
     return int(offsets[wrong.reshape(len(offsets), -1).any(axis=1)][0])

@@ -11,6 +11,7 @@ from ._frames import FrameScanner, FrameShape, RowsSource
 from ._mapped import MappedFile, Sweep
 from ._parts import TraceFiles
 from ._records import AccessList
+from ._types import Array
 from .errors import TraceError
 
 _WINDOW = 16 << 20  # bytes of the file that are looked at before what was passed is released
@@ -29,11 +30,11 @@ class FrameGroup(NamedTuple):
     """Frames of one shape that lie near each other in one file, in order."""
 
     file: MappedFile
-    numbers: np.ndarray  # [n_frames] i8, among all frames of the trace
-    offsets: np.ndarray  # [n_frames] i8, in the file
+    numbers: Array  # [n_frames] i8, among all frames of the trace
+    offsets: Array  # [n_frames] i8, in the file
     shape: FrameShape
 
-    def read(self, offset: int, n_bytes: int) -> np.ndarray:
+    def read(self, offset: int, n_bytes: int) -> Array:
         """[n_frames, n_bytes] u1: a copy of what lies at this offset (a multiple of 4) in each frame."""
         # One row for each multiple of 4 in the file: taking rows copies whole stretches, without an index for every byte.
         n_places = (self.file.size - n_bytes) // 4 + 1
@@ -56,7 +57,7 @@ class FrameIndex:
         while self._scan_next_chunk():
             pass
 
-    def by_shape(self, value: Callable[[FrameShape], int]) -> np.ndarray:
+    def by_shape(self, value: Callable[[FrameShape], int]) -> Array:
         """[n_frames] i8: what follows from the shape of each frame that was scanned."""
         values = np.array([value(shape) for shape in self._found.shapes], np.int64)
         return values[np.array(self._found.shape_numbers)]
@@ -83,7 +84,7 @@ class FrameIndex:
                 part.list.file.release(int(offsets[begin]), int(offsets[behind - 1]))
                 begin = behind
 
-    def _groups_of(self, file: MappedFile, offsets: np.ndarray, begin: int, end: int) -> Iterator[FrameGroup]:
+    def _groups_of(self, file: MappedFile, offsets: Array, begin: int, end: int) -> Iterator[FrameGroup]:
         numbers = np.array(self._found.shape_numbers[begin:end])
         for number in np.unique(numbers):
             chosen = begin + np.flatnonzero(numbers == number)

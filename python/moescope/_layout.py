@@ -9,6 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ._decode import Decoder, padded
+from ._types import Array, DType, Columns
 
 #: Columns of floats by bit, in the order in which they are stored behind the ids (bit 0).
 FLOAT_COLUMNS = {
@@ -42,12 +43,12 @@ class BlockLayout:
     value_bytes: int  #: 4: floats are f32; 2: f16
 
     @property
-    def id_dtype(self) -> np.dtype:
+    def id_dtype(self) -> DType:
         """The narrowest unsigned integers that hold n_expert - 1."""
         return np.dtype("u1" if self.n_expert <= 1 << 8 else "<u2" if self.n_expert <= 1 << 16 else "<u4")
 
     @property
-    def value_dtype(self) -> np.dtype:
+    def value_dtype(self) -> DType:
         return np.dtype("<f4" if self.value_bytes == 4 else "<f2")
 
     @property
@@ -65,7 +66,7 @@ class Place(NamedTuple):
     """Where a column of a block lies in a frame."""
 
     offset: int  # from the frame's begin
-    dtype: np.dtype
+    dtype: DType
     width: int  # values per row
 
 
@@ -86,7 +87,7 @@ class GraphLayout:
             [sum(x % 2 for x in w) * (b.value_bytes == 2) for b, w in zip(blocks, widths)], np.int64
         )
 
-    def block_bytes(self, n_rows: np.ndarray) -> np.ndarray:
+    def block_bytes(self, n_rows: Array) -> Array:
         """[n_blocks] bytes of each block that holds so many rows, without its list of tokens."""
         ids = (n_rows * self._id_bytes + 3) // 4 * 4
         return ids + n_rows * self._value_bytes + 2 * (n_rows % 2) * self._odd_halves

@@ -9,6 +9,7 @@ import weakref
 
 import numpy as np
 
+from ._types import Array, DType
 from .errors import TraceError
 
 
@@ -46,8 +47,8 @@ class MappedFile:
         return self._map[offset : offset + n] if self._map is not None else b""
 
     def view(
-        self, offset: int, shape: tuple[int, ...], dtype: np.dtype | str, strides: tuple[int, ...] | None = None
-    ) -> np.ndarray:
+        self, offset: int, shape: tuple[int, ...], dtype: DType | str, strides: tuple[int, ...] | None = None
+    ) -> Array:
         """A read-only array of the file's own bytes."""
         if 0 in shape:
             return np.empty(shape, dtype)  # an empty file has no map

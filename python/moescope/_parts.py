@@ -43,6 +43,7 @@ class TraceFiles:
     model: ModelInfo
     notes: list[str]
     layouts: list[GraphLayout]  #: every one of the trace, once
+    access_lists: list[AccessList]  #: the same
     counts: Optional[Counts]  #: of a trace without rows
 
     def __init__(self, path: str) -> None:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import struct
 from dataclasses import dataclass, field
-from typing import Tuple
+from typing import Any, Tuple
 
 import numpy as np
 
 from ._decode import Decoder, Pairs
 from ._layout import GraphLayout
+from ._types import Array
 
 _COUNTS_HEADER = struct.Struct("<IIQQQ")
 
@@ -73,9 +74,10 @@ class ModelInfo:
 
 def read_model(p: Pairs) -> ModelInfo:
     """Of a model chunk."""
-    texts = {name: p.text(name) for name in ("architecture", "name", "file")}
-    names = ("file_size", "n_layer", "n_expert", "n_expert_used", "n_embd", "n_vocab")
-    return ModelInfo(**texts, **{name: p.number(name) for name in names}, metadata=p.with_prefix("meta."))
+    values: dict[str, Any] = {name: p.text(name) for name in ("architecture", "name", "file")}
+    for name in ("file_size", "n_layer", "n_expert", "n_expert_used", "n_embd", "n_vocab"):
+        values[name] = p.number(name)
+    return ModelInfo(**values, metadata=p.with_prefix("meta."))
 
 
 @dataclass(frozen=True)
@@ -110,7 +112,7 @@ class BlockCounts:
 
     rows: int
     rows_decoded: int  #: of them, rows of decoded tokens
-    count: np.ndarray  #: [n_expert] uint64, rows that selected the expert; sums to k * rows
+    count: Array  #: [n_expert] uint64, rows that selected the expert; sums to k * rows
 
 
 @dataclass(frozen=True)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Callable
+from typing import TYPE_CHECKING, Optional
 
 import numpy as np
 
+from ._types import Array, Columns, Texts
 from .tokens import Tokens, phase_names
 
 if TYPE_CHECKING:
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
 _VALUES = {"weights": "weight", "weights_raw": "weight_raw", "norms": "norm"}
 
 
-def selections(block: Block, tokens: Tokens, texts: Callable[[np.ndarray], np.ndarray]) -> dict[str, np.ndarray]:
+def selections(block: Block, tokens: Tokens, texts: Texts) -> Columns:
     """[rows * k] each, in the order of the rows, then of the ranks. -1 and None: unknown."""
     k = block.n_expert_used
     of_rows = _of_tokens(block.token_index, tokens, texts)
@@ -29,28 +30,25 @@ def selections(block: Block, tokens: Tokens, texts: Callable[[np.ndarray], np.nd
     return table
 
 
-def joined(tables: list[dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
+def joined(tables: list[Columns]) -> Columns:
     """One below the other; NaN where a table lacks a column that another has."""
     names = list(dict.fromkeys(name for t in tables for name in t))
     absent = [np.full(len(t["expert"]), np.nan, np.float32) for t in tables]
     return {name: np.concatenate([t.get(name, nan) for t, nan in zip(tables, absent)]) for name in names}
 
 
-def _of_tokens(
-    token_index: np.ndarray, tokens: Tokens, texts: Callable[[np.ndarray], np.ndarray]
-) -> dict[str, np.ndarray]:
+def _of_tokens(token_index: Array, tokens: Tokens, texts: Texts) -> Columns:
     """[rows] each: what is known of the rows' tokens."""
 
-    def take(values: np.ndarray) -> np.ndarray:
-        return np.append(values, np.array([-1], values.dtype))[token_index]  # -1 takes the last, which is "unknown"
+    def take(values: Array, unknown: Optional[int] = -1) -> Array:
+        return np.concatenate([values, np.array([unknown], values.dtype)])[token_index]  # index -1 is the last
 
     token = take(tokens.token)
-    phase = np.append(phase_names(tokens.phase), None)[token_index]
     return {
         "token_index": token_index,
         "sequence": take(tokens.sequence),
         "position": take(tokens.position),
-        "phase": phase,
+        "phase": take(phase_names(tokens.phase), None),
         "token": token,
         "text": texts(token),
     }

@@ -6,7 +6,8 @@ import importlib
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
+
+from ._types import Columns
 
 if TYPE_CHECKING:
     import pandas
@@ -18,7 +19,7 @@ class Table(ABC):
     """What can be had as a data frame. ImportError names the package that is missing."""
 
     @abstractmethod
-    def _table(self) -> dict[str, np.ndarray]:
+    def _table(self) -> Columns:
         """Columns of equal length; texts as objects, None where unknown."""
 
     def to_pandas(self) -> pandas.DataFrame:

@@ -12,6 +12,7 @@ from ._gather import BlockGatherer
 from ._index import FrameIndex
 from ._layout import BlockLayout
 from ._tables import Table
+from ._types import Columns
 from .rows import RowColumns
 
 
@@ -31,7 +32,7 @@ class Block(RowColumns, Table):
         columns: int,
         index: FrameIndex,
         cache: ArrayCache,
-        selections: Callable[[Block], dict[str, np.ndarray]],
+        selections: Callable[[Block], Columns],
     ) -> None:
         super().__init__(layout, columns)
         self._gatherer, self._cache, self._selections = BlockGatherer(layout, index), cache, selections
@@ -56,5 +57,5 @@ class Block(RowColumns, Table):
         gather = self._gatherer.ids if name == "ids" else lambda: self._gatherer.floats(name)
         return self._cache.get((self.layer, self.block, name), gather)
 
-    def _table(self) -> dict[str, np.ndarray]:
+    def _table(self) -> Columns:
         return self._selections(self)

@@ -16,6 +16,7 @@ from ._decode import padded
 from ._mapped import MappedFile
 from ._records import ModelInfo
 from ._tables import Table
+from ._types import Array, Columns
 from .errors import TraceError
 
 _HEAD = struct.Struct("<8sII")  # magic, version, size of the JSON
@@ -86,7 +87,7 @@ class ProfileBlock:
         """Norms already contain the gate weight (Llama 4): norm and gated_norm are the same sum."""
         return bool(self.flags & 4)
 
-    def _mean(self, total: np.ndarray) -> np.ndarray:
+    def _mean(self, total: Array) -> Array:
         return np.divide(total, self.count, out=np.zeros(self.n_expert), where=self.count > 0)
 
 
@@ -133,7 +134,7 @@ class Profile(Table):
     def __repr__(self) -> str:
         return f"<moescope.Profile {self.path}: {self.model.architecture}, {len(self.layers)} MoE layers, {self.tokens:,} tokens>"
 
-    def _table(self) -> dict[str, np.ndarray]:
+    def _table(self) -> Columns:
         names = ("count", "frequency", "mean_gate", "ean", "reap", "max_norm")
         table = {
             "layer": np.repeat([b.layer for b in self.blocks], [b.n_expert for b in self.blocks]),
@@ -176,7 +177,7 @@ class _Sums:
     def __init__(self, path: str, data: bytes, origin: int) -> None:
         self._path, self._data, self._origin, self._at = path, data, origin, 0
 
-    def take(self, dtype: str, n: int) -> np.ndarray:
+    def take(self, dtype: str, n: int) -> Array:
         """[n], read-only."""
         n_bytes = n * np.dtype(dtype).itemsize
         if n_bytes > len(self._data) - self._at:
@@ -214,7 +215,7 @@ def _block(head: dict[str, Any], n_labels: int, sums: _Sums) -> ProfileBlock:
     if not 0 <= n <= _MOST_EXPERTS:
         raise ValueError(f"a block claims {n} experts")
     types = {"count": "<u8", "gate": "<f8", "gated_norm": "<f8", "norm": "<f8", "max_norm": "<f4"}
-    arrays = {name: sums.take(dtype, n) for name, dtype in types.items()}
-    label_rows = sums.take("<u8", n_labels)
-    label_count = sums.take("<u8", n_labels * n).reshape(n_labels, n)
-    return ProfileBlock(**head, **arrays, label_rows=label_rows, label_count=label_count)
+    arrays: dict[str, Any] = {name: sums.take(dtype, n) for name, dtype in types.items()}
+    arrays["label_rows"] = sums.take("<u8", n_labels)
+    arrays["label_count"] = sums.take("<u8", n_labels * n).reshape(n_labels, n)
+    return ProfileBlock(**head, **arrays)

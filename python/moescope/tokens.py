@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
-from typing import Callable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,6 +10,7 @@ from numpy.typing import NDArray
 from ._frames import HEADER
 from ._index import FrameGroup, FrameIndex
 from ._tables import Table
+from ._types import Array, Columns, Texts
 
 
 @dataclass(frozen=True, repr=False)
@@ -24,7 +24,7 @@ class Tokens(Table):
     batch: NDArray[np.uint32]  #: number of the llama_decode call
     ubatch: NDArray[np.uint32]  #: number of the ubatch in the trace
     time_ns: NDArray[np.uint64]  #: when the ubatch was computed: nanoseconds since the trace began
-    _text: Callable[[np.ndarray], np.ndarray]  # token ids -> texts
+    _text: Texts  # token ids -> texts
 
     def __len__(self) -> int:
         return len(self.token)
@@ -32,18 +32,18 @@ class Tokens(Table):
     def __repr__(self) -> str:
         return f"<moescope.Tokens: {len(self):,}>"
 
-    def _table(self) -> dict[str, np.ndarray]:
+    def _table(self) -> Columns:
         columns = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "_text"}
         columns["phase"] = phase_names(self.phase)
         return {**columns, "text": self._text(self.token)}
 
 
-def phase_names(phase: np.ndarray) -> np.ndarray:
+def phase_names(phase: Array) -> Array:
     """prefill or decode, as objects; None where the phase is neither 0 nor 1."""
     return np.array(["prefill", "decode", None], object)[np.minimum(phase, 2)]
 
 
-def read_tokens(index: FrameIndex, text: Callable[[np.ndarray], np.ndarray]) -> Tokens:
+def read_tokens(index: FrameIndex, text: Texts) -> Tokens:
     """Gathers the tokens of the whole trace."""
     index.complete()
     n_tokens = index.by_shape(lambda shape: shape.n_tokens)
@@ -69,7 +69,7 @@ def read_tokens(index: FrameIndex, text: Callable[[np.ndarray], np.ndarray]) -> 
     return Tokens(**arrays, _text=text)
 
 
-def _columns(group: FrameGroup, n: int) -> dict[str, np.ndarray]:
+def _columns(group: FrameGroup, n: int) -> Columns:
     """[n_frames * n] each."""
     heads = group.read(0, HEADER.itemsize).view(HEADER)[:, 0]
     numbers = group.read(HEADER.itemsize, 12 * n).view("<i4").reshape(-1, 3, n)

@@ -14,6 +14,7 @@ from ._parts import TraceFiles
 from ._records import AccessList, Counts, ModelInfo, TraceInfo
 from ._selections import joined, selections
 from ._tables import Table
+from ._types import Array, Columns
 from .block import Block
 from .tokens import Tokens, read_tokens
 from .ubatch import Ubatch
@@ -112,16 +113,16 @@ class Trace(Table):
         }
         self.layers = {layer: b for (layer, block), b in self._blocks.items() if block == 0}
 
-    def _texts(self, tokens: np.ndarray) -> np.ndarray:
+    def _texts(self, tokens: Array) -> Array:
         """Texts of token ids, as objects; None where unknown."""
         text = self.text
         ids, which = np.unique(tokens, return_inverse=True)
         return np.array([text.get(int(t)) for t in ids] + [None], object)[which]
 
-    def _selections_of(self, block: Block) -> dict[str, np.ndarray]:
+    def _selections_of(self, block: Block) -> Columns:
         return selections(block, self.tokens, self._texts)
 
-    def _table(self) -> dict[str, np.ndarray]:
+    def _table(self) -> Columns:
         return joined([self._selections_of(b) for b in self.blocks])
 
 

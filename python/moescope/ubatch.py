@@ -12,6 +12,7 @@ from ._frames import HEADER, FrameShape
 from ._gather import check_ids, check_row_tokens
 from ._index import Frame
 from ._records import AccessList
+from ._types import Array
 from .rows import RowColumns
 
 
@@ -46,7 +47,7 @@ class UbatchBlock(RowColumns):
             return values
         return values.astype(np.float32, copy=False)
 
-    def _view(self, name: str) -> np.ndarray:
+    def _view(self, name: str) -> Array:
         place = self._frame.shape.place(self._number, name)
         return self._frame.file.view(self._frame.offset + place.offset, (len(self), place.width), place.dtype)
 
@@ -110,6 +111,6 @@ class Ubatch:
     def _shape(self) -> FrameShape:
         return self._frame.shape
 
-    def _tokens(self, column: int, dtype: str) -> np.ndarray:
+    def _tokens(self, column: int, dtype: str) -> Array:
         n = self._shape.n_tokens
         return self._frame.file.view(self._frame.offset + HEADER.itemsize + 4 * n * column, (n,), dtype)
