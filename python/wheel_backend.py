@@ -1,4 +1,4 @@
-"""Builds the wheel of this package (PEP 517, PEP 660) with Python's own library: a wheel is a zip file with a list in it."""
+"""Builds the wheel of this package (PEP 517, PEP 660) with Python's own library: a zip file with a list of its files."""
 
 import base64
 import hashlib

@@ -1,7 +1,7 @@
 """XXH3-64, the checksum of traces and profiles.
 
-The few bytes of a chunk's header are hashed here where the package `xxhash` is missing. Payloads are hashed only where it
-is there: in pure Python that would take minutes.
+The few bytes of a chunk's header are hashed here where the package `xxhash` is missing. Payloads are hashed only where
+it is there: in pure Python that would take minutes.
 """
 
 from __future__ import annotations

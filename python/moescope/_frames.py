@@ -36,7 +36,7 @@ _ROWS_MASK, _ROWS_HAVE_TOKENS = (1 << 30) - 1, 1 << 30
 
 
 class FrameShape:
-    """How frames of one layout, number of tokens and numbers of rows are laid out. Offsets count from the frame's begin."""
+    """How frames of one layout, number of tokens and numbers of rows are laid out. Offsets count from a frame's begin."""
 
     n_rows: Array  #: [n_blocks] i8
     listed: Array  #: [n_blocks] bool: a list says which token each row is of; else row i is of token i

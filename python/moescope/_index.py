@@ -36,7 +36,7 @@ class FrameGroup(NamedTuple):
 
     def read(self, offset: int, n_bytes: int) -> Array:
         """[n_frames, n_bytes] u1: a copy of what lies at this offset (a multiple of 4) in each frame."""
-        # One row for each multiple of 4 in the file: taking rows copies whole stretches, without an index for every byte.
+        # One row for each multiple of 4 in the file: taking rows copies stretches, without an index for every byte.
         n_places = (self.file.size - n_bytes) // 4 + 1
         return self.file.view(0, (n_places, n_bytes), "u1", (4, 1))[(self.offsets + offset) // 4]
 

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ._decode import Decoder, padded
-from ._types import Array, DType, Columns
+from ._types import Array, DType
 
 #: Columns of floats by bit, in the order in which they are stored behind the ids (bit 0).
 FLOAT_COLUMNS = {

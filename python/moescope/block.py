@@ -22,8 +22,8 @@ class Block(RowColumns, Table):
     Each array is gathered from the whole trace when it is asked for, and kept while the trace's cache has room. Rows of
     graphs that did not capture a column are NaN in it.
 
-    to_pandas() and its like give one row for each selection: token_index, sequence, position, phase, token, text, layer,
-    block, rank, expert, and weight, weight_raw and norm where captured.
+    to_pandas() and its like give one row for each selection: token_index, sequence, position, phase, token, text,
+    layer, block, rank, expert, and weight, weight_raw and norm where captured.
     """
 
     def __init__(

@@ -132,7 +132,8 @@ class Profile(Table):
         return all(c.complete for c in self.corpora)
 
     def __repr__(self) -> str:
-        return f"<moescope.Profile {self.path}: {self.model.architecture}, {len(self.layers)} MoE layers, {self.tokens:,} tokens>"
+        n_layers, architecture = len(self.layers), self.model.architecture
+        return f"<moescope.Profile {self.path}: {architecture}, {n_layers} MoE layers, {self.tokens:,} tokens>"
 
     def _table(self) -> Columns:
         names = ("count", "frequency", "mean_gate", "ean", "reap", "max_norm")

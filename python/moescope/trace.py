@@ -26,7 +26,7 @@ class Trace(Table):
     Opening reads the headers of the file's chunks and little else. Rows are found when somebody asks for them; their
     checksums are verified then, where the package xxhash is installed. Whatever is damaged raises TraceError.
 
-    to_pandas() and its like give the selections of all blocks, one row each (see Block): k rows for each token and layer.
+    to_pandas() and its like give the selections of all blocks (see Block): k rows for each token and layer.
     """
 
     info: TraceInfo  #: where it comes from, and whether it is whole
@@ -129,8 +129,8 @@ class Trace(Table):
 def open_trace(path: Union[str, os.PathLike[str]], *, cache_bytes: int = 256 << 20) -> Trace:
     """Opens a trace; parts that it rolled over into are read as one.
 
-    Arrays that were gathered stay in memory up to `cache_bytes`. Raises TraceError where the file is no trace or damaged,
-    OSError where it cannot be opened. A trace that was cut (its program was killed) reads up to its last whole chunk;
-    `trace.info.lost_bytes` says what is missing.
+    Arrays that were gathered stay in memory up to `cache_bytes`. Raises TraceError where the file is no trace or is
+    damaged, OSError where it cannot be opened. A trace that was cut (its program was killed) reads up to its last whole
+    chunk; `trace.info.lost_bytes` says what is missing.
     """
     return Trace(path, cache_bytes)
