@@ -6,6 +6,7 @@ import json
 import os
 import struct
 from dataclasses import dataclass
+from operator import index
 from typing import Any, Union
 
 import numpy as np
@@ -196,7 +197,7 @@ def _profile(path: str, head: dict[str, Any], sums: _Sums) -> Profile:
     model = dict(head["model"])
     fingerprint = model.pop("fingerprint")
     labels = list(head["labels"])
-    blocks = [_block(dict(b), len(labels), sums) for b in head["blocks"]]
+    blocks = [_block({name: index(value) for name, value in b.items()}, len(labels), sums) for b in head["blocks"]]
     sums.finish()
     return Profile(
         path=path,
@@ -211,7 +212,7 @@ def _profile(path: str, head: dict[str, Any], sums: _Sums) -> Profile:
     )
 
 
-def _block(head: dict[str, Any], n_labels: int, sums: _Sums) -> ProfileBlock:
+def _block(head: dict[str, int], n_labels: int, sums: _Sums) -> ProfileBlock:
     n = head["n_expert"]
     if not 0 <= n <= _MOST_EXPERTS:
         raise ValueError(f"a block claims {n} experts")
