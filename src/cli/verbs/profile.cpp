@@ -59,11 +59,12 @@ common_params parse_params(const model_verb & verb) {
     if (params.n_gpu_layers == -1) {  // neither given nor in the environment (the parser insists on this default)
         params.n_gpu_layers = profile_gpu_layers;
     }
-    params.n_parallel = std::max(1, params.n_parallel);
     // Logits are asked for all rows (docs/capture.md, trap 6): short batches bound their buffer.
     params.n_batch = params.n_ubatch = std::min(params.n_batch, params.n_ubatch);
-    params.kv_unified                = true;  // else llama.cpp splits unequal samples into many ubatches
-    params.warmup                    = false;
+    // llama.cpp aborts where more sequences than tokens of an ubatch may ask for logits.
+    params.n_parallel = std::max(1, std::min(params.n_parallel, params.n_ubatch));
+    params.kv_unified = true;  // else llama.cpp splits unequal samples into many ubatches
+    params.warmup     = false;
     note_useless_offload(verb, params);
     return params;
 }
