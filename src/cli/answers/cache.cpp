@@ -157,6 +157,41 @@ void add_notes(answer & a, const cache_result & r, const std::optional<phase> & 
     }
 }
 
+// What is to be simulated of the reads that `study` holds.
+cache_plan plan_of(const cache_options & c, const trace::trace_source & source, const cache_study & study) {
+    cache_plan plan;
+    plan.global = c.global;
+    if (!c.model.empty()) {
+        plan.sizes = read_expert_sizes(c.model);
+        require_fit(source, plan.sizes, c.model);
+    }
+    const uint64_t optimum_bytes = cache::optimum_bytes(study.counts().accesses());
+    plan.slots                   = slots_to_try(c, study, plan.sizes);
+    plan.optimum                 = c.belady || optimum_bytes <= cache_study::optimum_memory;
+    if (plan.optimum && optimum_bytes > cache_study::optimum_memory) {
+        note("Belady's optimum needs up to " + human_bytes(optimum_bytes) + " of memory");
+    }
+    return plan;
+}
+
+void add_result(answer & a, const cache_options & c, cache_study & study, const cache_plan & plan) {
+    const cache_result r         = study.simulate({plan}).front();
+    const double       bandwidth = c.bandwidth.empty() ? 0 : double(parse_bytes(c.bandwidth, "--bandwidth"));
+    a.figures                    = {{"tokens", whole(r.tokens)},
+                                    {"ubatches", whole(r.ubatches)},
+                                    {"slices", whole(r.n_slices)},
+                                    {"mean_slice_bytes", r.mean_slice_bytes},
+                                    {"global", int64_t{c.global}}};
+    add_winner(a, r, plan.slots[plan.slots.size() / 2]);
+    a.tables.push_back(scores_table(r, study.most_experts(), bandwidth));
+    a.tables.push_back(ranking_table(r, plan.slots));
+    add_notes(a, r, study.rows().only, c);
+    if (!plan.optimum) {
+        a.notes.push_back(fmt::format("Belady's optimum was left out: it needs {} of memory here; --belady asks for it",
+                                      human_bytes(cache::optimum_bytes(study.counts().accesses()))));
+    }
+}
+
 answer answer_cache(const analyze_options & o, const cache_options & c) {
     const auto source = logs::open_source(o.traces.front());
     require_rows(*source);
@@ -175,33 +210,7 @@ answer answer_cache(const analyze_options & o, const cache_options & c) {
         a.headline.push_back(nothing_selected);
         return a;
     }
-    cache_plan plan;
-    plan.global = c.global;
-    if (!c.model.empty()) {
-        plan.sizes = read_expert_sizes(c.model);
-        require_fit(*source, plan.sizes, c.model);
-    }
-    const uint64_t optimum_bytes = cache::optimum_bytes(study.counts().accesses());
-    plan.slots                   = slots_to_try(c, study, plan.sizes);
-    plan.optimum                 = c.belady || optimum_bytes <= cache_study::optimum_memory;
-    if (plan.optimum && optimum_bytes > cache_study::optimum_memory) {
-        note("Belady's optimum needs up to " + human_bytes(optimum_bytes) + " of memory");
-    }
-    const cache_result r         = study.simulate({plan}).front();
-    const double       bandwidth = c.bandwidth.empty() ? 0 : double(parse_bytes(c.bandwidth, "--bandwidth"));
-    a.figures                    = {{"tokens", whole(r.tokens)},
-                                    {"ubatches", whole(r.ubatches)},
-                                    {"slices", whole(r.n_slices)},
-                                    {"mean_slice_bytes", r.mean_slice_bytes},
-                                    {"global", int64_t{c.global}}};
-    add_winner(a, r, plan.slots[plan.slots.size() / 2]);
-    a.tables.push_back(scores_table(r, study.most_experts(), bandwidth));
-    a.tables.push_back(ranking_table(r, plan.slots));
-    add_notes(a, r, study.rows().only, c);
-    if (!plan.optimum) {
-        a.notes.push_back(fmt::format("Belady's optimum was left out: it needs {} of memory here; --belady asks for it",
-                                      human_bytes(optimum_bytes)));
-    }
+    add_result(a, c, study, plan_of(c, *source, study));
     return a;
 }
 

@@ -1,17 +1,14 @@
 // moescope analyze compare: two runs of the same tokens, or of different models.
 
 #include <algorithm>
-#include <map>
 
 #include <CLI/CLI.hpp>
 #include <fmt/format.h>
 
 #include "analysis/agreement.hpp"
-#include "analysis/frequency.hpp"
-#include "analysis/temporal.hpp"
+#include "analysis/shape_free.hpp"
 #include "analysis/tools/running_stats.hpp"
 #include "cli/answers/matched_runs.hpp"
-#include "cli/answers/same_model.hpp"
 #include "cli/answers/shared.hpp"
 #include "cli/terminal/text.hpp"
 #include "core/error.hpp"
@@ -52,68 +49,38 @@ const std::vector<table_column> agreement_columns = {layer_column,
                                                      {"rank_correlation", "rank corr.", shown::real},
                                                      {"distance", "JS distance", shown::real}};
 
-// Measures that mean the same whatever the number of layers, experts and k.
-struct shape_free {
-    std::string name;
-    double      tokens = 0, layers = 0, experts = 0, k = 0, entropy = 0, gini = 0, held = 0, dead = 0, overlap = 0,
-           random = 0;
+struct named_run {
+    std::string       name;
+    shape_free_result measures;
 };
 
-shape_free measure_shape_free(const std::string & path, const analyze_options & o) {
+named_run measure_run(const std::string & path, const analyze_options & o) {
     const auto source = logs::open_source(path);
     require_rows(*source);
-    frequency f;
-    temporal  x;
-    feed(*source, o, {&f, &x});
-    const frequency_result r = f.result();
-    running_stats          entropy, gini, held, experts, k, overlap, random;
-    for (const block_frequency & b : r.blocks) {
-        experts.add(b.layout.n_expert);
-        k.add(b.layout.n_expert_used);
-        if (b.measured.selections > 0) {
-            entropy.add(b.measured.entropy);
-            gini.add(b.measured.gini);
-            held.add(b.measured.coverage[2] / b.layout.n_expert);
-        }
-    }
-    for (const block_temporal & b : x.result().blocks) {
-        if (b.overlap[0].n() > 0) {
-            overlap.add(b.overlap[0].mean());
-            random.add(b.overlap_by_popularity);
-        }
-    }
-    const double all = double(r.n_experts());
-    return {source->model().name.empty() ? io::base_name(path) : source->model().name,
-            double(r.tokens),
-            double(r.blocks.size()),
-            experts.mean(),
-            k.mean(),
-            entropy.mean(),
-            gini.mean(),
-            held.mean(),
-            all > 0 ? double(r.n_dead()) / all : unknown,
-            overlap.mean(),
-            random.mean()};
+    shape_free s;
+    feed(*source, o, {&s});
+    return {source->model().name.empty() ? io::base_name(path) : source->model().name, s.result()};
 }
 
-table side_by_side(const shape_free & a, const shape_free & b) {
-    table      t{"side_by_side",
+table side_by_side(const shape_free_result & a, const shape_free_result & b) {
+    table t{"side_by_side",
             "Side by side, means over layers",
             {{"measure", "measure"}, {"first", "first", shown::real}, {"second", "second", shown::real}},
             {}};
-    const auto add = [&](const char * name, double shape_free::*field) {
+
+    const auto add = [&](const char * name, double shape_free_result::*field) {
         t.rows.push_back({std::string(name), a.*field, b.*field});
     };
-    add("tokens", &shape_free::tokens);
-    add("MoE layers", &shape_free::layers);
-    add("experts per layer", &shape_free::experts);
-    add("experts used (k)", &shape_free::k);
-    add("normalised entropy", &shape_free::entropy);
-    add("Gini", &shape_free::gini);
-    add("share of experts that hold 90 %", &shape_free::held);
-    add("share of experts never used", &shape_free::dead);
-    add("overlap with the token before", &shape_free::overlap);
-    add("overlap of any two tokens", &shape_free::random);
+    add("tokens", &shape_free_result::tokens);
+    add("MoE layers", &shape_free_result::blocks);
+    add("experts per layer", &shape_free_result::experts);
+    add("experts used (k)", &shape_free_result::k);
+    add("normalised entropy", &shape_free_result::entropy);
+    add("Gini", &shape_free_result::gini);
+    add("share of experts that hold 90 %", &shape_free_result::held);
+    add("share of experts never used", &shape_free_result::dead);
+    add("overlap with the token before", &shape_free_result::overlap);
+    add("overlap of any two tokens", &shape_free_result::random);
     return t;
 }
 
@@ -190,7 +157,7 @@ answer answer_compare(const analyze_options & o) {
     refuse_filters(o, "compare");
     const matched_files      m     = measure_files(o.traces[0], o.traces[1], o);
     const agreement_result & r     = m.result;
-    const shape_free         first = measure_shape_free(o.traces[0], o), second = measure_shape_free(o.traces[1], o);
+    const named_run          first = measure_run(o.traces[0], o), second = measure_run(o.traces[1], o);
     const running_stats      mean = overall(r);
     answer                   a;
     a.kind    = "compare";
@@ -200,11 +167,12 @@ answer answer_compare(const analyze_options & o) {
     if (mean.n() > 0) {
         add_agreement(a, r, m.names_differ);
     } else {
-        a.headline.push_back(first.tokens == 0 && second.tokens == 0 ? "Both traces are empty: no expert was selected."
-                                                                     : why_side_by_side(m));
+        a.headline.push_back(first.measures.tokens == 0 && second.measures.tokens == 0
+                                 ? "Both traces are empty: no expert was selected."
+                                 : why_side_by_side(m));
     }
     a.headline.push_back("first: " + printable(first.name) + "; second: " + printable(second.name) + ".");
-    a.tables.push_back(side_by_side(first, second));
+    a.tables.push_back(side_by_side(first.measures, second.measures));
     return a;
 }
 

@@ -24,6 +24,12 @@ namespace {
 
 using namespace analysis;
 
+// Where labels come from that a trace does not keep.
+struct label_options {
+    std::string jsonl;           // empty: from the trace, or its name
+    std::string key = "domain";  // field of a line
+};
+
 std::string short_name(const std::string & path) {
     return io::without_suffix(io::base_name(path), trace::file_suffix);
 }
@@ -179,16 +185,16 @@ void add_expert_tables(answer & a, const specialization_result & r, size_t top) 
     a.tables.push_back(std::move(every));
 }
 
-answer answer_specialization(const analyze_options & o, const std::string & jsonl, const std::string & key) {
+// Reads all inputs; their notes go into the answer.
+specialization_result read_domains(const analyze_options & o, const label_options & from, answer & a) {
     specialization s;
-    answer         a;
     one_model      same;
-    const auto     labels = jsonl.empty() ? std::vector<std::string>() : read_labels(jsonl, key);
+    const auto     labels = from.jsonl.empty() ? std::vector<std::string>() : read_labels(from.jsonl, from.key);
     for (const std::string & path : o.traces) {
         const auto source = logs::open_source(path);
         require_rows(*source);
         same.add(path, source->model(), source->blocks());
-        if (!jsonl.empty()) {
+        if (!from.jsonl.empty()) {
             s.set_labels(labels);
         } else if (o.traces.size() > 1) {
             s.set_domain(domain_name(path, o.traces));
@@ -196,10 +202,10 @@ answer answer_specialization(const analyze_options & o, const std::string & json
             s.set_labels(labels_of(*source));
         }
         feed(*source, o, {&s});
-        if (!jsonl.empty() && s.sequences_of_source() != labels.size()) {
+        if (!from.jsonl.empty() && s.sequences_of_source() != labels.size()) {
             throw error(fmt::format("has {} lines, but {} has {} sequences: a label would go to the wrong one",
                                     with_commas(labels.size()), path, with_commas(s.sequences_of_source())))
-                .in(jsonl)
+                .in(from.jsonl)
                 .fix("give the file that the trace was recorded from, without the lines that did not run; "
                      "run --label-key keeps labels in the trace");
         }
@@ -207,11 +213,10 @@ answer answer_specialization(const analyze_options & o, const std::string & json
             a.notes.push_back(std::move(n));
         }
     }
-    const specialization_result r = s.result();
-    a.kind                        = "specialization";
-    a.figures = {{"domains", whole(r.domains.size())}, {"rows_without_domain", whole(r.rows_without_domain)}};
-    a.tables  = {distances_table(r), layers_table(r)};
-    add_expert_tables(a, r, o.top);
+    return s.result();
+}
+
+void add_notes(answer & a, const specialization_result & r) {
     if (r.rows_without_domain > 0) {
         a.notes.push_back(with_commas(r.rows_without_domain) +
                           " rows have no label, or no known sequence, and were left out");
@@ -223,12 +228,16 @@ answer answer_specialization(const analyze_options & o, const std::string & json
                               "to each other than two texts would be");
         }
     }
+}
+
+// distances: distances_table's
+void add_headline(answer & a, const specialization_result & r, const table & distances) {
     if (r.domains.size() < 2 || r.blocks.empty()) {
         a.headline.push_back(r.blocks.empty() ? nothing_selected : "There is only one domain: nothing to tell apart.");
-        return a;
+        return;
     }
     running_stats between, within;
-    for (const auto & row : a.tables[0].rows) {
+    for (const auto & row : distances.rows) {
         const double apart  = std::get<double>(row[3]),
                      itself = (std::get<double>(row[4]) + std::get<double>(row[5])) / 2;
         if (!std::isnan(apart) && !std::isnan(itself)) {
@@ -241,29 +250,42 @@ answer answer_specialization(const analyze_options & o, const std::string & json
     if (between.n() == 0) {
         a.headline.push_back(
             "Too few rows: no domain has two halves, so nothing shows how far chance alone drives domains apart.");
-        return a;
+        return;
     }
     a.headline.push_back(fmt::format("Domains lie {:.3f} apart, halves of one domain {:.3f}: {}.", between.mean(),
                                      within.mean(),
                                      between.mean() > 1.5 * within.mean() ? "the experts tell them apart"
                                      : between.mean() > within.mean()     ? "the experts tell them apart little"
                                                                           : "no more than chance"));
+}
+
+answer answer_specialization(const analyze_options & o, const label_options & from) {
+    answer                      a;
+    const specialization_result r = read_domains(o, from, a);
+    a.kind                        = "specialization";
+    a.figures = {{"domains", whole(r.domains.size())}, {"rows_without_domain", whole(r.rows_without_domain)}};
+    a.tables  = {distances_table(r), layers_table(r)};
+    add_expert_tables(a, r, o.top);
+    add_notes(a, r);
+    add_headline(a, r, a.tables.front());
     return a;
 }
 
 }  // namespace
 
 void add_specialization(CLI::App & analyze) {
-    auto jsonl = std::make_shared<std::string>(), key = std::make_shared<std::string>("domain");
+    auto from = std::make_shared<label_options>();
     auto kind = add_analysis(analyze, "specialization",
                              "do domains use different experts? One trace each, or one trace of `run --label-key`", 1,
                              0, [=](analyze_options & o) {
-                                 o.answer.output.inputs.push_back(*jsonl);
-                                 return answer_specialization(o, *jsonl, *key);
+                                 o.answer.output.inputs.push_back(from->jsonl);
+                                 return answer_specialization(o, *from);
                              });
-    kind->add_option("--jsonl", *jsonl, "for traces without labels: line i of this file labels sequence i")
+    kind->add_option("--jsonl", from->jsonl, "for traces without labels: line i of this file labels sequence i")
         ->type_name("FILE");
-    kind->add_option("--label-key", *key, "its field that holds the label")->capture_default_str()->type_name("KEY");
+    kind->add_option("--label-key", from->key, "its field that holds the label")
+        ->capture_default_str()
+        ->type_name("KEY");
 }
 
 }  // namespace moescope::cli
