@@ -39,7 +39,7 @@ struct group_result {
 // group depends on the corpus and the options alone: ranks, resumes and repeats compute the same.
 class corpus_runner {
 public:
-    static constexpr uint64_t unit_size = 256;
+    static constexpr uint32_t unit_size = 256;
 
     struct hooks {
         std::function<std::vector<int32_t>(const sample &)> tokenize;

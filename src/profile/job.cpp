@@ -46,15 +46,18 @@ capture::capture_options what_to_capture(const profile_options & o) {
             o.way == "callback" ? capture::mechanism::eval_callback : capture::mechanism::probes};
 }
 
-std::string selection_of(const profile_options & o) {
-    std::string s = o.text.empty()
-                        ? fmt::format("prompt_key={} response_key={} label_key={} limit={}", o.corpus.prompt_key,
-                                      o.corpus.response_key, o.corpus.label_key, o.corpus.limit)
-                        : fmt::format("windows limit={}", o.corpus.limit);
-    if (o.corpus.shuffle) {
-        s += fmt::format(" shuffle_seed={}", o.corpus.shuffle_seed);
+stats::corpus_selection selection_of(const profile_options & o) {
+    stats::corpus_selection s;
+    if (o.text.empty()) {
+        s.fields = {o.corpus.prompt_key, o.corpus.response_key, o.corpus.label_key};
     }
-    return s + fmt::format(" shard={}/{}", o.shard, o.n_shards);
+    s.limit = o.corpus.limit;
+    if (o.corpus.shuffle) {
+        s.shuffle_seed = o.corpus.shuffle_seed;
+    }
+    s.shard    = o.shard;
+    s.n_shards = o.n_shards;
+    return s;
 }
 
 }  // namespace
@@ -164,13 +167,12 @@ void profile_job::describe(const common_params & params) {
     for (const auto & adapter : params.lora_adapters) {
         lora += (lora.empty() ? "" : ",") + io::base_name(adapter.path) + fmt::format(":{}", adapter.scale);
     }
-    result_.options  = {{"context", std::to_string(engine_->n_ctx())},
-                        {"last_layer", infer::logit_rows(options_.last_layer).text()},
-                        {"layers", options_.layers.empty() ? "all" : options_.layers},
-                        {"lora", lora}};
-    result_.numerics = {{"ubatch", std::to_string(engine_->n_ubatch())},
-                        {"sequences", std::to_string(params.n_parallel)},
-                        {"unit", std::to_string(infer::corpus_runner::unit_size)}};
+    result_.options      = {{"context", std::to_string(engine_->n_ctx())},
+                            {"last_layer", infer::logit_rows(options_.last_layer).text()},
+                            {"layers", options_.layers.empty() ? "all" : options_.layers},
+                            {"lora", lora}};
+    result_.how_computed = {engine_->n_ubatch(), static_cast<uint32_t>(params.n_parallel),
+                            infer::corpus_runner::unit_size};
     stats::corpus_part part;
     part.name       = io::base_name(options_.text.empty() ? options_.jsonl : options_.text);
     part.bytes      = corpus_.bytes;
@@ -188,7 +190,7 @@ void profile_job::try_resume() {
     }
     const stats::moestats before = stats::read_moestats(path_);
     std::string           d      = stats::difference(before, result_);
-    if (d.empty() && before.numerics != result_.numerics) {
+    if (d.empty() && before.how_computed != result_.how_computed) {
         d = "the ubatch size (-ub) or the number of sequences (-np) differs";
     }
     if (d.empty() && before.labels != result_.labels) {
@@ -235,7 +237,7 @@ void profile_job::begin_group(const std::vector<uint32_t> & samples) {
 
 infer::corpus_runner profile_job::make_runner() {
     infer::runner_options how;
-    how.n_seq    = static_cast<uint32_t>(std::stoul(result_.numerics[1].second));
+    how.n_seq    = result_.how_computed.n_seq;
     how.rows     = infer::logit_rows(options_.last_layer);
     how.shard    = options_.shard;
     how.n_shards = options_.n_shards;

@@ -55,27 +55,8 @@ void relabel(std::vector<saliency_block> & blocks, const std::vector<std::string
     }
 }
 
-// What profile writes into corpus_part::selection, e.g. "prompt_key=a response_key=b label_key= limit=0 shard=0/2".
-struct parsed_selection {
-    explicit parsed_selection(const std::string & s)
-        : text(s.substr(0, std::min(s.find(" label_key="), s.find(" limit=")))),
-          run(s.substr(0, s.rfind(" shard="))),
-          n_shards(s.substr(std::min(s.size(), s.rfind('/')))) {}
-
-    std::string text;      // which fields of the corpus are read
-    std::string run;       // what the shards of one run have in common
-    std::string n_shards;  // how many there are
-};
-
-// Whether samples may be in both. A limit, a shuffle and another number of shards take other samples of a file, but not
-// surely others than the part they are held against: only the shards of one run share nothing.
 bool may_overlap(const corpus_part & a, const corpus_part & b) {
-    if (a.hash != b.hash || a.bytes != b.bytes) {
-        return false;
-    }
-    const parsed_selection x(a.selection), y(b.selection);
-    const bool             other_shard = x.run == y.run && x.n_shards == y.n_shards && a.selection != b.selection;
-    return x.text == y.text && !other_shard;
+    return a.hash == b.hash && a.bytes == b.bytes && may_overlap(a.selection, b.selection);
 }
 
 void check_parts(const moestats & to, const std::string & to_name, const moestats & from,
@@ -94,11 +75,6 @@ void check_parts(const moestats & to, const std::string & to_name, const moestat
             }
         }
     }
-}
-
-// The shards of one run together are shard 0 of 1.
-std::string without_shard(const std::string & selection) {
-    return selection.substr(0, selection.rfind(" shard=")) + " shard=0/1";
 }
 
 }  // namespace
@@ -160,8 +136,9 @@ void add_shard(moestats & to, const moestats & from) {
     a.truncated += b.truncated;  // empty and malformed lines are the whole file's in every shard
     a.failed.insert(a.failed.end(), b.failed.begin(), b.failed.end());
     std::sort(a.failed.begin(), a.failed.end());
-    a.complete  = a.complete && b.complete;
-    a.selection = without_shard(a.selection);
+    a.complete           = a.complete && b.complete;
+    a.selection.shard    = 0;  // the shards of one run together are shard 0 of 1
+    a.selection.n_shards = 1;
 }
 
 }  // namespace moescope::stats

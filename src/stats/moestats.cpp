@@ -1,6 +1,8 @@
 #include "stats/moestats.hpp"
 
+#include <charconv>
 #include <cstring>
+#include <tuple>
 
 #include <nlohmann/json.hpp>
 
@@ -72,10 +74,42 @@ void model_from_json(const json & j, moestats & s) {
     j.at("n_vocab").get_to(m.n_vocab);
 }
 
+// Numbers of this struct are texts in the file.
+json numerics_to_json(const numerics & n) {
+    return {{"ubatch", std::to_string(n.n_ubatch)},
+            {"sequences", std::to_string(n.n_seq)},
+            {"unit", std::to_string(n.unit)}};
+}
+
+uint32_t number_from_text(const json & j) {
+    const auto text = j.get<std::string>();
+    uint32_t   n    = 0;
+    const auto r    = std::from_chars(text.data(), text.data() + text.size(), n);
+    if (r.ec != std::errc() || r.ptr != text.data() + text.size()) {
+        throw error("the head is damaged: '" + text + "' is not a number");
+    }
+    return n;
+}
+
+numerics numerics_from_json(const json & j) {
+    return {number_from_text(j.at("ubatch")), number_from_text(j.at("sequences")), number_from_text(j.at("unit"))};
+}
+
+corpus_selection selection_from_json(const json & j) {
+    const auto text = j.get<std::string>();
+    if (const auto s = parse_corpus_selection(text)) {
+        return *s;
+    }
+    throw error("the head is damaged: '" + text + "' does not say what was taken of a corpus");
+}
+
 json corpus_to_json(const corpus_part & c) {
-    return {{"name", c.name},           {"bytes", c.bytes},   {"hash", c.hash},           {"selection", c.selection},
-            {"samples", c.samples},     {"tokens", c.tokens}, {"truncated", c.truncated}, {"empty", c.empty},
-            {"malformed", c.malformed}, {"failed", c.failed}, {"next_unit", c.next_unit}, {"next_group", c.next_group},
+    return {{"name", c.name},           {"bytes", c.bytes},
+            {"hash", c.hash},           {"selection", to_string(c.selection)},
+            {"samples", c.samples},     {"tokens", c.tokens},
+            {"truncated", c.truncated}, {"empty", c.empty},
+            {"malformed", c.malformed}, {"failed", c.failed},
+            {"next_unit", c.next_unit}, {"next_group", c.next_group},
             {"complete", c.complete}};
 }
 
@@ -84,7 +118,7 @@ corpus_part corpus_from_json(const json & j) {
     j.at("name").get_to(c.name);
     j.at("bytes").get_to(c.bytes);
     j.at("hash").get_to(c.hash);
-    j.at("selection").get_to(c.selection);
+    c.selection = selection_from_json(j.at("selection"));
     j.at("samples").get_to(c.samples);
     j.at("tokens").get_to(c.tokens);
     j.at("truncated").get_to(c.truncated);
@@ -113,7 +147,7 @@ json head_to_json(const moestats & s) {
     return {{"model", model_to_json(s)},
             {"gate", to_string(s.gate)},
             {"options", pairs_to_json(s.options)},
-            {"numerics", pairs_to_json(s.numerics)},
+            {"numerics", numerics_to_json(s.how_computed)},
             {"labels", s.labels},
             {"corpora", corpora},
             {"blocks", blocks}};
@@ -171,9 +205,9 @@ void parse(const std::string & path, const uint8_t * data, size_t body, const fi
     const auto * text = reinterpret_cast<const char *>(data + sizeof(head));
     const json   j    = json::parse(text, text + head.text_size);
     model_from_json(j.at("model"), s);
-    s.gate     = j.at("gate") == "raw" ? gate_kind::raw : gate_kind::final;
-    s.options  = pairs_from_json(j.at("options"));
-    s.numerics = pairs_from_json(j.at("numerics"));
+    s.gate         = j.at("gate") == "raw" ? gate_kind::raw : gate_kind::final;
+    s.options      = pairs_from_json(j.at("options"));
+    s.how_computed = numerics_from_json(j.at("numerics"));
     j.at("labels").get_to(s.labels);
     for (const json & c : j.at("corpora")) {
         s.corpora.push_back(corpus_from_json(c));
@@ -216,11 +250,21 @@ moestats decode(const std::string & name, const uint8_t * data, size_t size) {
         parse(name, data, body, head, s);
     } catch (const nlohmann::json::exception & e) {
         throw error(std::string("the head is damaged: ") + e.what()).in(name);
+    } catch (error & e) {
+        throw e.file().empty() ? e.in(name) : e;
     }
     return s;
 }
 
 }  // namespace
+
+bool operator==(const numerics & a, const numerics & b) {
+    return std::tie(a.n_ubatch, a.n_seq, a.unit) == std::tie(b.n_ubatch, b.n_seq, b.unit);
+}
+
+bool operator!=(const numerics & a, const numerics & b) {
+    return !(a == b);
+}
 
 uint64_t moestats::samples() const {
     uint64_t n = 0;

@@ -9,25 +9,34 @@
 #include <vector>
 
 #include "core/routing.hpp"
+#include "stats/corpus_selection.hpp"
 #include "stats/saliency.hpp"
 
 namespace moescope::stats {
 
 // Which corpus was read, and how much of it. A merged profile has one entry per part.
 struct corpus_part {
-    std::string name;  // file name without folder
-    uint64_t    bytes = 0;
-    uint64_t    hash  = 0;  // XXH3-64 of the file
-    std::string
-             selection;  // what was taken of it and how, e.g. "prompt_key=question shard=0/2": other text, other rows
-    uint64_t samples   = 0;  // that are in the sums
-    uint64_t tokens    = 0;
-    uint64_t truncated = 0;                               // samples cut to the context
-    uint64_t empty = 0, malformed = 0;                    // samples and lines skipped
+    std::string           name;  // file name without folder
+    uint64_t              bytes = 0;
+    uint64_t              hash  = 0;      // XXH3-64 of the file
+    corpus_selection      selection;      // what was taken of it
+    uint64_t              samples   = 0;  // that are in the sums
+    uint64_t              tokens    = 0;
+    uint64_t              truncated = 0;                  // samples cut to the context
+    uint64_t              empty = 0, malformed = 0;       // samples and lines skipped
     std::vector<uint64_t> failed;                         // line numbers of samples that failed to decode
     uint64_t              next_unit = 0, next_group = 0;  // where a resume goes on
     bool                  complete = false;               // nothing is left to do
 };
+
+// What changes rounding alone: which samples were computed together. Kept, and compared by resume, not by merge.
+struct numerics {
+    uint32_t n_ubatch = 0;  // tokens
+    uint32_t n_seq    = 0;  // samples that may share an ubatch
+    uint32_t unit     = 0;  // samples within which they are packed
+};
+bool operator==(const numerics & a, const numerics & b);
+bool operator!=(const numerics & a, const numerics & b);
 
 struct moestats {
     model_info model;
@@ -35,8 +44,7 @@ struct moestats {
     gate_kind  gate              = gate_kind::final;
     // What else changes the sums, as name and value ("context", "last_layer", "layers", "lora"): merge compares them.
     std::vector<std::pair<std::string, std::string>> options;
-    // What changes rounding alone ("ubatch", "sequences"): kept, not compared by merge.
-    std::vector<std::pair<std::string, std::string>> numerics;
+    numerics                                         how_computed;
     std::vector<std::string>                         labels;
     std::vector<corpus_part>                         corpora;
     std::vector<saliency_block>                      blocks;

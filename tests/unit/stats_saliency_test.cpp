@@ -162,16 +162,15 @@ moestats profile_of(const planted::plan & p, const std::string & corpus, uint32_
         s.labels.push_back("label " + std::to_string(i));
     }
     corpus_part c;
-    c.name      = corpus;
-    c.bytes     = corpus.size();
-    c.hash      = std::hash<std::string>()(corpus);
-    c.selection = "all";
-    c.samples   = p.n_seq;
-    c.tokens    = uint64_t(p.n_seq) * (p.n_prompt + p.n_generated);
-    c.failed    = {3, 17};
-    c.complete  = true;
-    s.corpora   = {c};
-    s.blocks    = accumulate(p, planted::layout_of(p), gate_kind::final, n_labels).blocks();
+    c.name     = corpus;
+    c.bytes    = corpus.size();
+    c.hash     = std::hash<std::string>()(corpus);
+    c.samples  = p.n_seq;
+    c.tokens   = uint64_t(p.n_seq) * (p.n_prompt + p.n_generated);
+    c.failed   = {3, 17};
+    c.complete = true;
+    s.corpora  = {c};
+    s.blocks   = accumulate(p, planted::layout_of(p), gate_kind::final, n_labels).blocks();
     return s;
 }
 
@@ -285,7 +284,7 @@ TEST(Merge, RefusesPartsOfOneCorpusThatMayOverlap) {
     const planted::plan p;
     const auto          part = [&](const char * selection) {
         moestats s             = profile_of(p, "a");
-        s.corpora[0].selection = selection;
+        s.corpora[0].selection = *parse_corpus_selection(selection);
         return s;
     };
     const std::string all = "prompt_key=prompt response_key=response label_key= limit=0 shard=0/1";
