@@ -8,10 +8,11 @@
 #include <string>
 #include <vector>
 
-#include "infer/chat.hpp"
 #include "infer/corpus.hpp"
 #include "infer/corpus_runner.hpp"
 #include "infer/engine.hpp"
+#include "profile/job_corpus.hpp"
+#include "profile/options.hpp"
 #include "stats/moestats.hpp"
 
 struct common_params;
@@ -33,26 +34,12 @@ struct profile_events {
     std::function<void(const stats::moestats &)> save;         // keep this checkpoint
 };
 
-struct profile_options {
-    std::string           jsonl, text;
-    std::string           output = "expert_stats.json";
-    infer::corpus_options corpus;
-    std::string           gate = "final", layers, last_layer = "all", way = "probes";
-    uint64_t              save_every = 100;
-    uint64_t              shard = 0, n_shards = 1;
-    uint32_t              n_experts = 0;  // 0: not asked for
-    bool                  resume = false, force = false, quiet = false, jinja = true;
-};
-
-// NAME.json -> NAME.moestats
-std::string moestats_path(const std::string & json_path);
-
 // A profile on its way.
 class profile_job {
 public:
     // `path`: of the checkpoint, a .moestats file. Loads the model, reads the corpus, resumes where asked. Every event must
     // be set.
-    profile_job(const profile_options & o, common_params & params, infer::llama_log & log, std::string path,
+    profile_job(const job_options & o, common_params & params, infer::llama_log & log, std::string path,
                 profile_events events);
     ~profile_job();
 
@@ -63,30 +50,27 @@ public:
 
 private:
     struct capture_state;
+    struct run_totals;
 
-    void                 read_corpus();
-    void                 cut_windows();
     void                 describe(const common_params & params);
-    void                 try_resume();
+    void                 resume();
     infer::corpus_runner make_runner();
-    std::vector<int32_t> tokenize(const infer::sample & s) const;
     void                 take(const infer::group_result & g);
+    void                 count(const infer::group_result & g, infer::corpus_position now, run_totals & t);
+    void                 save();
     void                 begin_group(const std::vector<uint32_t> & samples);
     uint32_t             label_index(const std::string & label) const;
     void                 say_estimate(uint64_t samples, double elapsed, uint64_t left);
 
-    const profile_options &               options_;
-    std::string                           path_;
-    profile_events                        events_;
-    infer::corpus                         corpus_;
-    std::string                           text_;     // of --text, until it is cut
-    std::vector<std::vector<int32_t>>     windows_;  // of a text file; sample.line - 1 is the index
-    stats::moestats                       result_;
-    stats::saliency                       stage_, sums_;  // of the group at work, and of all before it
-    std::unique_ptr<capture_state>        capture_;
-    std::unique_ptr<infer::engine>        engine_;
-    std::unique_ptr<infer::chat_renderer> chat_;
-    bool                                  estimated_ = false;
+    const job_options &            options_;
+    std::string                    path_;
+    profile_events                 events_;
+    job_corpus                     corpus_;
+    stats::moestats                result_;
+    stats::saliency                stage_, sums_;  // of the group at work, and of all before it
+    std::unique_ptr<capture_state> capture_;
+    std::unique_ptr<infer::engine> engine_;
+    bool                           estimated_ = false;
 };
 
 }  // namespace moescope::profile

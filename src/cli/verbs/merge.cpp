@@ -10,7 +10,6 @@
 #include "cli/terminal/terminal.hpp"
 #include "cli/verbs.hpp"
 #include "core/error.hpp"
-#include "profile/job.hpp"
 #include "stats/expert_stats.hpp"
 #include "stats/merge.hpp"
 

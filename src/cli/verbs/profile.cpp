@@ -20,6 +20,7 @@
 #include "cli/verbs.hpp"
 #include "core/error.hpp"
 #include "gguf/head.hpp"
+#include "profile/checkpoint.hpp"
 #include "profile/job.hpp"
 #include "profile/ranks.hpp"
 #include "stats/expert_stats.hpp"
@@ -31,22 +32,38 @@ namespace {
 // What a profile takes where llama.cpp's option does not say.
 constexpr int32_t profile_context = 2048, profile_gpu_layers = 99, profile_sequences = 64;
 
-struct profile_verb_options : profile::profile_options {
-    std::string   shard_text;
-    CLI::Option * shuffle = nullptr;
+struct profile_options {
+    profile::job_options job;
+    std::string          output = "expert_stats.json";
+    std::string          gate = "final", last_layer = "all", way = "probes", shard;
+    uint32_t             n_experts = 0;  // 0: not asked for
+    bool                 force = false, quiet = false;
+    CLI::Option *        shuffle = nullptr;
 };
 
-void parse_shard(profile_verb_options & o) {
-    if (o.shard_text.empty()) {
+void parse_shard(const std::string & text, profile::job_options & job) {
+    if (text.empty()) {
         return;
     }
     unsigned long long i = 0, n = 0;
     char               rest = 0;
-    if (std::sscanf(o.shard_text.c_str(), "%llu/%llu%c", &i, &n, &rest) != 2 || n == 0 || i >= n) {
-        throw usage_error("--shard takes I/N with I from 0 to N-1, e.g. 0/4, not '" + o.shard_text + "'");
+    if (std::sscanf(text.c_str(), "%llu/%llu%c", &i, &n, &rest) != 2 || n == 0 || i >= n) {
+        throw usage_error("--shard takes I/N with I from 0 to N-1, e.g. 0/4, not '" + text + "'");
     }
-    o.shard    = i;
-    o.n_shards = n;
+    job.shard    = i;
+    job.n_shards = n;
+}
+
+// The job's options that are words on the command line.
+void parse_job(const model_verb & verb, profile_options & o) {
+    using capture::mechanism;
+    o.job.gate           = o.gate == "raw" ? stats::gate_kind::raw : stats::gate_kind::final;
+    o.job.rows           = infer::logit_rows(o.last_layer);
+    o.job.capture_by     = o.way == "none"       ? std::nullopt
+                           : o.way == "callback" ? std::optional(mechanism::eval_callback)
+                                                 : std::optional(mechanism::probes);
+    o.job.corpus.shuffle = o.shuffle->count() > 0;
+    o.job.jinja          = !verb.given("--no-jinja");
 }
 
 common_params parse_params(const model_verb & verb) {
@@ -69,20 +86,20 @@ common_params parse_params(const model_verb & verb) {
     return params;
 }
 
-void check_model(const profile::profile_options & o, const std::string & path) {
+void check_model(const profile_options & o, const std::string & path) {
     const gguf::model_head head = gguf::require_moe(path);
     if (o.n_experts > 0 && o.n_experts != head.n_expert) {
         throw error(fmt::format("the model has {} experts, --n-experts says {}", head.n_expert, o.n_experts)).in(path);
     }
 }
 
-void check_outputs(const profile::profile_options & o, const std::string & sums, std::vector<std::string> inputs) {
+void check_outputs(const profile_options & o, const std::string & sums, std::vector<std::string> inputs) {
     if (o.output == "-") {
         throw usage_error("-o takes a file: beside it lies the .moestats file");
     }
-    inputs.insert(inputs.end(), {o.jsonl, o.text});
-    require_writable(o.output, o.force || o.resume, inputs);
-    require_writable(sums, o.force || o.resume, inputs);
+    inputs.insert(inputs.end(), {o.job.jsonl, o.job.text});
+    require_writable(o.output, o.force || o.job.resume, inputs);
+    require_writable(sums, o.force || o.job.resume, inputs);
 }
 
 void explain_gated_norms(const stats::moestats & s) {
@@ -126,7 +143,7 @@ profile::profile_events events_on_terminal(const std::string & checkpoint, std::
     return on;
 }
 
-void finish(const profile::profile_options & o, const stats::moestats & s, const std::string & sums) {
+void finish(const profile_options & o, const stats::moestats & s, const std::string & sums) {
     save(s, sums);
     write_text({o.output, true}, stats::expert_stats_json(s));
     const stats::corpus_part & part = s.corpora.front();
@@ -141,16 +158,16 @@ void finish(const profile::profile_options & o, const stats::moestats & s, const
 }
 
 // Under mpirun each rank takes its share of the corpus, and only the first one talks.
-void take_share(profile_verb_options & o, const profile::ranks & company) {
+void take_share(profile_options & o, const profile::ranks & company) {
     if (company.size() == 1) {
         return;
     }
-    if (o.n_shards > 1) {
+    if (o.job.n_shards > 1) {
         throw usage_error("--shard and mpirun both divide the corpus: use one of them");
     }
-    o.shard    = static_cast<uint64_t>(company.rank());
-    o.n_shards = static_cast<uint64_t>(company.size());
-    o.quiet    = o.quiet || company.rank() > 0;
+    o.job.shard    = static_cast<uint64_t>(company.rank());
+    o.job.n_shards = static_cast<uint64_t>(company.size());
+    o.quiet        = o.quiet || company.rank() > 0;
     set_quiet(o.quiet);
 }
 
@@ -159,15 +176,13 @@ std::string rank_path(const std::string & sums, const profile::ranks & company) 
     return sums.substr(0, sums.rfind('.')) + fmt::format(".rank{}-of-{}.moestats", company.rank(), company.size());
 }
 
-void profile_corpus(const model_verb & verb, profile_verb_options & o, const profile::ranks & company) {
-    if (o.jsonl.empty() == o.text.empty()) {
+void profile_corpus(const model_verb & verb, profile_options & o, const profile::ranks & company) {
+    if (o.job.jsonl.empty() == o.job.text.empty()) {
         throw usage_error("give the corpus with one of --jsonl FILE and --text FILE");
     }
-    parse_shard(o);
+    parse_shard(o.shard, o.job);
     take_share(o, company);
-    infer::logit_rows rows(o.last_layer);
-    o.corpus.shuffle         = o.shuffle->count() > 0;
-    o.jinja                  = !verb.given("--no-jinja");
+    parse_job(verb, o);
     common_params     params = parse_params(verb);
     const std::string sums   = profile::moestats_path(o.output);
     if (company.rank() == 0) {
@@ -179,7 +194,7 @@ void profile_corpus(const model_verb & verb, profile_verb_options & o, const pro
     const interrupt_guard   guard;
     const std::string       checkpoint = company.size() == 1 ? sums : rank_path(sums, company);
     std::optional<progress> bar;
-    profile::profile_job    job(o, params, *log, checkpoint, events_on_terminal(checkpoint, bar));
+    profile::profile_job    job(o.job, params, *log, checkpoint, events_on_terminal(checkpoint, bar));
     const bool              whole = job.run();
     bar.reset();
     if (!company.all(whole)) {
@@ -198,7 +213,7 @@ void profile_corpus(const model_verb & verb, profile_verb_options & o, const pro
     }
 }
 
-void profile_with_company(const model_verb & verb, profile_verb_options & o) {
+void profile_with_company(const model_verb & verb, profile_options & o) {
     set_quiet(o.quiet);
     const profile::ranks company;
     try {
@@ -212,17 +227,17 @@ void profile_with_company(const model_verb & verb, profile_verb_options & o) {
     }
 }
 
-void declare(CLI::App & app, profile_verb_options & o) {
-    app.add_option("--jsonl", o.jsonl, "the corpus, a JSON object a line: prompt (and response), text, or messages")
+void declare(CLI::App & app, profile_options & o) {
+    app.add_option("--jsonl", o.job.jsonl, "the corpus, a JSON object a line: prompt (and response), text, or messages")
         ->type_name("FILE");
-    app.add_option("--text", o.text, "the corpus as plain text, cut into windows of the context's length")
+    app.add_option("--text", o.job.text, "the corpus as plain text, cut into windows of the context's length")
         ->type_name("FILE");
     app.add_option("-o,--output", o.output,
                    "the result (default: expert_stats.json); the exact sums go into NAME.moestats")
         ->type_name("FILE");
     app.add_flag("--force", o.force, "replace existing files");
-    app.add_flag("--resume", o.resume, "go on where an interrupted profile stopped");
-    app.add_option("--save-every", o.save_every, "samples between checkpoints (default: 100)")
+    app.add_flag("--resume", o.job.resume, "go on where an interrupted profile stopped");
+    app.add_option("--save-every", o.job.save_every, "samples between checkpoints (default: 100)")
         ->type_name("N")
         ->check(CLI::PositiveNumber);
     app.add_option("--gate", o.gate,
@@ -230,17 +245,18 @@ void declare(CLI::App & app, profile_verb_options & o) {
         ->check(CLI::IsMember({"final", "raw"}))
         ->type_name("GATE");
     app.add_option("--n-experts", o.n_experts, "fail unless the model has this many experts")->type_name("N");
-    app.add_option("--prompt-key", o.corpus.prompt_key, "the JSONL field of the prompt (default: prompt)")
+    app.add_option("--prompt-key", o.job.corpus.prompt_key, "the JSONL field of the prompt (default: prompt)")
         ->type_name("KEY");
-    app.add_option("--response-key", o.corpus.response_key, "… of the response (default: response)")->type_name("KEY");
-    app.add_option("--label-key", o.corpus.label_key, "… of a label; selections are also counted per label")
+    app.add_option("--response-key", o.job.corpus.response_key, "… of the response (default: response)")
         ->type_name("KEY");
-    app.add_option("--limit", o.corpus.limit, "only N samples")->type_name("N");
-    o.shuffle = app.add_option("--shuffle-seed", o.corpus.shuffle_seed, "shuffle the samples (before --limit)")
+    app.add_option("--label-key", o.job.corpus.label_key, "… of a label; selections are also counted per label")
+        ->type_name("KEY");
+    app.add_option("--limit", o.job.corpus.limit, "only N samples")->type_name("N");
+    o.shuffle = app.add_option("--shuffle-seed", o.job.corpus.shuffle_seed, "shuffle the samples (before --limit)")
                     ->type_name("SEED");
-    app.add_flag("--strict", o.corpus.strict, "stop at a malformed line instead of skipping it");
-    app.add_option("--shard", o.shard_text, "only shard I of N, to be merged later: 0/4")->type_name("I/N");
-    app.add_option("--layers", o.layers, "only these layers, e.g. 0,20-24")->type_name("LIST");
+    app.add_flag("--strict", o.job.corpus.strict, "stop at a malformed line instead of skipping it");
+    app.add_option("--shard", o.shard, "only shard I of N, to be merged later: 0/4")->type_name("I/N");
+    app.add_option("--layers", o.job.layers, "only these layers, e.g. 0,20-24")->type_name("LIST");
     app.add_option("--last-layer", o.last_layer,
                    "rows of the last layer: all (default), sample:N per sample, or requested")
         ->type_name("ROWS");
@@ -256,7 +272,7 @@ void declare(CLI::App & app, profile_verb_options & o) {
 void add_profile(CLI::App & app) {
     auto verb = std::make_shared<model_verb>("profile", "measure the saliency of every expert over a corpus",
                                              llama_purpose::profile);
-    auto o    = std::make_shared<profile_verb_options>();
+    auto o    = std::make_shared<profile_options>();
     declare(verb->own(), *o);
     model_verb::add(app, verb, [verb, o] { profile_with_company(*verb, *o); });
 }
