@@ -87,10 +87,10 @@ private:
     void add_rows(const block_rows & rows, std::vector<routed_token> & tokens) const {
         const auto it = std::find_if(blocks_.begin(), blocks_.end(),
                                      [&](const compared_block & b) { return b.layout.id() == rows.layout->id(); });
-        if (it == blocks_.end()) {
+        const uint32_t k = rows.layout->n_expert_used;
+        if (it == blocks_.end() || it->layout.n_expert_used != k) {
             return;
         }
-        const uint32_t k = rows.layout->n_expert_used;
         for (uint32_t r = 0; r < rows.n_rows; ++r) {
             const int32_t t = rows.token_of(r);
             if (t < 0 || static_cast<size_t>(t) >= tokens.size()) {

@@ -99,7 +99,7 @@ void specialization::count_row(block & b, size_t domain, const block_rows & rows
         }
     }
     c.rows += 1;
-    const size_t k = b.layout.n_expert_used;
+    const size_t k = rows.layout->n_expert_used;
     for (size_t j = 0; j < k; ++j) {
         const uint32_t id = rows.id(r * k + j);
         if (id < b.layout.n_expert) {

@@ -69,7 +69,7 @@ void temporal::add_row(block & b, history & h, const block_rows & rows, uint32_t
     h.pos = pos;
     h.n += 1;
     b.rows += 1;
-    const uint32_t                            k      = b.layout.n_expert_used;
+    const uint32_t                            k      = rows.layout->n_expert_used;
     std::array<uint32_t, overlap_lags.size()> shared = {};
     for (uint32_t j = 0; j < k; ++j) {
         const uint32_t id = rows.id(size_t{r} * k + j);
@@ -86,7 +86,7 @@ void temporal::add_row(block & b, history & h, const block_rows & rows, uint32_t
         b.reuse[u.last != 0 ? reuse_class(h.n - u.last) : n_reuse_classes - 1] += 1;
         u.add(h.n);
     }
-    for (size_t l = 0; l < overlap_lags.size() && overlap_lags[l] < h.n; ++l) {
+    for (size_t l = 0; k > 0 && l < overlap_lags.size() && overlap_lags[l] < h.n; ++l) {
         b.overlap[l].add(double(shared[l]) / k);
     }
 }

@@ -94,7 +94,7 @@ void vocabulary::ubatch(const routed_ubatch & u) {
     for (size_t i = 0; i < u.blocks.size(); ++i) {
         const block_rows & rows = u.blocks[i];
         block_vocabulary & b    = blocks_.at(*rows.layout, i);
-        const size_t       k    = b.layout.n_expert_used;
+        const size_t       k    = rows.layout->n_expert_used;
         if (b.tokens.empty()) {
             b.tokens.resize(chosen_.size());
             for (size_t c = 0; c < chosen_.size(); ++c) {

@@ -97,20 +97,7 @@ void trace_reader::parse_small(part & p, const chunk_place & c) {
                 pieces_[token]   = d.text();
             }
             break;
-        case chunk_kind::layout: {
-            std::vector<uint32_t> value_bytes;
-            graph_layout          layout = read_layout(d, value_bytes);
-            size_t                number = 0;
-            while (number < layouts_.size() && (layouts_[number] != layout || value_bytes_[number] != value_bytes)) {
-                ++number;
-            }
-            p.layout_number.push_back(static_cast<uint32_t>(number));
-            if (number == layouts_.size()) {
-                layouts_.push_back(std::move(layout));
-                value_bytes_.push_back(std::move(value_bytes));
-            }
-            break;
-        }
+        case chunk_kind::layout: parse_layout(p, d); break;
         case chunk_kind::access: {
             access_list list = read_access(d);
             const auto  it   = std::find(access_lists_.begin(), access_lists_.end(), list);
@@ -130,6 +117,26 @@ void trace_reader::parse_small(part & p, const chunk_place & c) {
         }
         default: break;  // written by a newer moescope; what it adds is not needed to read the rest
     }
+}
+
+void trace_reader::parse_layout(part & p, decoder & d) {
+    std::vector<uint32_t> value_bytes;
+    graph_layout          layout = read_layout(d, value_bytes);
+    size_t                number = 0;
+    while (number < layouts_.size() && (layouts_[number] != layout || value_bytes_[number] != value_bytes)) {
+        ++number;
+    }
+    p.layout_number.push_back(static_cast<uint32_t>(number));
+    if (number < layouts_.size()) {
+        return;
+    }
+    for (const block_layout & b : layout) {
+        if (n_expert_.emplace(b.id(), b.n_expert).first->second != b.n_expert) {
+            d.fail("a layer whose number of experts changes");
+        }
+    }
+    layouts_.push_back(std::move(layout));
+    value_bytes_.push_back(std::move(value_bytes));
 }
 
 void trace_reader::parse_head(const text_pairs & pairs) {

@@ -63,6 +63,7 @@ private:
     bool open_following_part();
     void parse_new_chunks(part & p);
     void parse_small(part & p, const chunk_place & c);
+    void parse_layout(part & p, decoder & d);
     void parse_head(const text_pairs & pairs);
     void parse_model(const text_pairs & pairs);
     void parse_end(part & p, const text_pairs & pairs);
@@ -78,6 +79,7 @@ private:
     model_info                               model_;
     std::vector<graph_layout>                layouts_;      // most traces have one or two
     std::vector<std::vector<uint32_t>>       value_bytes_;  // parallel to layouts_: 4 or 2 per block
+    std::map<block_id, uint32_t>             n_expert_;     // of every block of any layout
     std::vector<access_list>                 access_lists_;
     std::unordered_map<int32_t, std::string> pieces_;
     expert_counts                            stored_counts_;  // of a counts-only trace

@@ -60,7 +60,8 @@ public:
     virtual const trace_info & info() const  = 0;
     virtual const model_info & model() const = 0;
     // Every (layer, block) of any graph of the source, by layer and block, with the union of their columns. Complete
-    // before the first next().
+    // before the first next(). A block has the same n_expert in every graph, and no id of its rows reaches it: whoever
+    // counts experts may rely on both.
     virtual graph_layout blocks() const = 0;
 
     // The token's text as the tokenizer renders it, or null where the source does not know it.

@@ -4,6 +4,7 @@
 
 #include <gtest/gtest.h>
 
+#include "../support/routing_builder.hpp"
 #include "check/check.hpp"
 #include "trace/chunks.hpp"
 #include "trace_kit.hpp"
@@ -209,6 +210,29 @@ TEST(TraceDamage, NonsenseUnderRightChecksumsDoesNotCrash) {
         std::memcpy(&bytes[c.offset - sizeof(h)], &h, sizeof(h));
         spill(t.path, bytes);
         read_whatever_it_is(t.path);
+    }
+}
+
+// Whoever counts experts makes room for a block's when it first sees the block.
+TEST(TraceDamage, AnotherNumberOfExpertsInALaterGraphIsRefused) {
+    const auto one_token = [](uint32_t n_expert, uint32_t k) {
+        testing::routing_builder t({testing::block_of(0, n_expert, k)});
+        t.token(0, 0, {{std::vector<uint32_t>(k, n_expert - 1)}});
+        return t;
+    };
+    for (const auto & [n_expert, k] : {std::pair(300u, 1u), std::pair(7u, 1u), std::pair(8u, 2u)}) {
+        temp_folder       folder;
+        const std::string path = folder.file("x.moetrace");
+        trace_writer      writer(path, {}, {});
+        one_token(8, 1).feed(writer);
+        one_token(n_expert, k).feed(writer);
+        writer.finish({"finished"});
+        const std::string problem = read_all(path).problem;
+        if (n_expert == 8) {  // as many as before, of which a row selects more: a warm-up, say
+            EXPECT_EQ(problem, "");
+        } else {
+            EXPECT_NE(problem.find("a layer whose number of experts changes"), std::string::npos) << problem;
+        }
     }
 }
 
