@@ -93,15 +93,13 @@ TEST(CachePolicy, WithoutSlotsNothingHits) {
 }
 
 TEST(Slices, AreReadOnceByRisingIdHoweverManyRowsSelectThem) {
-    for (const uint32_t n_rows : {3u, 200u}) {  // by sorting, by marking
-        routing_builder                            t({block_of(0, 9, 2)});
+    const std::pair<uint32_t, uint32_t> shapes[] = {{9, 3}, {9, 200}, {1024, 3}, {1025, 3}, {1025, 200}};
+    for (const auto & [n_expert, n_rows] : shapes) {  // up to 1024 experts are marked, more are sorted
+        const uint32_t                             last = n_expert - 1, none = n_expert + 2;
+        routing_builder                            t({block_of(0, n_expert, 2)});
         std::vector<moescope::testing::token_rows> rows;
         for (uint32_t r = 0; r < n_rows; ++r) {
-            rows.push_back({-1,
-                            int32_t(r),
-                            0,
-                            phase::prefill,
-                            {{{r % 3 == 0 ? 8u : 2u, r % 3 == 1 ? 11u : 5u}}}});  // 11 is no expert
+            rows.push_back({-1, int32_t(r), 0, phase::prefill, {{{r % 3 == 0 ? last : 2u, r % 3 == 1 ? none : 5u}}}});
         }
         t.ubatch(rows);
         struct : routing_sink {
@@ -109,7 +107,7 @@ TEST(Slices, AreReadOnceByRisingIdHoweverManyRowsSelectThem) {
             void                  ubatch(const routed_ubatch & u) override { slices_read(u.blocks[0], ids); }
         } read;
         t.feed(read);
-        EXPECT_EQ(read.ids, (std::vector<uint32_t>{2, 5, 8})) << n_rows;
+        EXPECT_EQ(read.ids, (std::vector<uint32_t>{2, 5, last})) << n_expert << " experts, " << n_rows << " rows";
     }
 }
 
