@@ -15,40 +15,49 @@ pair_counts & find_pair(std::vector<pair_counts> & all, const block_layout & a, 
         return all[hint];
     }
     const auto it = std::find_if(all.begin(), all.end(), matches);
-    if (it != all.end()) {
-        return *it;
-    }
-    pair_counts p;
-    p.from = a;
-    p.to   = b;
-    p.count_from.resize(a.n_expert);
-    p.count_to.resize(b.n_expert);
-    p.both.resize(size_t{a.n_expert} * b.n_expert);
-    all.push_back(std::move(p));
-    return all.back();
+    return it != all.end() ? *it : all.emplace_back(a, b);
 }
 
-void sort_pairs(std::vector<pair_counts> & all) {
-    std::sort(all.begin(), all.end(),
-              [](const pair_counts & a, const pair_counts & b) { return a.from.id() < b.from.id(); });
-}
-
-// The experts that a row selects, each once (GroveMoE's second block repeats).
-void experts_of(const block_rows & rows, size_t row, std::vector<uint32_t> & experts) {
+// The experts that a row selects. once: each once, however often the row selects it.
+void experts_of(const block_rows & rows, size_t row, bool once, std::vector<uint32_t> & experts) {
     const size_t k = rows.layout->n_expert_used;
     experts.clear();
     rows.visit_ids([&](auto * ids) {
         for (size_t i = row * k; i < (row + 1) * k; ++i) {
             const uint32_t id = ids[i];
-            if (id < rows.layout->n_expert && (!rows.layout->has(block_layout::ids_repeat) ||
-                                               std::find(experts.begin(), experts.end(), id) == experts.end())) {
+            if (id < rows.layout->n_expert &&
+                (!once || std::find(experts.begin(), experts.end(), id) == experts.end())) {
                 experts.push_back(id);
             }
         }
     });
 }
 
+bool repeats_ids(const block_rows & rows) {
+    return rows.layout->has(block_layout::ids_repeat);
+}
+
+// One row of k experts. A pair counts in the cell that its order in the row says: finding the smaller id would take longer
+// than counting.
+template <class Id>
+void add_row(pair_counts & p, const Id * ids, size_t k) {
+    for (size_t i = 0; i < k; ++i) {
+        p.count_from[ids[i]] += 1;
+        uint32_t * both = &p.both[size_t{ids[i]} * p.from.n_expert];
+        for (size_t j = i + 1; j < k; ++j) {
+            both[ids[j]] += 1;
+        }
+    }
+}
+
 }  // namespace
+
+pair_counts::pair_counts(const block_layout & a, const block_layout & b)
+    : from(a),
+      to(b),
+      count_from(a.n_expert),
+      count_to(b.n_expert),
+      both(size_t{a.n_expert} * b.n_expert) {}
 
 double pair_counts::conditional(uint32_t a, uint32_t b) const {
     return count_from[a] ? double(n_both(a, b)) / double(count_from[a]) : unknown;
@@ -91,28 +100,65 @@ std::vector<expert_pair> top_pairs(const pair_counts & p, size_t n) {
     return all;
 }
 
-void coactivation::ubatch(const routed_ubatch & u) {
+void pairs_within::ubatch(const routed_ubatch & u) {
     for (size_t i = 0; i < u.blocks.size(); ++i) {
-        add_within(find_pair(within_, *u.blocks[i].layout, *u.blocks[i].layout, i), u.blocks[i]);
-        if (i > 0) {
-            add_between(find_pair(between_, *u.blocks[i - 1].layout, *u.blocks[i].layout, i - 1), u, u.blocks[i - 1],
-                        u.blocks[i]);
-        }
+        add_rows(blocks_.at(*u.blocks[i].layout, i), u.blocks[i]);
     }
 }
 
-// Counts each pair in one of its two cells; result() fills the other.
-void coactivation::add_within(pair_counts & p, const block_rows & rows) {
-    const size_t n = p.from.n_expert;
+void pairs_within::add_rows(pair_counts & p, const block_rows & rows) {
+    const size_t k = rows.layout->n_expert_used, n = rows.n_rows * k;
     p.rows += rows.n_rows;
-    for (size_t r = 0; r < rows.n_rows; ++r) {
-        experts_of(rows, r, experts_);
-        for (size_t i = 0; i < experts_.size(); ++i) {
-            p.count_from[experts_[i]] += 1;
-            for (size_t j = 0; j < i; ++j) {
-                p.both[std::min(experts_[i], experts_[j]) * n + std::max(experts_[i], experts_[j])] += 1;
+    rows.visit_ids([&](auto * ids) {
+        const bool once = count_ == repeats::once && repeats_ids(rows);
+        if (once || std::any_of(ids, ids + n, [&](auto id) { return id >= rows.layout->n_expert; })) {
+            for (size_t r = 0; r < rows.n_rows; ++r) {
+                experts_of(rows, r, once, experts_);
+                add_row(p, experts_.data(), experts_.size());
+            }
+            return;
+        }
+        for (size_t at = 0; at < n; at += k) {
+            add_row(p, ids + at, k);
+        }
+    });
+}
+
+std::vector<pair_counts> pairs_within::result() const {
+    std::vector<pair_counts> all;
+    for (const pair_counts * counted : blocks_.sorted()) {
+        pair_counts & p = all.emplace_back(*counted);
+        const size_t  n = p.from.n_expert;
+        p.count_to      = p.count_from;
+        for (size_t a = 0; a < n; ++a) {
+            for (size_t b = 0; b < a; ++b) {
+                const uint32_t sum = p.both[a * n + b] + p.both[b * n + a];
+                p.both[a * n + b] = p.both[b * n + a] = sum;
             }
         }
+    }
+    return all;
+}
+
+std::vector<uint64_t> pairs_within::triangle(const block_id & block) const {
+    std::vector<uint64_t> cells;
+    if (const pair_counts * p = blocks_.find(block)) {
+        const uint32_t n = p->from.n_expert;
+        cells.reserve(size_t{n} * (n - 1) / 2);
+        for (uint32_t a = 0; a < n; ++a) {
+            for (uint32_t b = a + 1; b < n; ++b) {
+                cells.push_back(uint64_t{p->n_both(a, b)} + p->n_both(b, a));
+            }
+        }
+    }
+    return cells;
+}
+
+void coactivation::ubatch(const routed_ubatch & u) {
+    within_.ubatch(u);
+    for (size_t i = 1; i < u.blocks.size(); ++i) {
+        const block_rows &a = u.blocks[i - 1], &b = u.blocks[i];
+        add_between(find_pair(between_, *a.layout, *b.layout, i - 1), u, a, b);
     }
 }
 
@@ -125,8 +171,8 @@ void coactivation::add_between(pair_counts & p, const routed_ubatch & u, const b
             continue;
         }
         p.rows += 1;
-        experts_of(a, static_cast<size_t>(row), experts_);
-        experts_of(b, r, next_experts_);
+        experts_of(a, static_cast<size_t>(row), repeats_ids(a), experts_);
+        experts_of(b, r, repeats_ids(b), next_experts_);
         for (const uint32_t to : next_experts_) {
             p.count_to[to] += 1;
         }
@@ -141,18 +187,9 @@ void coactivation::add_between(pair_counts & p, const routed_ubatch & u, const b
 }
 
 coactivation_result coactivation::result() const {
-    coactivation_result r{within_, between_};
-    for (pair_counts & p : r.within) {
-        const size_t n = p.from.n_expert;
-        p.count_to     = p.count_from;
-        for (size_t a = 0; a < n; ++a) {
-            for (size_t b = 0; b < a; ++b) {
-                p.both[a * n + b] = p.both[b * n + a];
-            }
-        }
-    }
-    sort_pairs(r.within);
-    sort_pairs(r.between);
+    coactivation_result r{within_.result(), between_};
+    std::sort(r.between.begin(), r.between.end(),
+              [](const pair_counts & a, const pair_counts & b) { return a.from.id() < b.from.id(); });
     return r;
 }
 

@@ -65,21 +65,26 @@ bool same_chance(const block_frequency & a, const block_frequency & b) {
            a.layout.has(block_layout::ids_repeat) == b.layout.has(block_layout::ids_repeat);
 }
 
-// What follows from the counts.
-void finish(frequency_result & r) {
-    const block_frequency * before = nullptr;
+void add_measures(frequency_result & r) {
     for (block_frequency & b : r.blocks) {
         b.measured = measure_balance(b.total);
-        b.chance   = before != nullptr && same_chance(*before, b)
-                         ? before->chance
-                         : balance_by_chance(b.n_rows, b.layout.n_expert_used, b.layout.n_expert,
-                                             !b.layout.has(block_layout::ids_repeat));
-        before     = &b;
         r.by_id.resize(std::max(r.by_id.size(), b.total.size()));
         for (size_t e = 0; e < b.total.size(); ++e) {
             r.by_id[e] += b.total[e];
         }
     }
+}
+
+frequency_result with_chance(frequency_result r) {
+    const block_frequency * before = nullptr;
+    for (block_frequency & b : r.blocks) {
+        b.chance = before != nullptr && same_chance(*before, b)
+                       ? before->chance
+                       : balance_by_chance(b.n_rows, b.layout.n_expert_used, b.layout.n_expert,
+                                           !b.layout.has(block_layout::ids_repeat));
+        before   = &b;
+    }
+    return r;
 }
 
 }  // namespace
@@ -145,7 +150,7 @@ void frequency::ubatch(const routed_ubatch & u) {
                 add_rows(rows, r, 1, b.count[kind]);
             }
         }
-        if (rows.values_of(column::probs) != nullptr) {
+        if (probs_ == router_probs::measured && rows.values_of(column::probs) != nullptr) {
             add_probs(b, rows);
         }
     }
@@ -182,6 +187,10 @@ void frequency::add_probs(block & b, const block_rows & rows) {
 }
 
 frequency_result frequency::result() const {
+    return with_chance(counts());
+}
+
+frequency_result frequency::counts() const {
     frequency_result r;
     r.tokens    = tokens_;
     r.decoded   = decoded_;
@@ -205,11 +214,15 @@ frequency_result frequency::result() const {
         f.top1_margin    = b->top1_margin;
         r.blocks.push_back(std::move(f));
     }
-    finish(r);
+    add_measures(r);
     return r;
 }
 
 frequency_result frequency_of(const expert_counts & counts) {
+    return with_chance(counts_of(counts));
+}
+
+frequency_result counts_of(const expert_counts & counts) {
     frequency_result r;
     r.tokens     = counts.tokens;
     r.decoded    = counts.decoded;
@@ -226,7 +239,7 @@ frequency_result frequency_of(const expert_counts & counts) {
         f.rows[static_cast<size_t>(row_kind::prefill)] = b.rows - b.rows_decoded;
         r.blocks.push_back(std::move(f));
     }
-    finish(r);
+    add_measures(r);
     return r;
 }
 

@@ -51,12 +51,21 @@ struct frequency_result {
     uint64_t n_dead() const;
 };
 
+// Whether the router's probabilities are measured where they were captured; their logarithms cost more than all else.
+enum class router_probs { measured, passed_by };
+
 // Counts selections. Cost: about a nanosecond per id.
 class frequency final : public routing_sink {
 public:
+    explicit frequency(router_probs probs = router_probs::measured) : probs_(probs) {}
+
     void ubatch(const routed_ubatch & u) override;
 
     frequency_result result() const;
+    frequency_result counts() const;  // the result without what chance shows, which must be drawn
+
+    uint64_t tokens() const { return tokens_; }
+    uint64_t ubatches() const { return ubatches_; }
 
 private:
     struct block {
@@ -69,11 +78,13 @@ private:
     };
     void add_probs(block & b, const block_rows & rows);
 
+    router_probs       probs_;
     block_table<block> blocks_;
     uint64_t           tokens_ = 0, decoded_ = 0, ubatches_ = 0, bad_probs_ = 0;
 };
 
 // The same from cumulative counts (a counts-only trace, an imatrix). Blocks whose n_expert_used is 0 have no rows.
 frequency_result frequency_of(const expert_counts & counts);
+frequency_result counts_of(const expert_counts & counts);  // … as frequency::counts()
 
 }  // namespace moescope::analysis

@@ -54,6 +54,12 @@ public:
         return i;
     }
 
+    // Null where the block was not seen.
+    const T * find(const block_id & wanted) const {
+        const size_t i = find_block(ids_, wanted, ids_.size());
+        return i < ids_.size() ? places_[i] : nullptr;
+    }
+
     size_t    size() const { return values_.size(); }
     T &       operator[](size_t i) { return *places_[i]; }
     const T & operator[](size_t i) const { return *places_[i]; }

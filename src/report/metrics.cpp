@@ -86,7 +86,7 @@ std::string prometheus_text(const std::vector<page_run> & runs) {
     out.family("moescope_layer_max_share", "gauge", "Share of a layer's selections that its hottest expert holds.");
     per_layer(out, runs, [](const page_run & r, const page_block & b) { return sample_value(max_share(r, b)); });
     out.family("moescope_layer_dead_experts", "gauge", "Experts of a layer that were never selected.");
-    per_layer(out, runs, [](const page_run &, const page_block & b) { return fmt::format("{}", b.balance.dead); });
+    per_layer(out, runs, [](const page_run &, const page_block & b) { return fmt::format("{:.0f}", b.balance.dead); });
     return out.take();
 }
 

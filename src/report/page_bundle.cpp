@@ -29,6 +29,12 @@ json finite(double v) {
     return std::isfinite(v) ? json(v) : json(nullptr);
 }
 
+// The fewest experts that hold a share of the selections; 0 where there are none.
+uint32_t coverage(const page_block & b, size_t level) {
+    const double n = b.balance.coverage[level];
+    return std::isfinite(n) ? static_cast<uint32_t>(n) : 0;
+}
+
 json block_json(const page_block & b) {
     const block_layout & l = b.layout;
     return {
@@ -46,8 +52,8 @@ json block_json(const page_block & b) {
         {"entropy", finite(b.balance.entropy)},
         {"gini", finite(b.balance.gini)},
         {"max_vio", finite(b.balance.max_vio)},
-        {"dead", b.balance.dead},
-        {"coverage", {b.balance.coverage[0], b.balance.coverage[1], b.balance.coverage[2], b.balance.coverage[3]}},
+        {"dead", static_cast<uint32_t>(b.balance.dead)},
+        {"coverage", {coverage(b, 0), coverage(b, 1), coverage(b, 2), coverage(b, 3)}},
     };
 }
 
@@ -95,13 +101,21 @@ json pieces_json(bundle & b, const token_tile & tile) {
     return {{"token", b.add(token)}, {"end", b.add(end)}, {"bytes", b.add(bytes)}};
 }
 
-json tile_json(bundle & b, const token_tile & tile, const std::vector<page_block> & blocks) {
+graph_layout layouts_of(const std::vector<page_block> & blocks) {
+    graph_layout all;
+    for (const page_block & b : blocks) {
+        all.push_back(b.layout);
+    }
+    return all;
+}
+
+json tile_json(bundle & b, const token_tile & tile, const graph_layout & blocks) {
     json rows = json::array();
     for (size_t i = 0; i < tile.blocks.size(); ++i) {
         const auto & r = tile.blocks[i];
         rows.push_back({
             {"present", r.present.empty() ? json(nullptr) : b.add(r.present)},
-            {"ids", ids_json(b, r.ids, blocks[i].layout.n_expert)},
+            {"ids", ids_json(b, r.ids, blocks[i].n_expert)},
             {"weights", r.weights.empty() ? json(nullptr) : weights_json(b, r.weights)},
         });
     }
@@ -206,7 +220,7 @@ json run_json(bundle & b, const page_run & r) {
         {"pairs", pairs_json(b, r.pairs)},
         {"domains", domains_json(b, r.domains)},
         {"cache", cache_json(b, r.cache)},
-        {"tile", tile_json(b, r.tile, r.blocks)},
+        {"tile", tile_json(b, r.tile, layouts_of(r.blocks))},
     };
 }
 
@@ -271,7 +285,7 @@ std::string to_bytes(const page & p, bool compress) {
     return b.finish(std::move(document), compress);
 }
 
-std::string to_bytes(const token_tile & tile, const std::vector<page_block> & blocks, bool compress) {
+std::string to_bytes(const token_tile & tile, const graph_layout & blocks, bool compress) {
     bundle b;
     json   document = tile_json(b, tile, blocks);
     return b.finish(std::move(document), compress);

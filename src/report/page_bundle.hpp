@@ -10,7 +10,7 @@ namespace moescope::report {
 std::string to_bytes(const page & p, bool compress);
 
 // The bytes of one stretch of tokens of a run with these blocks.
-std::string to_bytes(const token_tile & tile, const std::vector<page_block> & blocks, bool compress);
+std::string to_bytes(const token_tile & tile, const graph_layout & blocks, bool compress);
 
 // The bytes of the co-selections of one block.
 std::string pairs_to_bytes(const std::vector<uint64_t> & triangle);

@@ -11,26 +11,18 @@
 #include <utility>
 #include <vector>
 
+#include "analysis/tools/balance.hpp"
 #include "core/routing.hpp"
 #include "trace/source.hpp"
 
 namespace moescope::report {
 
-// How evenly a block uses its experts (DESIGN §5). Values of blocks without rows are NaN or 0.
-struct block_balance {
-    double   entropy     = 0;  // normalised: 1 is balanced
-    double   gini        = 0;
-    double   max_vio     = 0;   // (max - mean) / mean
-    uint32_t dead        = 0;   // experts that were never selected
-    uint32_t coverage[4] = {};  // the fewest experts that hold 50, 80, 90, 95 % of the selections
-};
-
 struct page_block {
-    block_layout  layout;
-    uint32_t      first_cell   = 0;
-    uint64_t      rows         = 0;
-    uint64_t      rows_decoded = 0;
-    block_balance balance;
+    block_layout      layout;
+    uint32_t          first_cell   = 0;
+    uint64_t          rows         = 0;
+    uint64_t          rows_decoded = 0;
+    analysis::balance balance;
 };
 
 // What is known per cell. Vectors have one entry per cell, or are empty where the run did not capture what they need.

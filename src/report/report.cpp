@@ -14,6 +14,7 @@
 #include "report/collector.hpp"
 #include "report/memory.hpp"
 #include "report/tiles.hpp"
+#include "trace/read_through.hpp"
 
 namespace moescope::report {
 
@@ -31,34 +32,25 @@ std::string label_of(const std::string & path) {
 
 namespace {
 
-std::vector<page_block> empty_blocks(const graph_layout & layout) {
-    std::vector<page_block> blocks;
-    for (const block_layout & l : layout) {
-        blocks.emplace_back();
-        blocks.back().layout = l;
-    }
-    return blocks;
-}
-
 page_run read_run(trace::trace_source & source, const report_options & o, const std::string & label,
                   const analysis::expert_sizes & sizes, const report_progress & progress) {
-    const std::vector<page_block> blocks = empty_blocks(source.blocks());
-    run_collector                 sums(o.max_pair_cells);
-    tile_builder                  tile(0, tokens_that_fit(blocks, o.max_tile_bytes / o.traces.size()), blocks);
-    uint64_t                      shown = 0;
+    const graph_layout blocks = source.blocks();
+    run_collector      sums(o.max_pair_cells);
+    tile_builder       tile(0, tokens_that_fit(blocks, o.max_tile_bytes / o.traces.size()), blocks);
+    uint64_t           shown = 0;
     sums.notes(source.info().notes);
-    for (routed_ubatch u; source.next(u);) {
-        tile.add(u, sums.tokens());
-        sums.add(u);
-        if (progress && sums.tokens() - shown >= progress_every) {
-            shown = sums.tokens();
+    trace::read_through(source, {&tile, &sums}, [&](const trace::amount_read & read) {
+        if (progress && read.tokens - shown >= progress_every) {
+            shown = read.tokens;
             progress(label, shown);
         }
-    }
+        return true;
+    });
     if (const expert_counts * counts = source.stored_counts()) {
         sums.set_counts(*counts);
     }
     page_run run = sums.result();
+    run.pairs    = sums.pairs();
     run.label    = label;
     run.source   = source.info();
     run.model    = source.model();

@@ -180,7 +180,7 @@ bool served_page::read_some(served_run & r) {
 
 void served_page::look_for_model() {
     const auto first = run(0);
-    const auto path  = first ? first->summary(false).model.file : std::string();
+    const auto path  = first ? first->model().file : std::string();
     if (path.empty()) {
         return;  // the trace does not say yet
     }

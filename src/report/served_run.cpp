@@ -60,7 +60,7 @@ bool served_run::read_on(bool live, int budget_ms) {
             at_end_ = true;
             return any;
         }
-        sums_.add(u);
+        sums_.ubatch(u);
         any = true;
         if (n % ubatches_per_look == 0 && clock::now() >= until) {
             return true;
@@ -84,12 +84,15 @@ page_run served_run::summary(bool with_pairs) const {
     run.label                 = label_;
     run.source                = source_->info();
     run.model                 = source_->model();
-    if (!with_pairs) {
-        for (auto & p : run.pairs.count) {
-            p = {};
-        }
+    if (with_pairs) {
+        run.pairs = sums_.pairs();
     }
     return run;
+}
+
+model_info served_run::model() const {
+    const std::lock_guard lock(mutex_);
+    return source_->model();
 }
 
 std::vector<access_list> served_run::access_lists() const {
@@ -97,15 +100,15 @@ std::vector<access_list> served_run::access_lists() const {
     return source_->access_lists();
 }
 
-std::vector<page_block> served_run::blocks() const {
+graph_layout served_run::blocks() const {
     const std::lock_guard lock(mutex_);
-    return sums_.result().blocks;
+    return sums_.blocks();
 }
 
 token_tile served_run::tile(uint64_t first, uint64_t count, bool text) {
-    const std::vector<page_block> known = blocks();
-    bookmark                      from  = {0, {}};
-    uint64_t                      end   = 0;
+    const graph_layout known = blocks();
+    bookmark           from  = {0, {}};
+    uint64_t           end   = 0;
     {
         const std::lock_guard lock(mutex_);
         end           = sums_.tokens();
@@ -116,7 +119,7 @@ token_tile served_run::tile(uint64_t first, uint64_t count, bool text) {
         }
     }
     first = std::min(first, end);
-    tile_builder          builder(first, std::min(count, end - first), known);
+    tile_builder          builder(first, std::min(count, end - first), known, from.tokens);
     const std::lock_guard lock(tile_mutex_);
     if (!tile_source_) {
         tile_source_ = logs::open_source(path_);
@@ -125,7 +128,7 @@ token_tile served_run::tile(uint64_t first, uint64_t count, bool text) {
     tile_source_->seek(from.at);
     uint64_t before = from.tokens;
     for (routed_ubatch u; !builder.full() && before < end && tile_source_->next(u); before += u.n_tokens()) {
-        builder.add(u, before);
+        builder.ubatch(u);
     }
     return builder.finish(text ? tile_source_.get() : nullptr);
 }
@@ -166,9 +169,8 @@ page_cache served_run::caches(uint64_t tokens, const analysis::expert_sizes & si
 
 std::vector<uint64_t> served_run::pairs(uint32_t block) const {
     const std::lock_guard lock(mutex_);
-    const auto            blocks = sums_.result().blocks;
-    return block < blocks.size() ? sums_.pairs_of(blocks[block].layout.layer, blocks[block].layout.block)
-                                 : std::vector<uint64_t>{};
+    const graph_layout    blocks = sums_.blocks();
+    return block < blocks.size() ? sums_.pairs_of(blocks[block]) : std::vector<uint64_t>();
 }
 
 }  // namespace moescope::report

@@ -32,11 +32,12 @@ public:
     uint64_t ubatches() const;
     // Without a tile.
     page_run                 summary(bool with_pairs) const;
+    model_info               model() const;
     std::vector<access_list> access_lists() const;
     // Tokens [first, first + count) as far as they exist.
-    token_tile              tile(uint64_t first, uint64_t count, bool text);
-    std::vector<page_block> blocks() const;
-    std::vector<uint64_t>   pairs(uint32_t block) const;  // empty: not kept, or no such block
+    token_tile            tile(uint64_t first, uint64_t count, bool text);
+    graph_layout          blocks() const;
+    std::vector<uint64_t> pairs(uint32_t block) const;  // empty: not kept, or no such block
     // Simulated caches of at least the first `tokens` tokens. Empty: asked for, and not there yet.
     page_cache caches(uint64_t tokens, const analysis::expert_sizes & sizes);
 

@@ -125,8 +125,8 @@ struct page_server::impl {
         if (!r || !first || !count) {
             return;
         }
-        const std::vector<page_block> blocks = r->blocks();
-        const token_tile              tile   = r->tile(*first, std::min(*count, max_tile_tokens), o.text);
+        const graph_layout blocks = r->blocks();
+        const token_tile   tile   = r->tile(*first, std::min(*count, max_tile_tokens), o.text);
         if (tile.blocks.size() == blocks.size()) {
             send(response, to_bytes(tile, blocks, false), "application/octet-stream");
         }

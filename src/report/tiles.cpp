@@ -1,19 +1,21 @@
 #include "report/tiles.hpp"
 
 #include <algorithm>
+#include <utility>
 
 namespace moescope::report {
 
-tile_builder::tile_builder(uint64_t first, uint64_t max_tokens, const std::vector<page_block> & blocks)
+tile_builder::tile_builder(uint64_t first, uint64_t max_tokens, const graph_layout & blocks, uint64_t n_before)
     : max_tokens_(max_tokens),
+      n_before_(n_before),
       blocks_(blocks),
       missing_(blocks.size()) {
     tile_.first = first;
     tile_.blocks.resize(blocks.size());
 }
 
-void tile_builder::add(const routed_ubatch & u, uint64_t n_before) {
-    const uint64_t end = n_before + u.n_tokens();
+void tile_builder::ubatch(const routed_ubatch & u) {
+    const uint64_t n_before = std::exchange(n_before_, n_before_ + u.n_tokens()), end = n_before_;
     if (full() || end <= tile_.first) {
         return;
     }
@@ -32,10 +34,10 @@ void tile_builder::add(const routed_ubatch & u, uint64_t n_before) {
 
     for (size_t i = 0; i < blocks_.size(); ++i) {
         auto &       rows = tile_.blocks[i];
-        const size_t k    = blocks_[i].layout.n_expert_used;
+        const size_t k    = blocks_[i].n_expert_used;
         rows.present.resize(base + n);
         rows.ids.resize((base + n) * k);
-        if (blocks_[i].layout.columns.has(column::weights)) {
+        if (blocks_[i].columns.has(column::weights)) {
             rows.weights.resize((base + n) * k);
         }
     }
@@ -50,8 +52,8 @@ void tile_builder::add(const routed_ubatch & u, uint64_t n_before) {
 
 void tile_builder::add_rows(const block_rows & rows, uint32_t skip, uint32_t n, size_t base) {
     const auto at = std::find_if(blocks_.begin(), blocks_.end(),
-                                 [&](const page_block & b) { return b.layout.id() == rows.layout->id(); });
-    if (at == blocks_.end() || at->layout.n_expert_used != rows.layout->n_expert_used) {
+                                 [&](const block_layout & b) { return b.id() == rows.layout->id(); });
+    if (at == blocks_.end() || at->n_expert_used != rows.layout->n_expert_used) {
         return;
     }
     auto &        out     = tile_.blocks[static_cast<size_t>(at - blocks_.begin())];
@@ -92,11 +94,10 @@ token_tile tile_builder::finish(const trace::trace_source * source) {
     return std::move(tile_);
 }
 
-uint64_t tokens_that_fit(const std::vector<page_block> & blocks, uint64_t bytes) {
+uint64_t tokens_that_fit(const graph_layout & blocks, uint64_t bytes) {
     uint64_t per_token = 17;
-    for (const page_block & b : blocks) {
-        per_token +=
-            b.layout.n_expert_used * (uint64_t(b.layout.id_bytes()) + (b.layout.columns.has(column::weights) ? 2 : 0));
+    for (const block_layout & b : blocks) {
+        per_token += b.n_expert_used * (uint64_t(b.id_bytes()) + (b.columns.has(column::weights) ? 2 : 0));
     }
     return std::max<uint64_t>(bytes / per_token, 1);
 }

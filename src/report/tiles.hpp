@@ -9,13 +9,13 @@
 namespace moescope::report {
 
 // Collects a stretch of tokens out of ubatches that come in order.
-class tile_builder {
+class tile_builder final : public routing_sink {
 public:
     // first: number of the first token wanted; max_tokens: how many at most. blocks: of the run, by layer and block.
-    tile_builder(uint64_t first, uint64_t max_tokens, const std::vector<page_block> & blocks);
+    // n_before: tokens of the run before the first ubatch that comes.
+    tile_builder(uint64_t first, uint64_t max_tokens, const graph_layout & blocks, uint64_t n_before = 0);
 
-    // n_before: tokens of the run before this ubatch.
-    void add(const routed_ubatch & u, uint64_t n_before);
+    void ubatch(const routed_ubatch & u) override;
     bool full() const { return tile_.size() >= max_tokens_; }
 
     // The tile, with the texts of its tokens where `source` is given and knows them.
@@ -24,13 +24,13 @@ public:
 private:
     void add_rows(const block_rows & rows, uint32_t skip, uint32_t n, size_t base);
 
-    uint64_t                max_tokens_;
-    std::vector<page_block> blocks_;
-    std::vector<uint8_t>    missing_;  // [block] some token has no row
-    token_tile              tile_;
+    uint64_t             max_tokens_, n_before_;
+    graph_layout         blocks_;
+    std::vector<uint8_t> missing_;  // [block] some token has no row
+    token_tile           tile_;
 };
 
 // Tokens that fit a page of about `bytes` bytes before compression.
-uint64_t tokens_that_fit(const std::vector<page_block> & blocks, uint64_t bytes);
+uint64_t tokens_that_fit(const graph_layout & blocks, uint64_t bytes);
 
 }  // namespace moescope::report

@@ -55,6 +55,36 @@ void add_array(std::vector<T> & to, const std::vector<T> & from) {
     }
 }
 
+// What n selections of one block add to its sums. Without `norm` or `gate`, nothing to the sums that need them.
+template <class Id>
+void add_selections(saliency_block & b, const Id * ids, size_t n, const float * gate, const float * norm, bool gated) {
+    for (size_t i = 0; i < n; ++i) {
+        b.count[ids[i]] += 1;
+    }
+    for (size_t i = 0; gate != nullptr && i < n; ++i) {
+        b.gate[ids[i]] += static_cast<double>(gate[i]);
+    }
+    for (size_t i = 0; norm != nullptr && i < n; ++i) {
+        const Id     e = ids[i];
+        const double g = gate == nullptr ? 0 : gate[i], f = norm[i];
+        b.norm[e] += f;
+        b.gated_norm[e] += gated ? f : g * f;
+        b.max_norm[e] = std::max(b.max_norm[e], norm[i]);
+    }
+}
+
+// Keeps `with` the part of `count` that came with a column, before n more selections join them.
+template <class Id>
+void count_column(std::vector<uint64_t> & with, const std::vector<uint64_t> & count, const Id * ids, size_t n,
+                  bool missing) {
+    if (missing && with.empty()) {
+        with = count;
+    }
+    for (size_t i = 0; !missing && !with.empty() && i < n; ++i) {
+        with[ids[i]] += 1;
+    }
+}
+
 }  // namespace
 
 std::string to_string(gate_kind g) {
@@ -62,9 +92,9 @@ std::string to_string(gate_kind g) {
 }
 
 saliency_block & saliency::block_of(const block_layout & l, size_t hint) {
-    const size_t i = find_block(blocks_, l, hint);
-    const bool   known =
-        i < blocks_.size() && blocks_[i].n_expert == l.n_expert && blocks_[i].n_expert_used == l.n_expert_used;
+    const size_t i     = find_block(blocks_, l, hint);
+    const bool   known = i < blocks_.size() && blocks_[i].n_expert == l.n_expert &&
+                       (blocks_[i].n_expert_used == l.n_expert_used || missing_ == missing_columns::left_out);
     return known ? blocks_[i] : find_or_insert(blocks_, l, n_labels_);
 }
 
@@ -77,25 +107,21 @@ void saliency::ubatch(const routed_ubatch & u) {
 }
 
 void saliency::add_rows(saliency_block & b, const block_rows & rows, const routed_ubatch & u) {
-    const float * gate = rows.values_of(gate_ == gate_kind::final ? column::weights : column::weights_raw);
-    const float * norm = rows.values_of(column::norms);
-    if (rows.n_rows > 0 && b.block == 0 && (gate == nullptr || norm == nullptr)) {
+    const bool    left_out = missing_ == missing_columns::left_out;
+    const size_t  n        = size_t(rows.n_rows) * rows.layout->n_expert_used;
+    const float * gate     = rows.values_of(gate_ == gate_kind::final ? column::weights : column::weights_raw);
+    const float * norm     = left_out && gate == nullptr ? nullptr : rows.values_of(column::norms);
+    if (!left_out && rows.n_rows > 0 && b.block == 0 && (gate == nullptr || norm == nullptr)) {
         throw error(name_of(b) + ": the capture has no " +
                     (norm == nullptr ? "norms" : to_string(gate_) + " gate weights"));
     }
-    const bool   gated = b.norms_gated();
-    const size_t n     = size_t(rows.n_rows) * b.n_expert_used;
     b.rows += rows.n_rows;
     rows.visit_ids([&](const auto * ids) {
-        for (size_t i = 0; i < n; ++i) {
-            const auto   e = ids[i];
-            const double g = gate == nullptr ? 0 : gate[i], f = norm == nullptr ? 0 : norm[i];
-            b.count[e] += 1;
-            b.gate[e] += g;
-            b.norm[e] += f;
-            b.gated_norm[e] += gated ? f : g * f;
-            b.max_norm[e] = std::max(b.max_norm[e], static_cast<float>(f));
+        if (left_out) {
+            count_column(b.count_gate, b.count, ids, n, gate == nullptr);
+            count_column(b.count_norm, b.count, ids, n, norm == nullptr);
         }
+        add_selections(b, ids, n, gate, norm, rows.layout->has(block_layout::norms_gated));
     });
     if (n_labels_ > 0) {
         add_labels(b, rows, u);

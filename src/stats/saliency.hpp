@@ -32,6 +32,9 @@ struct saliency_block : block_id {
     std::vector<double>   norm;        // Σ ‖f‖
     std::vector<float>    max_norm;    // max ‖f‖
 
+    // [n_expert] selections that came with a gate weight, and with a norm as well; empty: all of them did.
+    std::vector<uint64_t> count_gate, count_norm;
+
     // The same rows by label: [n_labels] and [n_labels][n_expert]. Empty where the profile has no labels.
     std::vector<uint64_t> label_rows, label_count;
 
@@ -39,18 +42,30 @@ struct saliency_block : block_id {
     // gated_norm are the same sum.
     bool norms_gated() const { return (flags & block_layout::norms_gated) != 0; }
 
+    // Selections that the means are of.
+    uint64_t n_gate(uint32_t e) const { return count_gate.empty() ? count[e] : count_gate[e]; }
+    uint64_t n_norm(uint32_t e) const { return count_norm.empty() ? count[e] : count_norm[e]; }
+
     // Means; 0 where the expert was never selected.
     double frequency(uint32_t e) const { return rows == 0 ? 0.0 : double(count[e]) / double(rows); }
-    double mean_gate(uint32_t e) const { return count[e] == 0 ? 0.0 : gate[e] / double(count[e]); }
-    double ean(uint32_t e) const { return count[e] == 0 ? 0.0 : norm[e] / double(count[e]); }
-    double reap(uint32_t e) const { return count[e] == 0 ? 0.0 : gated_norm[e] / double(count[e]); }
+    double mean_gate(uint32_t e) const { return n_gate(e) == 0 ? 0.0 : gate[e] / double(n_gate(e)); }
+    double ean(uint32_t e) const { return n_norm(e) == 0 ? 0.0 : norm[e] / double(n_norm(e)); }
+    double reap(uint32_t e) const { return n_norm(e) == 0 ? 0.0 : gated_norm[e] / double(n_norm(e)); }
 };
 
+// What becomes of rows that were captured without norms or gate weights: a profile refuses them, a page shows what a
+// trace has. Left out, they count, and the means are of the other rows; a norm without its gate weight is left out, too.
+enum class missing_columns { refused, left_out };
+
 // Adds up captured ubatches (ids, norms, and the weights that `gate` asks for). As a sink it throws error when one of
-// these columns is missing; a second block of a layer (GroveMoE) may lack them and then counts alone.
+// these columns is missing and may not be; a second block of a layer (GroveMoE) always may, and then counts alone.
 class saliency final : public routing_sink {
 public:
-    explicit saliency(gate_kind gate = gate_kind::final, uint32_t n_labels = 0) : gate_(gate), n_labels_(n_labels) {}
+    explicit saliency(gate_kind gate = gate_kind::final, uint32_t n_labels = 0,
+                      missing_columns missing = missing_columns::refused)
+        : gate_(gate),
+          n_labels_(n_labels),
+          missing_(missing) {}
 
     void ubatch(const routed_ubatch & u) override;
 
@@ -59,7 +74,8 @@ public:
         label_of_sequence_ = std::move(label_of_sequence);
     }
 
-    // Adds blocks of the same model, matched by (layer, block). Throws error when the shapes differ.
+    // Adds blocks of the same model, matched by (layer, block), whose columns are all there. Throws error when the shapes
+    // differ.
     void add(const std::vector<saliency_block> & blocks);
     void clear();  // zeroes the sums, keeps the blocks
 
@@ -73,6 +89,7 @@ private:
 
     gate_kind                   gate_;
     uint32_t                    n_labels_;
+    missing_columns             missing_;
     std::vector<uint32_t>       label_of_sequence_;
     std::vector<saliency_block> blocks_;
     uint64_t                    tokens_ = 0;

@@ -115,6 +115,23 @@ TEST(Coactivation, CountsAllPairsOfARowNotNeighboursAlone) {
     }
 }
 
+TEST(PairsWithin, CountAnExpertThatRepeatsOnceOrEachTime) {
+    block_layout l = block_of(0, 6, 3);
+    l.flags        = block_layout::ids_repeat;
+    routing_builder t({l});
+    t.token(0, 0, {{{3, 5, 3}}}).token(0, 1, {{{5, 3, 1}}});
+    pairs_within once, each(repeats::each);
+    t.feed(once);
+    t.feed(each);
+    // (0,1) … (0,5), (1,2) … (1,5), (2,3) … (2,5), (3,4), (3,5), (4,5)
+    EXPECT_EQ(once.triangle(l), (std::vector<uint64_t>{0, 0, 0, 0, 0, 0, 1, 0, 1, 0, 0, 0, 0, 2, 0}));
+    EXPECT_EQ(each.triangle(l), (std::vector<uint64_t>{0, 0, 0, 0, 0, 0, 1, 0, 1, 0, 0, 0, 0, 3, 0}));
+    EXPECT_EQ(once.result().at(0).n_both(5, 3), 2u);
+    EXPECT_EQ(once.result().at(0).count_from[3], 2u);
+    EXPECT_EQ(each.result().at(0).count_from[3], 3u);
+    EXPECT_TRUE(once.triangle({1, 0}).empty());
+}
+
 TEST(Coactivation, OfIndependentRoutersIsOneBetweenAndTheFormulaWithin) {
     const uint32_t  n = 8, k = 2;
     routing_builder t({block_of(0, n, k), block_of(1, n, k)});

@@ -33,9 +33,11 @@ struct planted_run {
     page_run collect() const {
         run_collector c(1'000'000);
         for (const auto & u : ubatches) {
-            c.add(u.view);
+            c.ubatch(u.view);
         }
-        return c.result();
+        page_run run = c.result();
+        run.pairs    = c.pairs();
+        return run;
     }
     // Which (layer index, position, sequence) rows exist.
     template <class F>
@@ -132,25 +134,43 @@ TEST(ReportCollector, PairsAreCountedPerRow) {
     for (size_t l = 0; l < run.layout.size(); ++l) {
         for (uint32_t a = 0; a < n; ++a) {
             for (uint32_t b = a + 1; b < n; ++b) {
-                EXPECT_EQ(page.pairs.count[l][triangle_index(a, b, n)], (together[{l, a, b}]));
+                EXPECT_EQ(page.pairs.count[l][a * (2 * n - a - 1) / 2 + (b - a - 1)], (together[{l, a, b}]));
             }
         }
     }
     run_collector small(10);  // room for fewer pairs than there are
-    small.add(run.ubatches[0].view);
-    EXPECT_FALSE(small.result().pairs.complete);
-    EXPECT_TRUE(small.result().pairs.count[0].empty());
+    small.ubatch(run.ubatches[0].view);
+    EXPECT_FALSE(small.pairs().complete);
+    EXPECT_TRUE(small.pairs().count[0].empty());
+}
+
+// Graphs of one run may differ in what was captured of a block; the page shows the means of what has them.
+TEST(ReportCollector, BlocksHaveTheColumnsOfAllGraphs) {
+    planted::plan p = busy_plan();
+    p.columns       = column::ids | column::norms;
+    const planted_run bare(p);
+    p.columns = column::ids | column::weights;
+    const planted_run weighed(p);
+    run_collector     c(0);
+    c.ubatch(bare.ubatches.at(0).view);
+    EXPECT_EQ(c.blocks(), bare.layout);
+    EXPECT_TRUE(c.result().cells.weight_mean.empty());
+    c.ubatch(weighed.ubatches.at(0).view);
+    for (const block_layout & l : c.blocks()) {
+        EXPECT_EQ(l.columns, column::ids | column::norms | column::weights);
+    }
+    const page_cells cells = c.result().cells;
+    EXPECT_EQ(cells.weight_mean.size(), cells.count.size());
+    EXPECT_TRUE(cells.reap.empty());  // no row has both
 }
 
 TEST(ReportTiles, HoldWhatWasRoutedFromAnyToken) {
     const planted_run run(busy_plan());
-    const page_run    page = run.collect();
     for (const uint64_t first : {0u, 1u, 13u, 39u, 50u}) {
-        tile_builder builder(first, 20, page.blocks);
-        uint64_t     before = 0;
-        for (const auto & u : run.ubatches) {
-            builder.add(u.view, before);
-            before += u.view.token.size();
+        const size_t skipped = first / run.plan.n_ubatch / 2;  // ubatches, all of n_ubatch tokens
+        tile_builder builder(first, 20, run.layout, skipped * run.plan.n_ubatch);
+        for (size_t i = skipped; i < run.ubatches.size(); ++i) {
+            builder.ubatch(run.ubatches[i].view);
         }
         const token_tile tile = builder.finish(nullptr);
         ASSERT_EQ(tile.size(), std::min<uint64_t>(20, 65 - first));
@@ -239,11 +259,9 @@ TEST(ReportBundle, WeightsKeepFiveDigits) {
     const planted_run run(busy_plan());
     page              p;
     p.runs.push_back(run.collect());
-    tile_builder builder(0, 1000, p.runs[0].blocks);
-    uint64_t     before = 0;
+    tile_builder builder(0, 1000, run.layout);
     for (const auto & u : run.ubatches) {
-        builder.add(u.view, before);
-        before += u.view.token.size();
+        builder.ubatch(u.view);
     }
     p.runs[0].tile = builder.finish(nullptr);
     const auto   o = opened(to_bytes(p, true));

@@ -152,6 +152,36 @@ TEST(Saliency, MissingColumnsAreAnErrorNotAZero) {
     EXPECT_THROW(accumulate(p, planted::layout_of(p), gate_kind::final), error);
 }
 
+// One run captured with and without each column: everything counts, and the means are of the rows that have what they need.
+TEST(Saliency, LeavesOutMissingColumnsWhereItIsTold) {
+    const column_set bare = column::ids, gates = column::ids | column::weights, norms = column::ids | column::norms,
+                     both = gates | norms;
+    for (const std::vector<column_set> & captures :
+         {std::vector<column_set>{both, gates, bare, norms}, std::vector<column_set>{norms, bare, gates, both}}) {
+        planted::plan p;
+        p.last_only = false;
+        saliency s(gate_kind::final, 0, missing_columns::left_out);
+        for (const column_set columns : captures) {
+            p.columns = columns;
+            planted::feed(p, planted::make_ubatches(p, planted::layout_of(p)), s);
+        }
+        ASSERT_EQ(s.blocks().size(), p.layers.size());
+        for (const saliency_block & b : s.blocks()) {
+            for (uint32_t e = 0; e < p.n_expert; ++e) {
+                const expectation x = expect(p, b.layer, e, column::weights, [](int32_t, int32_t) { return true; });
+                EXPECT_EQ(b.count[e], 4 * x.count);
+                EXPECT_EQ(b.n_gate(e), 2 * x.count);
+                EXPECT_EQ(b.n_norm(e), x.count);
+                EXPECT_NEAR(b.gate[e], 2 * x.gate, 1e-12);
+                EXPECT_NEAR(b.norm[e], x.norm, 1e-12);
+                EXPECT_NEAR(b.mean_gate(e), x.count > 0 ? x.gate / double(x.count) : 0, 1e-12);
+                EXPECT_NEAR(b.ean(e), x.count > 0 ? x.norm / double(x.count) : 0, 1e-12);
+                EXPECT_NEAR(b.reap(e), x.count > 0 ? x.gated_norm / double(x.count) : 0, 1e-12);
+            }
+        }
+    }
+}
+
 moestats profile_of(const planted::plan & p, const std::string & corpus, uint32_t n_labels = 0) {
     moestats s;
     s.model             = planted::model_of(p);
