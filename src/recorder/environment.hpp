@@ -27,6 +27,9 @@ inline constexpr char status[]         = "MOESCOPE_STATUS";  // file that gets t
 // Lines of the status file: a word, a blank, the rest.
 inline constexpr char status_trace[]   = "trace";    // path of a stream's trace, when it is created
 inline constexpr char status_stopped[] = "stopped";  // why recording ended before the program did
-inline constexpr char status_graphs[]  = "graphs";   // at exit: "none", "dense" (no MoE blocks seen) or "moe"
+inline constexpr char status_graphs[]  = "graphs";   // at exit, one of:
+inline constexpr char graphs_none[]    = "none";
+inline constexpr char graphs_dense[]   = "dense";  // no MoE blocks in them
+inline constexpr char graphs_moe[]     = "moe";
 
 }  // namespace moescope::recorder::environment

@@ -85,10 +85,8 @@ void note_what_is_missing(page & p, const page_run & run) {
     if (run.source.lost_bytes > 0) {
         say(fmt::format("the file was cut: {} bytes at its end are not part of this.", run.source.lost_bytes));
     }
-    for (const std::string & n : run.source.notes) {
-        if (!analysis::is_prompt_label(n)) {
-            say(n);
-        }
+    for (const std::string & n : analysis::without_prompt_labels(run.source.notes)) {
+        say(n);
     }
 }
 

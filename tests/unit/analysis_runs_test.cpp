@@ -276,9 +276,21 @@ TEST(PromptLabels, AreFoundAmongOtherNotes) {
                                             R"({"prompt":18446744073709551615,"label":"far"})"};
     EXPECT_EQ(prompt_labels(notes), (std::vector<std::string>{"code", "", "prose \"x\""}));
     EXPECT_TRUE(prompt_labels({notes[0]}).empty());
-    EXPECT_TRUE(is_prompt_label(notes[1]));
-    EXPECT_FALSE(is_prompt_label(notes[0]));
-    EXPECT_FALSE(is_prompt_label(notes[5]));
+    EXPECT_EQ(without_prompt_labels(notes),
+              (std::vector<std::string>{notes[0], notes[3], notes[4], notes[5], notes[6]}));
+}
+
+TEST(PromptLabels, a_note_is_read_back_as_it_was_written) {
+    EXPECT_EQ(to_note({3, 4, "code", 17}), R"({"prompt":3,"line":4,"label":"code","batch":17})");
+    EXPECT_EQ(to_note({0, 0, "a \"b\"", 0}), R"({"prompt":0,"label":"a \"b\"","batch":0})");  // the line is not known
+    for (const prompt_label & p : {prompt_label{3, 4, "code", 17}, prompt_label{0, 0, "ü\n\"", UINT64_MAX}}) {
+        const auto back = parse_prompt_label(to_note(p));
+        ASSERT_TRUE(back.has_value());
+        EXPECT_EQ(back->prompt, p.prompt);
+        EXPECT_EQ(back->line, p.line);
+        EXPECT_EQ(back->label, p.label);
+        EXPECT_EQ(back->batch, p.batch);
+    }
 }
 
 TEST(Specialization, HalvesOfOneSequenceAreItsStretchesOf64) {

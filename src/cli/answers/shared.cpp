@@ -88,10 +88,8 @@ std::string share_text(double share, const analysis::interval & range) {
 std::vector<std::string> source_notes(const trace::trace_source & source) {
     const trace::trace_info & info = source.info();
     std::vector<std::string>  notes;
-    for (const std::string & n : info.notes) {
-        if (!analysis::is_prompt_label(n)) {
-            notes.push_back(printable(n));
-        }
+    for (const std::string & n : analysis::without_prompt_labels(info.notes)) {
+        notes.push_back(printable(n));
     }
     if (info.lost_bytes > 0) {
         notes.push_back(fmt::format("{} was cut: {} at its end could not be read", printable(info.path),

@@ -4,7 +4,6 @@
 
 #include <CLI/CLI.hpp>
 #include <fmt/format.h>
-#include <nlohmann/json.hpp>
 
 #include "common.h"
 
@@ -85,18 +84,6 @@ std::vector<run_prompt> read_prompts(const prompt_options & o, const common_para
         }
     }
     return prompts;
-}
-
-std::string prompt_note(const run_prompt & p, uint64_t index, uint64_t batch) {
-    nlohmann::ordered_json j = {{"prompt", index}};
-    if (p.line > 0) {
-        j["line"] = p.line;
-    }
-    if (!p.label.empty()) {
-        j["label"] = p.label;
-    }
-    j["batch"] = batch;
-    return j.dump();
 }
 
 void note_malformed(const infer::corpus & c, const std::string & file) {

@@ -39,10 +39,6 @@ void check_prompt_source(const prompt_options & o, const model_verb & verb);
 std::vector<run_prompt> read_prompts(const prompt_options & o, const common_params & params, const infer::engine & e,
                                      const model_verb & verb);
 
-// What a trace keeps of a prompt: a note {"prompt":3,"line":4,"label":"code","batch":17} where the prompt begins with that
-// batch. Analyses take domains from it.
-std::string prompt_note(const run_prompt & p, uint64_t index, uint64_t batch);
-
 // Names the first few malformed lines of a corpus, and how many there are.
 void note_malformed(const infer::corpus & c, const std::string & file);
 

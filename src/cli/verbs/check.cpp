@@ -103,10 +103,8 @@ std::string check_text(const check::check_result & r, const std::string & path) 
                           with_commas(i.windows), with_commas(i.partitions), i.partitions_expected)
             : std::string(
                   "contiguous misread       not tested (needs n_expert >= 4 k and n_expert / k rows in one ubatch)\n");
-    for (const std::string & line : r.notes) {
-        if (!analysis::is_prompt_label(line)) {
-            text += "note: " + printable(line) + "\n";
-        }
+    for (const std::string & line : analysis::without_prompt_labels(r.notes)) {
+        text += "note: " + printable(line) + "\n";
     }
     for (const check::finding & f : r.findings) {
         std::string where;

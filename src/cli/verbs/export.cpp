@@ -5,6 +5,7 @@
 #include <CLI/CLI.hpp>
 #include <fmt/format.h>
 
+#include "analysis/tools/prompt_labels.hpp"
 #include "cli/terminal/progress.hpp"
 #include "cli/terminal/result_file.hpp"
 #include "cli/terminal/terminal.hpp"
@@ -35,10 +36,8 @@ std::string format_help() {
 }
 
 void say(const std::vector<std::string> & notes) {
-    for (const std::string & line : notes) {
-        if (line.rfind('{', 0) != 0) {  // those are for programs: which prompt a batch belongs to
-            note(printable(line));
-        }
+    for (const std::string & line : analysis::without_prompt_labels(notes)) {
+        note(printable(line));
     }
 }
 

@@ -26,10 +26,29 @@ namespace {
 
 struct record_options {
     recorder::launch_options launch;
-    std::string              max_size;
-    std::string              live;  // "": no; "true": a line on stderr; else the port of the live page
+    std::string              capture, max_size;
+    std::string              live;  // as CLI11 has it: "", "true" for --live, or what follows it
     bool                     quiet = false, force = false;
 };
+
+// What --live shows while the program runs.
+struct live_mode {
+    enum { nothing, line, page } show = nothing;
+    int port                          = 0;  // of the page; 0: any free one
+};
+
+live_mode parse_live(const std::string & text) {
+    if (text.empty()) {
+        return {};
+    }
+    if (text == "true") {
+        return {live_mode::line};
+    }
+    if (text.size() > 5 || text.find_first_not_of("0123456789") != std::string::npos || std::stoi(text) > 65535) {
+        throw usage_error("--live: '" + text + "' is no port").fix("it takes 0 (any free one) to 65535");
+    }
+    return {live_mode::page, std::stoi(text)};
+}
 
 std::string default_name(const std::string & program) {
     return fmt::format("moescope.{}.{}.moetrace", std::filesystem::path(program).filename().string(), ::getpid());
@@ -95,14 +114,13 @@ private:
     size_t              n_added_ = 0;
 };
 
-// --live shows a line where a person can see it, --live=PORT serves the page.
+// A line where a person can see it, or a page that is served.
 class live_view {
 public:
-    explicit live_view(const record_options & o) {
-        if (o.live == "true") {
-            line_ = is_terminal(stderr) && !o.quiet;
-        } else if (!o.live.empty()) {
-            page_ = std::make_unique<live_page>(port_of(o.live));
+    explicit live_view(const live_mode & mode)
+        : line_(mode.show == live_mode::line && is_terminal(stderr) && !is_quiet()) {
+        if (mode.show == live_mode::page) {
+            page_ = std::make_unique<live_page>(mode.port);
         }
     }
     void update(const recorder::launch_result & so_far) {
@@ -116,14 +134,7 @@ public:
     bool on() const { return line_ || page_; }
 
 private:
-    static int port_of(const std::string & text) {
-        if (text.size() > 5 || text.find_first_not_of("0123456789") != std::string::npos || std::stoi(text) > 65535) {
-            throw usage_error("--live: '" + text + "' is no port").fix("it takes 0 (any free one) to 65535");
-        }
-        return std::stoi(text);
-    }
-
-    bool                       line_ = false;
+    bool                       line_;
     ticker                     ticker_;
     std::unique_ptr<live_page> page_;
 };
@@ -131,7 +142,7 @@ private:
 void say_why_nothing(const recorder::launch_result & r, const std::string & program) {
     if (!r.stopped.empty()) {
         note("nothing was recorded: " + r.stopped);
-    } else if (r.graphs == "dense") {
+    } else if (r.graphs == recorder::graphs_seen::dense) {
         note("nothing was recorded: the model has no MoE layers");
     } else if (r.signal != 0) {
         note("nothing was recorded: the program was killed before its first batch was complete");
@@ -165,7 +176,9 @@ void run_record(record_options & o) {
         throw usage_error("record needs a program to run: moescope record [options] -- PROGRAM ARGUMENTS");
     }
     set_quiet(o.quiet);
-    parse_capture_list(o.launch.capture.empty() ? "ids" : o.launch.capture);
+    if (!o.capture.empty()) {
+        o.launch.capture = parse_capture_list(o.capture);
+    }
     const layer_filter check(o.launch.layers);
     if (!o.max_size.empty()) {
         o.launch.max_size = parse_bytes(o.max_size, "--max-size");
@@ -188,7 +201,7 @@ void run_record(record_options & o) {
         note("recording to " + o.launch.trace_path);
     }
 
-    live_view                     live(o);
+    live_view                     live(parse_live(o.live));
     recorder::launch_tick         watch  = [&](const recorder::launch_result & so_far) { live.update(so_far); };
     const recorder::launch_result result = recorder::launch(o.launch, live.on() ? watch : recorder::launch_tick());
     live.clear();
@@ -213,7 +226,7 @@ void add_record(CLI::App & app) {
     verb.add_option("-o,--output", o->launch.trace_path, "trace file (default: moescope.PROGRAM.PID.moetrace)")
         ->type_name("FILE");
     verb.add_flag("--force", o->force, "replace an existing file");
-    verb.add_option("--capture", o->launch.capture,
+    verb.add_option("--capture", o->capture,
                     "what to record (default: ids,weights): " + to_string(capture_list::all()) + ", or all")
         ->type_name("LIST");
     verb.add_option("--layers", o->launch.layers, "only these layers, e.g. 3 or 0,2,20-24")->type_name("LIST");

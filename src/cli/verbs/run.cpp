@@ -8,6 +8,7 @@
 
 #include "common.h"
 
+#include "analysis/tools/prompt_labels.hpp"
 #include "cli/answers/summary.hpp"
 #include "cli/llama/model_verb.hpp"
 #include "cli/llama/prompts.hpp"
@@ -131,7 +132,7 @@ private:
     void one(const run_prompt & p, size_t n_prompts) {
         recording_.begin_prompt(text_of(p.tokens), p.tokens.size());
         if (!p.label.empty()) {
-            recording_.note(prompt_note(p, totals_.prompts, decodes_));
+            recording_.note(analysis::to_note({totals_.prompts, p.line, p.label, decodes_}));
         }
         progress bar(n_prompts == 1 ? "prompt" : fmt::format("prompt {} of {}", totals_.prompts + 1, n_prompts),
                      p.tokens.size(), "tokens");

@@ -81,7 +81,9 @@ public:
             saw_moe   = saw_moe || t.saw_moe();
             saw_graph = saw_graph || t.saw_graph();
         }
-        status(environment::status_graphs, saw_moe ? "moe" : saw_graph ? "dense" : "none");
+        status(environment::status_graphs, saw_moe     ? environment::graphs_moe
+                                           : saw_graph ? environment::graphs_dense
+                                                       : environment::graphs_none);
     }
 
 private:

@@ -58,6 +58,14 @@ private:
     struct sigaction before_[std::size(forwarded)] = {};
 };
 
+graphs_seen parse_graphs(const std::string & word) {
+    namespace env = environment;
+    return word == env::graphs_moe     ? graphs_seen::moe
+           : word == env::graphs_dense ? graphs_seen::dense
+           : word == env::graphs_none  ? graphs_seen::none
+                                       : graphs_seen::nothing_known;
+}
+
 // The file through which the recorder tells what it does; removed with this object.
 class status_file {
 public:
@@ -94,7 +102,7 @@ public:
             } else if (word == env::status_stopped) {
                 r.stopped = rest;
             } else if (word == env::status_graphs) {
-                r.graphs = rest;
+                r.graphs = parse_graphs(rest);
             }
         }
     }
@@ -114,7 +122,7 @@ public:
         const char * preload = std::getenv("LD_PRELOAD");
         set("LD_PRELOAD", preload != nullptr && *preload != '\0' ? library + ":" + preload : library);
         set(env::output, o.nop ? "" : o.trace_path);
-        set(env::capture, o.capture);
+        set(env::capture, o.capture ? to_string(*o.capture) : "");
         set(env::layers, o.layers);
         set(env::counts_only, o.counts_only ? "1" : "");
         set(env::half_precision, o.f16 ? "1" : "");

@@ -2,23 +2,29 @@
 
 #include <cstdint>
 #include <functional>
+#include <optional>
 #include <string>
 #include <vector>
+
+#include "core/capture_list.hpp"
 
 namespace moescope::recorder {
 
 // How a program is started under the recorder.
 struct launch_options {
-    std::vector<std::string> command;  // program and arguments
-    std::string              trace_path;
-    std::string              capture;  // capture list
-    std::string              layers;
-    bool                     counts_only = false;
-    bool                     f16         = false;
-    bool                     nop         = false;
-    bool                     follow      = false;  // record children too
-    uint64_t                 max_size    = 0;
+    std::vector<std::string>    command;  // program and arguments
+    std::string                 trace_path;
+    std::optional<capture_list> capture;  // without: the recorder's default
+    std::string                 layers;   // as layer_filter reads them
+    bool                        counts_only = false;
+    bool                        f16         = false;
+    bool                        nop         = false;
+    bool                        follow      = false;  // record children too
+    uint64_t                    max_size    = 0;      // bytes of a part; 0: one part
 };
+
+// What the recorder saw of a program, when it ended: nothing where the program was killed.
+enum class graphs_seen { nothing_known, none, dense, moe };  // dense: no MoE blocks in them
 
 // What became of it.
 struct launch_result {
@@ -26,7 +32,7 @@ struct launch_result {
     int                      signal    = 0;  // that ended it, or 0
     std::vector<std::string> traces;         // by stream, in the order of their creation
     std::string              stopped;        // why recording ended before the program did
-    std::string              graphs;         // "none", "dense", "moe"; empty when the program was killed
+    graphs_seen              graphs = graphs_seen::nothing_known;
 };
 
 using launch_tick = std::function<void(const launch_result & so_far)>;
