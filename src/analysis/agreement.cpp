@@ -85,9 +85,9 @@ public:
 
 private:
     void add_rows(const block_rows & rows, std::vector<routed_token> & tokens) const {
-        const auto it = std::find_if(blocks_.begin(), blocks_.end(),
-                                     [&](const compared_block & b) { return b.layout.id() == rows.layout->id(); });
-        const uint32_t k = rows.layout->n_expert_used;
+        const auto     it = std::find_if(blocks_.begin(), blocks_.end(),
+                                         [&](const compared_block & b) { return b.layout.id() == rows.layout->id(); });
+        const uint32_t k  = rows.layout->n_expert_used;
         if (it == blocks_.end() || it->layout.n_expert_used != k) {
             return;
         }
