@@ -213,11 +213,12 @@ def _profile(path: str, head: dict[str, Any], sums: _Sums) -> Profile:
 
 
 def _block(head: dict[str, int], n_labels: int, sums: _Sums) -> ProfileBlock:
+    fields: dict[str, Any] = dict(head)
     n = head["n_expert"]
     if not 0 <= n <= _MOST_EXPERTS:
         raise ValueError(f"a block claims {n} experts")
     types = {"count": "<u8", "gate": "<f8", "gated_norm": "<f8", "norm": "<f8", "max_norm": "<f4"}
-    arrays: dict[str, Any] = {name: sums.take(dtype, n) for name, dtype in types.items()}
-    arrays["label_rows"] = sums.take("<u8", n_labels)
-    arrays["label_count"] = sums.take("<u8", n_labels * n).reshape(n_labels, n)
-    return ProfileBlock(**head, **arrays)
+    fields.update((name, sums.take(dtype, n)) for name, dtype in types.items())
+    fields["label_rows"] = sums.take("<u8", n_labels)
+    fields["label_count"] = sums.take("<u8", n_labels * n).reshape(n_labels, n)
+    return ProfileBlock(**fields)
