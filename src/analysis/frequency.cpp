@@ -135,7 +135,7 @@ void frequency::ubatch(const routed_ubatch & u) {
         decoded_ += p == static_cast<uint8_t>(phase::decode);
     }
     row_kind   all;
-    const bool uniform = uniform_kind(u, all);
+    const bool uniform = uniform_kind(u, all), with_probs = probs_ == router_probs::measured;
     for (size_t i = 0; i < u.blocks.size(); ++i) {
         const block_rows & rows = u.blocks[i];
         block &            b    = blocks_.at(*rows.layout, i);
@@ -150,7 +150,7 @@ void frequency::ubatch(const routed_ubatch & u) {
                 add_rows(rows, r, 1, b.count[kind]);
             }
         }
-        if (probs_ == router_probs::measured && rows.values_of(column::probs) != nullptr) {
+        if (with_probs && rows.values_of(column::probs) != nullptr) {
             add_probs(b, rows);
         }
     }

@@ -86,6 +86,9 @@ void row_filter::copy_chosen(const block_rows & rows, const routed_ubatch & u) {
 
 bool read_rows(trace::trace_source & source, const row_choice & choice, const std::vector<routing_sink *> & sinks,
                const trace::read_progress & progress) {
+    if (choice.everything()) {
+        return trace::read_through(source, sinks, progress);
+    }
     fan_out all;
     for (routing_sink * sink : sinks) {
         all.add(*sink);
