@@ -6,7 +6,7 @@
 #include <fmt/format.h>
 
 #include "analysis/frequency.hpp"
-#include "analysis/imatrix.hpp"
+#include "analysis/tools/imatrix.hpp"
 #include "cli/answers/frequency_tables.hpp"
 #include "cli/answers/same_model.hpp"
 #include "cli/answers/shared.hpp"

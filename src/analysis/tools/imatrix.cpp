@@ -1,4 +1,4 @@
-#include "analysis/imatrix.hpp"
+#include "analysis/tools/imatrix.hpp"
 
 #include <algorithm>
 #include <numeric>
