@@ -17,10 +17,10 @@ CLI::App * add_analysis(CLI::App & analyze, const std::string & name, const std:
                         int max_traces, std::function<answer(analyze_options &)> run) {
     auto   o    = std::make_shared<analyze_options>();
     auto * kind = analyze.add_subcommand(name, what);
-    kind->add_option("trace", o->traces, "traces (.moetrace), or logs that moescope reads")
+    kind->add_option("T", o->traces, "traces (.moetrace), or logs that moescope reads")
         ->required()
         ->expected(min_traces, max_traces == 0 ? 1 << 20 : max_traces)
-        ->type_name("T");
+        ->type_name("");
     kind->add_option("--layers", o->layers, "only these layers, e.g. 20-24 or 0-3,20")->type_name("LIST");
     kind->add_option("--phase", o->phase, "only rows of prefilled or of decoded tokens")
         ->check(CLI::IsMember({"prefill", "decode"}));

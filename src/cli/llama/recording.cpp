@@ -15,16 +15,11 @@ uint64_t as_ns(Duration d) {
     return static_cast<uint64_t>(std::chrono::duration_cast<std::chrono::nanoseconds>(d).count());
 }
 
-capture::capture_options capture_options_of(const recording_options & o) {
-    return {o.what, layer_filter(o.layers),
-            o.callback ? capture::mechanism::eval_callback : capture::mechanism::probes};
-}
-
 }  // namespace
 
 recording::recording(recording_options o)
     : o_(std::move(o)),
-      session_(capture_options_of(o_), [this](uint32_t stream) { return open(stream); }) {}
+      session_(o_.capture, [this](uint32_t stream) { return open(stream); }) {}
 
 void recording::prepare(common_params & params) {
     llama_context_params c = llama_context_default_params();
@@ -69,7 +64,8 @@ std::unique_ptr<routing_sink> recording::open(uint32_t stream) {
     if (stream != 1) {
         return nullptr;  // run has one context
     }
-    writer_ = std::make_unique<trace::trace_writer>(o_.path, trace::trace_head::of_this_process(o_.what), o_.writer);
+    writer_ =
+        std::make_unique<trace::trace_writer>(o_.path, trace::trace_head::of_this_process(o_.capture.what), o_.writer);
     hand_over_notes();
     auto sinks = std::make_unique<fan_out>();
     sinks->add(*writer_);

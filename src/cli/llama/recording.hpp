@@ -15,12 +15,10 @@ struct common_params;
 namespace moescope::cli {
 
 struct recording_options {
-    std::string           path;      // of the trace
-    std::string           log_path;  // empty: no log
-    capture_list          what;
-    std::string           layers;            // empty: all
-    bool                  callback = false;  // by ggml's eval callback rather than by probes
-    trace::writer_options writer;            // the log follows its policy for existing files
+    std::string              path;      // of the trace
+    std::string              log_path;  // empty: no log
+    capture::capture_options capture;
+    trace::writer_options    writer;  // the log follows its policy for existing files
 };
 
 // What `run` leaves of one run: the trace, and the log where asked for. Opened when the model's first ubatch comes, so that a

@@ -8,10 +8,11 @@
 namespace moescope::cli {
 
 void add_analyze(CLI::App & app) {
-    auto * verb = app.add_subcommand("analyze", "answers from a trace: what is hot, what repeats, what can be cached");
-    verb->require_subcommand(1);
+    CLI::App & verb =
+        *app.add_subcommand("analyze", "answers from a trace: what is hot, what repeats, what can be cached");
+    verb.require_subcommand(1);
     for (auto add : all_kinds()) {
-        add(*verb);
+        add(verb);
     }
 }
 

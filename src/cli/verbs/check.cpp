@@ -1,3 +1,5 @@
+// moescope check: is a trace whole, and does it hold what every correct capture holds?
+
 #include <CLI/CLI.hpp>
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
@@ -136,13 +138,13 @@ void run_check(check_options & o) {
 
 void add_check(CLI::App & app) {
     const auto o = std::make_shared<check_options>();
-    CLI::App * verb =
-        app.add_subcommand("check", "is a trace whole, and does it hold what every correct capture holds?");
-    verb->add_option("T", o->trace, "a trace (all its parts), or a foreign log")->required();
-    verb->add_flag("--json", o->json, "as JSON");
-    add_output_options(*verb, o->output, "write here instead of to stdout");
-    verb->footer("Exit code 1 when there are findings. What is checked: docs/check.md.");
-    verb->callback([o] { run_check(*o); });
+    CLI::App & verb =
+        *app.add_subcommand("check", "is a trace whole, and does it hold what every correct capture holds?");
+    verb.add_option("T", o->trace, "a trace (all its parts), or a foreign log")->required()->type_name("");
+    verb.add_flag("--json", o->json, "as JSON");
+    add_output_options(verb, o->output, "write here instead of to stdout");
+    verb.footer("Exit code 1 when there are findings. What is checked: docs/check.md.");
+    verb.callback([o] { run_check(*o); });
 }
 
 }  // namespace moescope::cli

@@ -1,3 +1,5 @@
+// moescope export: a trace in another format.
+
 #include <filesystem>
 #include <functional>
 #include <memory>
@@ -98,7 +100,7 @@ void run_export(export_options & o) {
 void add_export(CLI::App & app) {
     CLI::App & verb = *app.add_subcommand("export", "write a trace in another format");
     const auto o    = std::make_shared<export_options>();
-    verb.add_option("trace", o->trace, "a trace, or a foreign log (see docs/logs.md)")->required()->type_name("T");
+    verb.add_option("T", o->trace, "a trace, or a foreign log (see docs/logs.md)")->required()->type_name("");
 
     std::vector<std::string> names;
     for (const formats::format & f : formats::all_formats()) {

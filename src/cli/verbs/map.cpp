@@ -1,3 +1,5 @@
+// moescope map: where every tensor and every expert lies in a model file.
+
 #include <CLI/CLI.hpp>
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
@@ -88,20 +90,20 @@ void run_map(map_options & o) {
 }  // namespace
 
 void add_map(CLI::App & app) {
-    auto       o    = std::make_shared<map_options>();
-    CLI::App * verb = app.add_subcommand("map", "where every tensor and every expert lies in a GGUF file");
-    verb->add_option("MODEL", o->model, "GGUF file, or the first part of a split one")->required();
-    verb->add_flag("--no-split-experts", o->no_split, "one entry per tensor rather than one per expert");
-    verb->add_option("-f,--format", o->format, "csv or json")
+    const auto o    = std::make_shared<map_options>();
+    CLI::App & verb = *app.add_subcommand("map", "where every tensor and every expert lies in a GGUF file");
+    verb.add_option("MODEL", o->model, "GGUF file, or the first part of a split one")->required()->type_name("");
+    verb.add_flag("--no-split-experts", o->no_split, "one entry per tensor rather than one per expert");
+    verb.add_option("-f,--format", o->format, "csv or json")
         ->check(CLI::IsMember({"csv", "json"}))
         ->capture_default_str();
-    verb->add_flag("--absolute", o->absolute, "CSV offsets from the file's start, not from its data section's");
-    verb->add_flag("--totals", o->totals, "only the totals: bytes by component, by layer, read per decoded token");
-    verb->add_flag("--check", o->check,
-                   "look for overlaps, data outside the file, wrong alignment; exit 1 if there are any");
-    verb->add_flag("--json", o->json, "the same as -f json");
-    add_output_options(*verb, o->output, "write here instead of to stdout");
-    verb->callback([o] { run_map(*o); });
+    verb.add_flag("--absolute", o->absolute, "CSV offsets from the file's start, not from its data section's");
+    verb.add_flag("--totals", o->totals, "only the totals: bytes by component, by layer, read per decoded token");
+    verb.add_flag("--check", o->check,
+                  "look for overlaps, data outside the file, wrong alignment; exit 1 if there are any");
+    verb.add_flag("--json", o->json, "the same as -f json");
+    add_output_options(verb, o->output, "write here instead of to stdout");
+    verb.callback([o] { run_map(*o); });
 }
 
 }  // namespace moescope::cli

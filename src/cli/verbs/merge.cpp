@@ -24,7 +24,7 @@ struct merge_options {
     bool                     quiet = false;
 };
 
-void merge(merge_options & o) {
+void run_merge(merge_options & o) {
     set_quiet(o.quiet);
     o.output.inputs           = o.inputs;
     const output_options json = {o.json, o.output.force, o.inputs};
@@ -54,12 +54,12 @@ void merge(merge_options & o) {
 void add_merge(CLI::App & app) {
     CLI::App & verb = *app.add_subcommand("merge", "add up profiles of one model");
     const auto o    = std::make_shared<merge_options>();
-    verb.add_option("profiles", o->inputs, ".moestats files")->required()->type_name("FILE");
+    verb.add_option("FILE", o->inputs, ".moestats files")->required()->type_name("");
     verb.add_option("-o,--output", o->output.path, "the .moestats file to write")->required()->type_name("FILE");
     verb.add_option("--expert-stats", o->json, "also write an expert_stats.json")->type_name("FILE");
     verb.add_flag("--force", o->output.force, "replace existing files");
     verb.add_flag("-q,--quiet", o->quiet, "no notes, no summary");
-    verb.callback([o] { merge(*o); });
+    verb.callback([o] { run_merge(*o); });
 }
 
 }  // namespace moescope::cli

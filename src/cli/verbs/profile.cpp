@@ -213,7 +213,7 @@ void profile_corpus(const model_verb & verb, profile_options & o, const profile:
     }
 }
 
-void profile_with_company(const model_verb & verb, profile_options & o) {
+void run_profile(const model_verb & verb, profile_options & o) {
     set_quiet(o.quiet);
     const profile::ranks company;
     try {
@@ -227,54 +227,52 @@ void profile_with_company(const model_verb & verb, profile_options & o) {
     }
 }
 
-void declare(CLI::App & app, profile_options & o) {
-    app.add_option("--jsonl", o.job.jsonl, "the corpus, a JSON object a line: prompt (and response), text, or messages")
-        ->type_name("FILE");
-    app.add_option("--text", o.job.text, "the corpus as plain text, cut into windows of the context's length")
-        ->type_name("FILE");
-    app.add_option("-o,--output", o.output,
-                   "the result (default: expert_stats.json); the exact sums go into NAME.moestats")
-        ->type_name("FILE");
-    app.add_flag("--force", o.force, "replace existing files");
-    app.add_flag("--resume", o.job.resume, "go on where an interrupted profile stopped");
-    app.add_option("--save-every", o.job.save_every, "samples between checkpoints (default: 100)")
-        ->type_name("N")
-        ->check(CLI::PositiveNumber);
-    app.add_option("--gate", o.gate,
-                   "gate weight: final (what multiplies the output, default) or raw (before normalisation)")
-        ->check(CLI::IsMember({"final", "raw"}))
-        ->type_name("GATE");
-    app.add_option("--n-experts", o.n_experts, "fail unless the model has this many experts")->type_name("N");
-    app.add_option("--prompt-key", o.job.corpus.prompt_key, "the JSONL field of the prompt (default: prompt)")
-        ->type_name("KEY");
-    app.add_option("--response-key", o.job.corpus.response_key, "… of the response (default: response)")
-        ->type_name("KEY");
-    app.add_option("--label-key", o.job.corpus.label_key, "… of a label; selections are also counted per label")
-        ->type_name("KEY");
-    app.add_option("--limit", o.job.corpus.limit, "only N samples")->type_name("N");
-    o.shuffle = app.add_option("--shuffle-seed", o.job.corpus.shuffle_seed, "shuffle the samples (before --limit)")
-                    ->type_name("SEED");
-    app.add_flag("--strict", o.job.corpus.strict, "stop at a malformed line instead of skipping it");
-    app.add_option("--shard", o.shard, "only shard I of N, to be merged later: 0/4")->type_name("I/N");
-    app.add_option("--layers", o.job.layers, "only these layers, e.g. 0,20-24")->type_name("LIST");
-    app.add_option("--last-layer", o.last_layer,
-                   "rows of the last layer: all (default), sample:N per sample, or requested")
-        ->type_name("ROWS");
-    app.add_option("--way", o.way,
-                   "how to capture: probes (default), callback, or none (only compute, to see what capture costs)")
-        ->check(CLI::IsMember({"probes", "callback", "none"}))
-        ->type_name("WAY");
-    app.add_flag("-q,--quiet", o.quiet, "no notes, no progress, no summary");
-}
-
 }  // namespace
 
 void add_profile(CLI::App & app) {
-    auto verb = std::make_shared<model_verb>("profile", "measure the saliency of every expert over a corpus",
+    auto       verb = std::make_shared<model_verb>("profile", "measure the saliency of every expert over a corpus",
                                              llama_purpose::profile);
-    auto o    = std::make_shared<profile_options>();
-    declare(verb->own(), *o);
-    model_verb::add(app, verb, [verb, o] { profile_with_company(*verb, *o); });
+    const auto o    = std::make_shared<profile_options>();
+    CLI::App & own  = verb->own();
+    own.add_option("--jsonl", o->job.jsonl,
+                   "the corpus, a JSON object a line: prompt (and response), text, or messages")
+        ->type_name("FILE");
+    own.add_option("--text", o->job.text, "the corpus as plain text, cut into windows of the context's length")
+        ->type_name("FILE");
+    own.add_option("-o,--output", o->output,
+                   "the result (default: expert_stats.json); the exact sums go into NAME.moestats")
+        ->type_name("FILE");
+    own.add_flag("--force", o->force, "replace existing files");
+    own.add_flag("--resume", o->job.resume, "go on where an interrupted profile stopped");
+    own.add_option("--save-every", o->job.save_every, "samples between checkpoints (default: 100)")
+        ->type_name("N")
+        ->check(CLI::PositiveNumber);
+    own.add_option("--gate", o->gate,
+                   "gate weight: final (what multiplies the output, default) or raw (before normalisation)")
+        ->check(CLI::IsMember({"final", "raw"}))
+        ->type_name("GATE");
+    own.add_option("--n-experts", o->n_experts, "fail unless the model has this many experts")->type_name("N");
+    own.add_option("--prompt-key", o->job.corpus.prompt_key, "the JSONL field of the prompt (default: prompt)")
+        ->type_name("KEY");
+    own.add_option("--response-key", o->job.corpus.response_key, "… of the response (default: response)")
+        ->type_name("KEY");
+    own.add_option("--label-key", o->job.corpus.label_key, "… of a label; selections are also counted per label")
+        ->type_name("KEY");
+    own.add_option("--limit", o->job.corpus.limit, "only N samples")->type_name("N");
+    o->shuffle = own.add_option("--shuffle-seed", o->job.corpus.shuffle_seed, "shuffle the samples (before --limit)")
+                     ->type_name("SEED");
+    own.add_flag("--strict", o->job.corpus.strict, "stop at a malformed line instead of skipping it");
+    own.add_option("--shard", o->shard, "only shard I of N, to be merged later: 0/4")->type_name("I/N");
+    own.add_option("--layers", o->job.layers, "only these layers, e.g. 0,20-24")->type_name("LIST");
+    own.add_option("--last-layer", o->last_layer,
+                   "rows of the last layer: all (default), sample:N per sample, or requested")
+        ->type_name("ROWS");
+    own.add_option("--way", o->way,
+                   "how to capture: probes (default), callback, or none (only compute, to see what capture costs)")
+        ->check(CLI::IsMember({"probes", "callback", "none"}))
+        ->type_name("WAY");
+    own.add_flag("-q,--quiet", o->quiet, "no notes, no progress, no summary");
+    model_verb::add(app, verb, [verb, o] { run_profile(*verb, *o); });
 }
 
 }  // namespace moescope::cli

@@ -1,3 +1,5 @@
+// moescope prune: a smaller model that keeps the best experts of each layer.
+
 #include <algorithm>
 #include <cmath>
 #include <memory>
@@ -197,31 +199,29 @@ void run_prune(const prune_options & o) {
 }  // namespace
 
 void add_prune(CLI::App & app) {
-    auto       o    = std::make_shared<prune_options>();
-    CLI::App * verb = app.add_subcommand("prune", "write a smaller GGUF that keeps the best experts of each layer");
-    verb->add_option("MODEL", o->model, "GGUF file, or the first part of a split one")->required();
-    verb->add_option("--stats", o->stats,
-                     "what the criterion reads: .moestats, expert_stats.json, or an imatrix for frequency");
-    verb->add_option("--criterion", o->criterion, "reap, ean, frequency, gate, weighted-frequency, random")
+    const auto o    = std::make_shared<prune_options>();
+    CLI::App & verb = *app.add_subcommand("prune", "write a smaller GGUF that keeps the best experts of each layer");
+    verb.add_option("MODEL", o->model, "GGUF file, or the first part of a split one")->required()->type_name("");
+    verb.add_option("--stats", o->stats,
+                    "what the criterion reads: .moestats, expert_stats.json, or an imatrix for frequency");
+    verb.add_option("--criterion", o->criterion, "reap, ean, frequency, gate, weighted-frequency, random")
         ->capture_default_str();
-    auto * keep = verb->add_option("--keep", o->keep, "experts to keep in each layer")->check(CLI::PositiveNumber);
-    auto * ratio =
-        verb->add_option("--ratio", o->ratio, "share of the experts to remove, 0 to 1 (0.25: a quarter goes)")
-            ->check(CLI::Range(0.0, 1.0));
-    auto * ids =
-        verb->add_option("--keep-ids", o->keep_ids, "file of the ids to keep per layer (3: 52 40 85), or JSON");
+    auto * keep  = verb.add_option("--keep", o->keep, "experts to keep in each layer")->check(CLI::PositiveNumber);
+    auto * ratio = verb.add_option("--ratio", o->ratio, "share of the experts to remove, 0 to 1 (0.25: a quarter goes)")
+                       ->check(CLI::Range(0.0, 1.0));
+    auto * ids = verb.add_option("--keep-ids", o->keep_ids, "file of the ids to keep per layer (3: 52 40 85), or JSON");
     keep->excludes(ratio)->excludes(ids);
     ratio->excludes(ids);
-    verb->add_option("--protect", o->protect, "ids that stay: 3,17 in every layer, 5:3,17 in layer 5; repeatable")
+    verb.add_option("--protect", o->protect, "ids that stay: 3,17 in every layer, 5:3,17 in layer 5; repeatable")
         ->allow_extra_args(false);
-    verb->add_option("--seed", o->seed, "of --criterion random")->capture_default_str();
-    verb->add_option("--imatrix", o->imatrix, "an imatrix (GGUF) of MODEL to slice along, into OUT.imatrix.gguf");
-    verb->add_option("-o,--output", o->output, "the pruned model")->type_name("OUT.gguf");
-    verb->add_flag("--force", o->force, "replace existing files");
-    verb->add_flag("--dry-run", o->dry_run, "only show what would go, and what it weighs");
-    verb->add_flag("--json", o->json, "the same as JSON");
-    verb->add_flag("-q,--quiet", o->quiet, "no notes, no progress");
-    verb->callback([o] { run_prune(*o); });
+    verb.add_option("--seed", o->seed, "of --criterion random")->capture_default_str();
+    verb.add_option("--imatrix", o->imatrix, "an imatrix (GGUF) of MODEL to slice along, into OUT.imatrix.gguf");
+    verb.add_option("-o,--output", o->output, "the pruned model")->type_name("OUT.gguf");
+    verb.add_flag("--force", o->force, "replace existing files");
+    verb.add_flag("--dry-run", o->dry_run, "only show what would go, and what it weighs");
+    verb.add_flag("--json", o->json, "the same as JSON");
+    verb.add_flag("-q,--quiet", o->quiet, "no notes, no progress");
+    verb.callback([o] { run_prune(*o); });
 }
 
 }  // namespace moescope::cli

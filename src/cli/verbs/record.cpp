@@ -1,3 +1,5 @@
+// moescope record: runs a llama.cpp program and records which experts it uses.
+
 #include <cstring>
 #include <filesystem>
 #include <memory>
@@ -218,7 +220,7 @@ void run_record(record_options & o) {
 }  // namespace
 
 void add_record(CLI::App & app) {
-    auto       o    = std::make_shared<record_options>();
+    const auto o    = std::make_shared<record_options>();
     CLI::App & verb = *app.add_subcommand("record", "run any llama.cpp program and record which experts it uses");
     verb.footer(
         "The program is not changed: a library is loaded into it that watches llama.cpp's graphs. Its exit code is\n"

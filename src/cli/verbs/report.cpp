@@ -1,4 +1,4 @@
-#include "report/report.hpp"
+// moescope report: traces as one HTML page, or as charts.
 
 #include <cstdio>
 #include <filesystem>
@@ -15,6 +15,7 @@
 #include "report/charts.hpp"
 #include "report/html.hpp"
 #include "report/page_bundle.hpp"
+#include "report/report.hpp"
 
 namespace moescope::cli {
 
@@ -58,7 +59,7 @@ void write_page(const report_options & o, const report::page & p) {
     }
 }
 
-void write_report(report_options & o) {
+void run_report(report_options & o) {
     o.report.text = !o.no_text;
     if (o.report.labels.size() > o.report.traces.size()) {
         throw usage_error("--label: more labels than traces");
@@ -86,10 +87,10 @@ void write_report(report_options & o) {
 }  // namespace
 
 void add_report(CLI::App & app) {
-    auto       o    = std::make_shared<report_options>();
+    const auto o    = std::make_shared<report_options>();
     CLI::App & verb = *app.add_subcommand("report", "one self-contained HTML page of one or several traces");
     o->output.path.clear();  // report.html, unless only charts are wanted
-    verb.add_option("traces", o->report.traces, "traces, or logs of other tools")->required()->type_name("TRACE...");
+    verb.add_option("T", o->report.traces, "traces, or logs of other tools")->required()->type_name("");
     verb.add_option("--model", o->report.model, "GGUF file that the traces ran, for the memory view")
         ->type_name("MODEL");
     verb.add_option("--label", o->report.labels, "how the page names a trace, in order; may be given several times")
@@ -103,7 +104,7 @@ void add_report(CLI::App & app) {
         ->check(CLI::NonNegativeNumber)
         ->type_name("N");
     add_output_options(verb, o->output, "the page; '-' is stdout (default: report.html)");
-    verb.callback([o] { write_report(*o); });
+    verb.callback([o] { run_report(*o); });
 }
 
 }  // namespace moescope::cli

@@ -2,9 +2,10 @@
 
 #include <memory>
 
+#include <unistd.h>
+
 #include <CLI/CLI.hpp>
 #include <fmt/format.h>
-#include <unistd.h>
 
 #include "common.h"
 
@@ -31,6 +32,7 @@ namespace moescope::cli {
 
 namespace {
 
+// What a run takes where llama.cpp's option does not say.
 constexpr int32_t run_predict = 128;
 constexpr int32_t run_context = 4096;
 
@@ -54,19 +56,13 @@ trace::writer_options make_writer_options(const run_options & o) {
     w.counts_only = o.counts_only;
     w.f16         = o.f16;
     w.max_size    = o.max_size.empty() ? 0 : parse_bytes(o.max_size, "--max-size");
-    w.existing    = o.output.force ? io::existing_file::replace : io::existing_file::refuse;
+    w.existing    = policy_of(o.output.force);
     return w;
 }
 
-common_params llama_defaults() {
-    common_params params;
-    params.verbosity = -1;     // quiet; -v and -lv raise it
-    params.warmup    = false;  // it would only have to be left out of the trace
-    return params;
-}
-
 common_params parse_params(const model_verb & verb, const run_options & o) {
-    common_params params = llama_defaults();
+    common_params params;
+    params.verbosity = -1;  // quiet; -v and -lv raise it
     verb.parse_llama(params);
     if (!verb.given("-n")) {
         params.n_predict = o.prompts.jsonl.empty() ? run_predict : 0;
@@ -75,7 +71,7 @@ common_params parse_params(const model_verb & verb, const run_options & o) {
         params.n_ctx = run_context;
     }
     params.n_batch = std::min(params.n_batch, params.n_ubatch);  // bounds the logits buffer to one ubatch's rows
-    params.warmup  = false;
+    params.warmup  = false;                                      // it would only have to be left out of the trace
     note_useless_offload(verb, params);
     return params;
 }
@@ -191,10 +187,35 @@ void summarize(const run_options & o, const recording & r, const run_totals & t,
     note("next: moescope report " + path);
 }
 
-// Where the log grows; empty: there is none, or it goes to stdout, behind the generated text.
-std::string log_file(const run_options & o) {
-    const bool wanted = o.log_option->count() > 0 && o.log != "-";
-    return !wanted ? "" : o.log.empty() ? "moe_expert_selection.log" : o.log;
+// Where a run leaves what it records.
+struct run_files {
+    std::string trace;
+    bool        with_log = false;
+    std::string log;  // empty: it goes to stdout, behind the generated text
+};
+
+run_files files_of_run(const run_options & o) {
+    run_files f;
+    f.trace    = o.output.path == "-" ? fmt::format("moescope.run.{}.moetrace", ::getpid()) : o.output.path;
+    f.with_log = o.log_option->count() > 0;
+    if (f.with_log && o.log != "-") {
+        f.log = o.log.empty() ? "moe_expert_selection.log" : o.log;
+    }
+    return f;
+}
+
+void require_files(const run_options & o, const run_files & files, std::vector<std::string> inputs) {
+    require_writable(files.trace, o.output.force, inputs);
+    if (!files.log.empty()) {
+        require_writable(files.log, o.output.force, inputs);
+    }
+}
+
+recording_options recording_of(const run_options & o, const run_files & files) {
+    using capture::mechanism;
+    const mechanism by = o.way == "callback" ? mechanism::eval_callback : mechanism::probes;
+    return {
+        files.trace, files.log, {parse_capture_list(o.capture), layer_filter(o.layers), by}, make_writer_options(o)};
 }
 
 void print_log(const std::string & trace_path) {
@@ -203,90 +224,64 @@ void print_log(const std::string & trace_path) {
     std::fflush(stdout);
 }
 
-void run_run(const model_verb & verb, run_options o) {
-    set_quiet(o.quiet);
-    const infer::logit_rows rows(o.last_layer);
+void record_prompts(const model_verb & verb, const run_options & o, common_params & params, infer::llama_log & log,
+                    const run_files & files) {
+    recording r(recording_of(o, files));
+    r.prepare(params);
+    infer::engine                 engine(params, log, interrupt_guard::requested);
+    const std::vector<run_prompt> prompts = read_prompts(o.prompts, params, engine, verb);
+    if (params.n_predict != 0 && !engine.can_generate()) {
+        note("this model cannot generate text: only the prompt is computed");
+        params.n_predict = 0;
+    }
+    const infer::generation_options options = {params.n_predict, infer::logit_rows(o.last_layer), params.antiprompt};
+    const run_totals                totals  = runner(engine, r, options).run(prompts);
+    r.finish(totals.interrupted ? "interrupted" : "finished");
+    if (files.with_log && r.writer() != nullptr) {
+        if (files.log.empty()) {
+            print_log(files.trace);
+        } else {
+            note("log: " + files.log);
+        }
+    }
+    summarize(o, r, totals, files.trace);
+    if (totals.interrupted) {
+        throw exit_with{interrupt_guard::exit_code()};
+    }
+}
+
+// Before the model is loaded, which may take long.
+void check_options(const model_verb & verb, const run_options & o, bool listing) {
+    infer::logit_rows rows(o.last_layer);
     parse_capture_list(o.capture);
     make_writer_options(o);
-    const bool listing = o.list_option->count() > 0;
-    const bool logging = o.log_option->count() > 0;
     if (!listing) {
         check_prompt_source(o.prompts, verb);
     }
-    if (logging && o.counts_only) {
+    if (o.log_option->count() > 0 && o.counts_only) {
         throw usage_error("--log needs rows, which --counts-only leaves out");
     }
-    common_params     params = parse_params(verb, o);
-    const std::string path = o.output.path == "-" ? fmt::format("moescope.run.{}.moetrace", ::getpid()) : o.output.path;
-    const std::string log_path = log_file(o);
+}
+
+void run_run(const model_verb & verb, const run_options & o) {
+    set_quiet(o.quiet);
+    const bool listing = o.list_option->count() > 0;
+    check_options(verb, o, listing);
+    common_params   params = parse_params(verb, o);
+    const run_files files  = files_of_run(o);
     if (!listing) {
         std::vector<std::string> inputs = model_inputs(params);
         inputs.insert(inputs.end(), {o.prompts.jsonl, verb.value_of("-f")});
-        require_writable(path, o.output.force, inputs);
-        if (!log_path.empty()) {
-            require_writable(log_path, o.output.force, inputs);
-        }
+        require_files(o, files, inputs);
     }
     const auto log = route_llama_log(params.verbosity > 0);
     gguf::require_moe(params.model.path);
     const interrupt_guard guard;
     if (listing) {
         list_tensors(params, *log, o, verb);
-        return;
+    } else {
+        record_prompts(verb, o, params, *log, files);
     }
-    recording r({path, log_path, parse_capture_list(o.capture), o.layers, o.way == "callback", make_writer_options(o)});
-    r.prepare(params);
-    infer::engine                 engine(params, *log, interrupt_guard::requested);
-    const std::vector<run_prompt> prompts = read_prompts(o.prompts, params, engine, verb);
-    if (params.n_predict != 0 && !engine.can_generate()) {
-        note("this model cannot generate text: only the prompt is computed");
-        params.n_predict = 0;
-    }
-    const infer::generation_options options = {params.n_predict, rows, params.antiprompt};
-    const run_totals                totals  = runner(engine, r, options).run(prompts);
-    r.finish(totals.interrupted ? "interrupted" : "finished");
-    if (logging && log_path.empty() && r.writer() != nullptr) {
-        print_log(path);
-    } else if (logging && r.writer() != nullptr) {
-        note("log: " + log_path);
-    }
-    summarize(o, r, totals, path);
-    if (totals.interrupted) {
-        throw exit_with{interrupt_guard::exit_code()};
-    }
-}
-
-void declare(CLI::App & app, run_options & o) {
-    add_prompt_options(app, o.prompts);
-    app.add_option("-o,--output", o.output.path, "the trace (default: moescope.run.<pid>.moetrace)")->type_name("FILE");
-    app.add_flag("--force", o.output.force, "replace an existing file");
-    app.add_option("--capture", o.capture,
-                   "what to record: ids,weights,weights-raw,logits,probs,selection,norms,gate-input,"
-                   "access, or all (default: ids,weights)")
-        ->type_name("LIST");
-    app.add_option("--layers", o.layers, "only these layers, e.g. 0,20-24")->type_name("LIST");
-    app.add_option("--last-layer", o.last_layer,
-                   "rows of the last layer: all (default), sample:N per prompt, or requested "
-                   "(the last token's; saves their share of the language head)")
-        ->type_name("ROWS");
-    o.log_option = app.add_option("--log", o.log,
-                                  "also write the expert selection log, which grows as the "
-                                  "run does (default name: moe_expert_selection.log)")
-                       ->expected(0, 1)
-                       ->type_name("[FILE]");
-    app.add_flag("--counts-only", o.counts_only, "keep selections per expert, no rows");
-    app.add_flag("--f16", o.f16, "store values in half precision");
-    app.add_option("--max-size", o.max_size, "begin a new part of the trace at this size, e.g. 500M")
-        ->type_name("BYTES");
-    app.add_option("--way", o.way, "how to capture: probes (default) or callback (slower, same results)")
-        ->check(CLI::IsMember({"probes", "callback"}))
-        ->type_name("WAY");
-    o.list_option = app.add_option("--list-tensors", o.list_tensors,
-                                   "print name, op, type and shape of every node of the "
-                                   "graph (or of those whose name matches the pattern, e.g. 'ffn_moe_*-3') and stop")
-                        ->expected(0, 1)
-                        ->type_name("[PATTERN]");
-    app.add_flag("-q,--quiet", o.quiet, "no notes, no progress");
 }
 
 }  // namespace
@@ -294,8 +289,39 @@ void declare(CLI::App & app, run_options & o) {
 void add_run(CLI::App & app) {
     auto verb =
         std::make_shared<model_verb>("run", "run a prompt and record which experts it uses", llama_purpose::generate);
-    auto o = std::make_shared<run_options>();
-    declare(verb->own(), *o);
+    const auto o   = std::make_shared<run_options>();
+    CLI::App & own = verb->own();
+    add_prompt_options(own, o->prompts);
+    own.add_option("-o,--output", o->output.path, "the trace (default: moescope.run.<pid>.moetrace)")
+        ->type_name("FILE");
+    own.add_flag("--force", o->output.force, "replace an existing file");
+    own.add_option("--capture", o->capture,
+                   "what to record: ids,weights,weights-raw,logits,probs,selection,norms,gate-input,"
+                   "access, or all (default: ids,weights)")
+        ->type_name("LIST");
+    own.add_option("--layers", o->layers, "only these layers, e.g. 0,20-24")->type_name("LIST");
+    own.add_option("--last-layer", o->last_layer,
+                   "rows of the last layer: all (default), sample:N per prompt, or requested "
+                   "(the last token's; saves their share of the language head)")
+        ->type_name("ROWS");
+    o->log_option = own.add_option("--log", o->log,
+                                   "also write the expert selection log, which grows as the "
+                                   "run does (default name: moe_expert_selection.log)")
+                        ->expected(0, 1)
+                        ->type_name("[FILE]");
+    own.add_flag("--counts-only", o->counts_only, "keep selections per expert, no rows");
+    own.add_flag("--f16", o->f16, "store values in half precision");
+    own.add_option("--max-size", o->max_size, "begin a new part of the trace at this size, e.g. 500M")
+        ->type_name("BYTES");
+    own.add_option("--way", o->way, "how to capture: probes (default) or callback (slower, same results)")
+        ->check(CLI::IsMember({"probes", "callback"}))
+        ->type_name("WAY");
+    o->list_option = own.add_option("--list-tensors", o->list_tensors,
+                                    "print name, op, type and shape of every node of the "
+                                    "graph (or of those whose name matches the pattern, e.g. 'ffn_moe_*-3') and stop")
+                         ->expected(0, 1)
+                         ->type_name("[PATTERN]");
+    own.add_flag("-q,--quiet", o->quiet, "no notes, no progress");
     model_verb::add(app, verb, [verb, o] { run_run(*verb, *o); });
 }
 

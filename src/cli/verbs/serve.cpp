@@ -1,3 +1,5 @@
+// moescope serve: the page of traces from a local server.
+
 #include <csignal>
 #include <memory>
 
@@ -33,7 +35,7 @@ void open_browser(const std::string & url) {
     }
 }
 
-void serve(serve_options & o) {
+void run_serve(serve_options & o) {
     o.server.text = !o.no_text;
     if (o.labels.size() > o.traces.size()) {
         throw usage_error("--label: more labels than traces");
@@ -67,9 +69,9 @@ void serve(serve_options & o) {
 }  // namespace
 
 void add_serve(CLI::App & app) {
-    auto       o    = std::make_shared<serve_options>();
+    const auto o    = std::make_shared<serve_options>();
     CLI::App & verb = *app.add_subcommand("serve", "the page of one or several traces from a local server");
-    verb.add_option("traces", o->traces, "traces, or logs of other tools")->required()->type_name("TRACE...");
+    verb.add_option("T", o->traces, "traces, or logs of other tools")->required()->type_name("");
     verb.add_option("--model", o->server.model, "GGUF file that the traces ran, for the memory view")
         ->type_name("MODEL");
     verb.add_option("--label", o->labels, "how the page names a trace, in order; may be given several times")
@@ -81,7 +83,7 @@ void add_serve(CLI::App & app) {
     verb.add_flag("--live", o->server.live, "follow traces that are still being written");
     verb.add_flag("--no-text", o->no_text, "leave the texts of the tokens out");
     verb.add_flag("--open", o->open, "open the page in the browser");
-    verb.callback([o] { serve(*o); });
+    verb.callback([o] { run_serve(*o); });
 }
 
 }  // namespace moescope::cli

@@ -53,19 +53,18 @@ void run_stats(stats_options & o) {
 }  // namespace
 
 void add_stats(CLI::App & app) {
-    auto   o    = std::make_shared<stats_options>();
-    auto * verb = app.add_subcommand("stats", "one screen: what ran, how evenly the experts are used, which are hot");
-    verb->add_option("trace", o->trace, "a trace (.moetrace), or a log that moescope reads")
-        ->required()
-        ->type_name("T");
-    verb->add_option("--top", o->top, "how many experts to name at each end")->capture_default_str()->type_name("N");
-    verb->add_flag("--heatmap", o->heatmap, "layers x experts as characters also where the output is no terminal");
-    verb->add_flag("--access", o->access,
-                   "the weights that were read, hottest first, in bytes; needs a trace of --capture access");
-    verb->add_option("--model", o->model, "with --access: the GGUF that ran (default: the one that the trace names)")
+    const auto o = std::make_shared<stats_options>();
+    CLI::App & verb =
+        *app.add_subcommand("stats", "one screen: what ran, how evenly the experts are used, which are hot");
+    verb.add_option("T", o->trace, "a trace (.moetrace), or a log that moescope reads")->required()->type_name("");
+    verb.add_option("--top", o->top, "how many experts to name at each end")->capture_default_str()->type_name("N");
+    verb.add_flag("--heatmap", o->heatmap, "layers x experts as characters also where the output is no terminal");
+    verb.add_flag("--access", o->access,
+                  "the weights that were read, hottest first, in bytes; needs a trace of --capture access");
+    verb.add_option("--model", o->model, "with --access: the GGUF that ran (default: the one that the trace names)")
         ->type_name("MODEL");
-    add_answer_options(*verb, o->answer);
-    verb->callback([o] { run_stats(*o); });
+    add_answer_options(verb, o->answer);
+    verb.callback([o] { run_stats(*o); });
 }
 
 }  // namespace moescope::cli
