@@ -48,8 +48,4 @@ std::string chat_renderer::render(const std::vector<chat_message> & messages) co
     }
 }
 
-bool chat_renderer::has_template() const {
-    return common_chat_templates_was_explicit(templates_.get());
-}
-
 }  // namespace moescope::infer

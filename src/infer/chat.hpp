@@ -22,8 +22,6 @@ public:
     // template cannot render these messages.
     std::string render(const std::vector<chat_message> & messages) const;
 
-    bool has_template() const;  // false: the model has none, and llama.cpp's own default (ChatML) is used
-
 private:
     struct deleter {
         void operator()(common_chat_templates * t) const;

@@ -69,10 +69,6 @@ uint32_t engine::n_ctx() const {
 uint32_t engine::n_ubatch() const {
     return llama_n_ubatch(context());
 }
-uint32_t engine::n_vocab() const {
-    return static_cast<uint32_t>(llama_vocab_n_tokens(vocab()));
-}
-
 bool engine::can_generate() const {
     return llama_get_memory(context()) != nullptr && llama_model_has_decoder(model()) &&
            !llama_model_has_encoder(model());

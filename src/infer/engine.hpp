@@ -43,9 +43,8 @@ public:
     const llama_vocab * vocab() const;
     common_sampler *    sampler() const;
 
-    uint32_t n_ctx() const;     // tokens the context holds
-    uint32_t n_ubatch() const;  // tokens of one decode
-    uint32_t n_vocab() const;
+    uint32_t n_ctx() const;         // tokens the context holds
+    uint32_t n_ubatch() const;      // tokens of one decode
     bool     can_generate() const;  // has a decoder with a memory and a language head
 
     // The text's tokens, with BOS (and EOS) as the model wants; special tokens in the text are parsed.

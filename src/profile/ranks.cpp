@@ -28,10 +28,6 @@ bool launched_by_mpirun() {
 
 #ifdef MOESCOPE_MPI
 
-bool built_with_mpi() {
-    return true;
-}
-
 ranks::ranks() {
     if (launched_by_mpirun()) {
         MPI_Init(nullptr, nullptr);
@@ -80,10 +76,6 @@ void ranks::gather(stats::moestats & s) const {
 }
 
 #else
-
-bool built_with_mpi() {
-    return false;
-}
 
 ranks::ranks() {
     if (launched_by_mpirun()) {

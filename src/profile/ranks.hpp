@@ -29,7 +29,4 @@ private:
     int rank_ = 0, size_ = 1;
 };
 
-// Whether this build can use several ranks.
-bool built_with_mpi();
-
 }  // namespace moescope::profile

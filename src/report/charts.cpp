@@ -16,7 +16,7 @@ namespace {
 constexpr double page_width = 504;  // 7 inches: two columns
 constexpr double small = 7, normal = 8, title_size = 10;
 constexpr size_t max_columns = 1500;  // of tokens; more are drawn as the strongest of several
-constexpr rgb grey = {0.45, 0.45, 0.5}, pale = {0.82, 0.82, 0.85}, bar = {0.36, 0.27, 0.68}, mark = {0.83, 0.32, 0.2};
+constexpr rgb    grey = {0.45, 0.45, 0.5}, bar = {0.36, 0.27, 0.68}, mark = {0.83, 0.32, 0.2};
 
 struct box {
     double x, y, width, height;

@@ -75,13 +75,6 @@ void drawing::line(double x0, double y0, double x1, double y1, rgb color, double
     cairo_stroke(cairo_);
 }
 
-double drawing::text_width(const std::string & text, double size) {
-    set_font(cairo_, size, false);
-    cairo_text_extents_t e;
-    cairo_text_extents(cairo_, text.c_str(), &e);
-    return e.x_advance;
-}
-
 void drawing::text(double x, double y, const std::string & text, double size, align how, bool bold) {
     set_font(cairo_, size, bold);
     cairo_text_extents_t e;

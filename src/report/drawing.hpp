@@ -16,11 +16,10 @@ class drawing {
 public:
     explicit drawing(_cairo * cairo) : cairo_(cairo) {}
 
-    void   rect(double x, double y, double width, double height, rgb color);
-    void   line(double x0, double y0, double x1, double y1, rgb color, double thickness = 0.6, bool dashed = false);
-    void   text(double x, double y, const std::string & text, double size, align how = align::left, bool bold = false);
-    void   text_upwards(double x, double y, const std::string & text, double size);  // centred on y
-    double text_width(const std::string & text, double size);
+    void rect(double x, double y, double width, double height, rgb color);
+    void line(double x0, double y0, double x1, double y1, rgb color, double thickness = 0.6, bool dashed = false);
+    void text(double x, double y, const std::string & text, double size, align how = align::left, bool bold = false);
+    void text_upwards(double x, double y, const std::string & text, double size);  // centred on y
 
 private:
     _cairo * cairo_;

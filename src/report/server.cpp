@@ -183,10 +183,6 @@ void page_server::add_trace(const std::string & path, const std::string & label)
     impl_->served.add(path, label);
 }
 
-int page_server::port() const {
-    return impl_->port;
-}
-
 std::string page_server::url() const {
     return fmt::format("http://127.0.0.1:{}/{}/", impl_->port, impl_->token);
 }

@@ -35,7 +35,6 @@ public:
     // May be called at any time, from any thread. Throws error where the file is no trace. label: empty for the file's name.
     void add_trace(const std::string & path, const std::string & label = {});
 
-    int         port() const;
     std::string url() const;      // "http://127.0.0.1:PORT/TOKEN/"
     std::string problem() const;  // what went wrong while reading, e.g. a damaged trace; empty: nothing
     void        stop();

@@ -57,10 +57,6 @@ bool operator==(const corpus_selection & a, const corpus_selection & b) {
            std::tie(b.fields, b.limit, b.shuffle_seed, b.shard, b.n_shards);
 }
 
-bool operator!=(const corpus_selection & a, const corpus_selection & b) {
-    return !(a == b);
-}
-
 bool may_overlap(const corpus_selection & a, const corpus_selection & b) {
     const bool same_text =
         a.fields.has_value() == b.fields.has_value() &&

@@ -22,7 +22,6 @@ struct corpus_selection {
     uint64_t                     n_shards = 1;
 };
 bool operator==(const corpus_selection & a, const corpus_selection & b);
-bool operator!=(const corpus_selection & a, const corpus_selection & b);
 
 // Whether samples of one file may be in both. A limit, a shuffle and another number of shards take other samples, but not
 // surely others than the part they are held against: only other texts, and the shards of one run, share nothing.

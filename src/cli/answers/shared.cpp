@@ -81,10 +81,6 @@ std::string block_name(const block_layout & l) {
     return l.block == 0 ? std::to_string(l.layer) : fmt::format("{}.{}", l.layer, l.block);
 }
 
-std::string share_text(double share, const analysis::interval & range) {
-    return fmt::format("{:.1f} % ({:.1f} to {:.1f})", 100 * share, 100 * range.low, 100 * range.high);
-}
-
 std::vector<std::string> source_notes(const trace::trace_source & source) {
     const trace::trace_info & info = source.info();
     std::vector<std::string>  notes;

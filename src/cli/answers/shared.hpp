@@ -10,8 +10,8 @@
 #include <string>
 #include <vector>
 
-#include "analysis/tools/interval.hpp"
 #include "analysis/tools/row_filter.hpp"
+#include "analysis/tools/unknown.hpp"
 #include "cli/terminal/answer.hpp"
 #include "trace/source.hpp"
 
@@ -59,8 +59,7 @@ inline cell whole(uint64_t n) {
 cell cell_if(bool known, uint64_t n);  // n, or nothing to say
 void show_blocks(answer & a);          // gives the column its title where it says anything
 
-std::string block_name(const block_layout & l);                          // "12", or "12.1" for a second block
-std::string share_text(double share, const analysis::interval & range);  // "12.3 % (11.9 to 12.7)"
+std::string block_name(const block_layout & l);  // "12", or "12.1" for a second block
 
 // Notes that belong to every answer from this source: cut files, counts alone, what the source itself says.
 std::vector<std::string> source_notes(const trace::trace_source & source);

@@ -54,8 +54,6 @@ struct answer {
     std::vector<std::string> notes;     // what the reader must know to believe the right amount
 };
 
-enum class answer_format { text, json, csv };
-
 struct answer_options {
     output_options output;
     bool           json = false;
