@@ -57,7 +57,7 @@ if(NOT EXISTS ${LLAMA_CPP_BUILD}/build.ninja)
     endif()
 endif()
 
-# One target per ninja run; the lock keeps two builds (presets, several checkouts) from running in one cache at once.
+# One target per ninja run.
 # ggml-base is a target of its own, for programs that read files only.
 set(llama_libraries llama llama-common ggml ggml-cpu ggml-rpc)
 set(llama_outputs)
@@ -65,15 +65,15 @@ foreach(name llama llama-common ggml)
     list(APPEND llama_outputs ${LLAMA_CPP_BIN}/lib${name}.so)
 endforeach()
 add_custom_target(ggml_base
-    COMMAND flock ${LLAMA_CPP_BUILD}/.moescope-lock ninja -C ${LLAMA_CPP_BUILD} --quiet ggml-base
+    COMMAND ${CMAKE_CURRENT_LIST_DIR}/build_llama.sh ${LLAMA_CPP_BUILD} ggml-base
     BYPRODUCTS ${LLAMA_CPP_BIN}/libggml-base.so USES_TERMINAL COMMENT "ggml-base")
 add_custom_target(llama_cpp
-    COMMAND flock ${LLAMA_CPP_BUILD}/.moescope-lock ninja -C ${LLAMA_CPP_BUILD} --quiet ${llama_libraries}
+    COMMAND ${CMAKE_CURRENT_LIST_DIR}/build_llama.sh ${LLAMA_CPP_BUILD} ${llama_libraries}
     DEPENDS ggml_base BYPRODUCTS ${llama_outputs} USES_TERMINAL COMMENT "llama.cpp libraries")
 set(LLAMA_CPP_PROGRAMS llama-completion llama-server llama-perplexity llama-imatrix llama-speculative-simple
                        ggml-rpc-server)
 add_custom_target(llama_programs
-    COMMAND flock ${LLAMA_CPP_BUILD}/.moescope-lock ninja -C ${LLAMA_CPP_BUILD} --quiet ${LLAMA_CPP_PROGRAMS}
+    COMMAND ${CMAKE_CURRENT_LIST_DIR}/build_llama.sh ${LLAMA_CPP_BUILD} ${LLAMA_CPP_PROGRAMS}
     DEPENDS llama_cpp USES_TERMINAL COMMENT "llama.cpp programs that the tests run")
 
 # llama_import(llama::ggml FILE libggml-base.so [FROM target that makes it] …): a library of llama.cpp.
