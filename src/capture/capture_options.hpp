@@ -1,6 +1,7 @@
 #pragma once
 
 #include "core/capture_list.hpp"
+#include "core/expert_mask.hpp"
 #include "core/layer_filter.hpp"
 
 namespace moescope::capture {
@@ -13,7 +14,8 @@ enum class mechanism { probes, eval_callback };
 struct capture_options {
     capture_list what = column::ids | column::weights;
     layer_filter layers;
-    mechanism    by = mechanism::probes;
+    mechanism    by   = mechanism::probes;
+    expert_mask  mask = {};  // of every context that is given none of its own (session::set_mask)
 };
 
 }  // namespace moescope::capture
