@@ -269,12 +269,12 @@ void eval_capture::deliver() {
 // The layout of a block's rows, for what is wanted and came by.
 block_layout eval_capture::lay_out(const seen_block & b) const {
     block_layout l      = b.layout;
-    const bool   groups = l.has(block_layout::ids_repeat);
+    const bool   chunks = l.has(block_layout::ids_repeat);
     l.flags |= mtp_.flag_of(l.layer);
     for (size_t i = 0; i < n_float_columns; ++i) {
         const bool scores_of_experts = one_of(to_string(float_columns[i]), {"logits", "probs", "selection"});
         const bool fits              = !b.columns[i].empty() || b.n_rows == 0;
-        if (fits && options_.what.columns.has(float_columns[i]) && !(groups && scores_of_experts)) {
+        if (fits && options_.what.columns.has(float_columns[i]) && !(chunks && scores_of_experts)) {
             l.columns = l.columns | float_columns[i];
         }
     }

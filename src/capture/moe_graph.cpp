@@ -266,7 +266,7 @@ block_layout moe_block::layout(column_set wanted, mtp_layers mtp) const {
             there = there | c;
         }
     };
-    // Scores of a block that runs groups of experts speak of the experts, not of the groups.
+    // Scores of a block that runs chunk experts speak of the experts, not of the chunks.
     const int64_t n = repeats ? -1 : static_cast<int64_t>(l.n_expert);
     offer(column::logits, logits, n);
     offer(column::probs, probs, n);

@@ -1,4 +1,4 @@
-// The two selection tables: Layer,Token,ExpertIDs,ExpertWeights (trace/csv_log.hpp) and layer_id,expert_ids.
+// The two selection tables: Layer,Token,ExpertIDs,ExpertWeights (logs/csv_log.hpp) and layer_id,expert_ids.
 
 #include "formats/format.hpp"
 #include "formats/text_out.hpp"

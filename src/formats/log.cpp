@@ -1,4 +1,4 @@
-// The expert selection log for people, as trace/text_log.hpp lays it out.
+// The expert selection log for people, as logs/text_log.hpp lays it out.
 
 #include "formats/format.hpp"
 #include "formats/prompts.hpp"

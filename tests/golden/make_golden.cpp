@@ -4,10 +4,11 @@
 #include <cstdio>
 #include <exception>
 
-#include "golden_plan.hpp"
+#include "support/golden_trace.hpp"
 
 int main(int argc, char ** argv) {
     using namespace moescope;
+    using namespace moescope::test;
     if (argc != 2) {
         std::fprintf(stderr, "usage: make-golden FILE\n");
         return 2;

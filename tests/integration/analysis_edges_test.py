@@ -65,6 +65,11 @@ class Edges(unittest.TestCase):
             )
         w.close()
 
+    def test_every_kind_is_tried(self):
+        offered = subprocess.run([MOESCOPE, "analyze", "--help"], capture_output=True, text=True).stdout
+        names = re.findall(r"^  ([a-z-]+) {2,}", offered.split("Subcommands:")[1], re.M)
+        self.assertEqual(sorted(names), sorted(kind[0] for kind in self.kinds()))
+
     def kinds(self):
         yield from (
             ("frequency", self.path),

@@ -5,9 +5,9 @@
 #include <gtest/gtest.h>
 #include <nlohmann/json.hpp>
 
-#include "../support/process.hpp"
 #include "make-model/planted_model.hpp"
 #include "make-model/planted_truth.hpp"
+#include "support/process.hpp"
 
 namespace {
 
@@ -19,7 +19,7 @@ using nlohmann::json;
 constexpr int n_ctx =
     64;  // tokens of a chunk, which llama-imatrix computes whole; what is left of the text it leaves out
 
-class Imatrix : public testing::Test {
+class imatrix_test : public testing::Test {
 protected:
     static planted_options shape() {
         planted_options o;
@@ -74,7 +74,7 @@ protected:
     std::string    model_, imatrix_;
 };
 
-TEST_F(Imatrix, CountsAreTheClosedForm) {
+TEST_F(imatrix_test, counts_are_the_closed_form) {
     std::string text;
     for (int i = 0; i < 1000; ++i) {
         text += static_cast<char>(' ' + (i * i + i / 7) % 95);
@@ -89,7 +89,7 @@ TEST_F(Imatrix, CountsAreTheClosedForm) {
 }
 
 // A text of few different characters leaves most experts without calibration: each must be named.
-TEST_F(Imatrix, NamesTheExpertsThatCalibrationHardlySaw) {
+TEST_F(imatrix_test, names_the_experts_that_calibration_hardly_saw) {
     std::string text;
     for (int i = 0; i < 512; ++i) {
         text += i % 100 == 0 ? 'x' : "ab"[i % 2];

@@ -3,10 +3,10 @@
 // here from other tensors of the graph, by code that shares nothing with the capture. Models run in child processes, so
 // that an assertion in llama.cpp names the architecture.
 
-#include "made_model.hpp"
 #include "make-model/lora.hpp"
 #include "make-model/random_model.hpp"
 #include "make-model/variants.hpp"
+#include "support/made_model.hpp"
 #include "support/model_runner.hpp"
 
 #include <gtest/gtest.h>
@@ -14,7 +14,7 @@
 #include <functional>
 #include <numeric>
 
-using namespace made_model;
+using namespace moescope::test;
 using namespace moescope;
 using moescope::test::capture_streams;
 using moescope::test::recording;
@@ -423,20 +423,21 @@ std::vector<model_case> all_cases() {
 class capture_of : public testing::TestWithParam<model_case> {};
 
 TEST_P(capture_of, equals_independent_readings) {
-    const model_case & c = GetParam();
-    const scratch_file file("capture-" + c.name), adapter("lora-" + c.name);
-    write_random_model(file.path, c.options);
+    const model_case &   c = GetParam();
+    const scratch_folder scratch;
+    const std::string    file = scratch / "model.gguf", adapter = scratch / "adapter.gguf";
+    write_random_model(file, c.options);
     if (c.lora) {
-        write_lora(adapter.path, file.path);
+        write_lora(adapter, file);
     }
     const model_shape shape = complete(c.options.shape);
     EXPECT_EQ(run_in_child([&](const send_fn &) {
-                  check_model(file.path, shape, LLAMA_CONTEXT_TYPE_DEFAULT, c.lora ? adapter.path : "");
+                  check_model(file, shape, LLAMA_CONTEXT_TYPE_DEFAULT, c.lora ? adapter : "");
               }).error,
               "");
     if (shape.n_layer_nextn > 0) {
-        EXPECT_EQ(
-            run_in_child([&](const send_fn &) { check_model(file.path, shape, LLAMA_CONTEXT_TYPE_MTP, ""); }).error, "")
+        EXPECT_EQ(run_in_child([&](const send_fn &) { check_model(file, shape, LLAMA_CONTEXT_TYPE_MTP, ""); }).error,
+                  "")
             << "MTP block";
     }
 }

@@ -21,9 +21,9 @@ void use_server(const std::string & endpoint) {
     ggml_backend_register(add(endpoint.c_str()));
 }
 
-class CaptureDevice : public testing::Test {
+class capture_device : public testing::Test {
 protected:
-    CaptureDevice()
+    capture_device()
         : truth_(make_model::planted_options{}),
           port_(std::to_string(20000 + (::getpid() + 13) % 20000)),
           server_({llama_program("ggml-rpc-server"), "-H", "127.0.0.1", "-p", port_, "-t", "1"}, folder_ / "rpc.out",
@@ -54,7 +54,7 @@ protected:
     process                   server_;
 };
 
-TEST_F(CaptureDevice, ResultsThatComeLateBelongToTheirBatch) {
+TEST_F(capture_device, results_that_come_late_belong_to_their_batch) {
     constexpr int n_sequences = 4;
     const auto    streams     = capture_streams({}, [&](capture::session & session) {
         model_runner runner(folder_ / "m.gguf");

@@ -9,6 +9,7 @@
 #include "make-model/planted_family.hpp"
 #include "make-model/planted_model.hpp"
 #include "support/model_runner.hpp"
+#include "support/scratch_folder.hpp"
 
 namespace {
 
@@ -30,19 +31,18 @@ std::string case_name(const testing::TestParamInfo<planted_case> & info) {
     return name;
 }
 
-class PlantedCapture : public testing::TestWithParam<planted_case> {
+class planted_capture : public testing::TestWithParam<planted_case> {
 protected:
     void SetUp() override {
         planted_options o;
-        o.arch          = GetParam().arch;
-        o.n_expert      = 32;
-        o.n_expert_used = 4;
-        truth_          = std::make_unique<planted_truth>(o);
-        path_           = std::filesystem::temp_directory_path() / ("planted." + std::to_string(::getpid()) + ".gguf");
-        make_model::write_planted_model(path_, *truth_);
-        runner_ = std::make_unique<model_runner>(path_);
+        o.arch                 = GetParam().arch;
+        o.n_expert             = 32;
+        o.n_expert_used        = 4;
+        truth_                 = std::make_unique<planted_truth>(o);
+        const std::string path = scratch_ / "planted.gguf";
+        make_model::write_planted_model(path, *truth_);
+        runner_ = std::make_unique<model_runner>(path);
     }
-    void TearDown() override { std::filesystem::remove(path_); }
 
     template <class Work>
     recording captured(llama_context_params params, Work work) {
@@ -117,11 +117,11 @@ protected:
     }
 
     std::unique_ptr<planted_truth> truth_;
-    std::string                    path_;
+    scratch_folder                 scratch_;
     std::unique_ptr<model_runner>  runner_;
 };
 
-TEST_P(PlantedCapture, PromptAndDecode) {
+TEST_P(planted_capture, prompt_and_decode) {
     const auto      tokens = prompt(40);
     auto            all    = tokens;
     const recording rec    = captured(model_runner::default_params(), [&] {
@@ -141,7 +141,7 @@ TEST_P(PlantedCapture, PromptAndDecode) {
     EXPECT_EQ(rec.model.architecture, GetParam().arch);
 }
 
-TEST_P(PlantedCapture, UbatchSmallerThanThePrompt) {
+TEST_P(planted_capture, ubatch_smaller_than_the_prompt) {
     auto params            = model_runner::default_params();
     params.n_ubatch        = 16;  // the graph of the first ubatch is reused
     const auto      tokens = prompt(70);
@@ -150,13 +150,13 @@ TEST_P(PlantedCapture, UbatchSmallerThanThePrompt) {
     EXPECT_EQ(rec.tokens_per_ubatch, (std::vector<uint32_t>{16, 16, 16, 16, 6}));
 }
 
-TEST_P(PlantedCapture, LastLayerComputesOnlyWhatIsAskedFor) {
+TEST_P(planted_capture, last_layer_computes_only_what_is_asked_for) {
     const auto      tokens = prompt(33, 0, 20, false);
     const recording rec    = captured(model_runner::default_params(), [&] { runner_->decode(tokens); });
     expect_truth(rec, tokens);
 }
 
-TEST_P(PlantedCapture, SeveralSequencesInOneBatch) {
+TEST_P(planted_capture, several_sequences_in_one_batch) {
     for (const bool unified : {true, false}) {
         auto params       = model_runner::default_params();
         params.kv_unified = unified;
@@ -190,6 +190,6 @@ std::vector<planted_case> all_cases() {
     return cases;
 }
 
-INSTANTIATE_TEST_SUITE_P(AllFamilies, PlantedCapture, testing::ValuesIn(all_cases()), case_name);
+INSTANTIATE_TEST_SUITE_P(AllFamilies, planted_capture, testing::ValuesIn(all_cases()), case_name);
 
 }  // namespace

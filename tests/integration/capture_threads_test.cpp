@@ -18,7 +18,7 @@ namespace {
 using namespace moescope;
 using namespace moescope::test;
 
-TEST(CaptureThreads, ContextsComeAndGo) {
+TEST(capture_threads, contexts_come_and_go) {
     const scratch_folder            folder;
     const make_model::planted_truth truth(make_model::planted_options{});
     make_model::write_planted_model(folder / "m.gguf", truth);
@@ -66,7 +66,7 @@ TEST(CaptureThreads, ContextsComeAndGo) {
 
 // A pool's thread decodes in a context that another thread frees, then opens the next one: nothing may be asked of the
 // context that is gone, although it was the last in which this thread decoded.
-TEST(CaptureThreads, AContextIsFreedByAnotherThread) {
+TEST(capture_threads, a_context_is_freed_by_another_thread) {
     ::mallopt(M_PERTURB, 0xa5);  // what is freed cannot be used by mistake
     const scratch_folder            folder;
     const make_model::planted_truth truth(make_model::planted_options{});

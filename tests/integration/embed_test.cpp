@@ -2,10 +2,10 @@
 
 #include <gtest/gtest.h>
 
-#include "made_model.hpp"
 #include "make-model/planted_model.hpp"
 #include "make-model/random_model.hpp"
 #include "moescope/moescope.h"
+#include "support/made_model.hpp"
 #include "support/model_runner.hpp"
 #include "support/process.hpp"
 #include "trace/reader.hpp"
@@ -15,7 +15,7 @@ namespace {
 using namespace moescope;
 using namespace moescope::test;
 
-TEST(Embed, TheExampleRecordsWhatTheModelRouted) {
+TEST(embed, the_example_records_what_the_model_routed) {
     const scratch_folder            folder;
     const make_model::planted_truth truth(make_model::planted_options{});
     make_model::write_planted_model(folder / "m.gguf", truth);
@@ -49,8 +49,8 @@ TEST(Embed, TheExampleRecordsWhatTheModelRouted) {
 }
 
 // An MTP block looks like one more layer; what tells it apart is the model's number of layers (docs/capture.md, trap 11).
-TEST(Embed, MtpBlocksAreToldApart) {
-    using namespace made_model;
+TEST(embed, mtp_blocks_are_told_apart) {
+    using namespace moescope::test;
     const scratch_folder folder;
     random_options       o;
     o.shape.arch          = "glm4moe";
@@ -87,7 +87,7 @@ TEST(Embed, MtpBlocksAreToldApart) {
     }
 }
 
-TEST(Embed, WithoutACaptureNothingIsRecordedAndNothingBreaks) {
+TEST(embed, without_a_capture_nothing_is_recorded_and_nothing_breaks) {
     char text[64] = "";
     EXPECT_EQ(moescope_create(nullptr, text, sizeof(text)), nullptr);
     EXPECT_STRNE(text, "");

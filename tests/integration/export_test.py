@@ -1,5 +1,5 @@
 """Every export of the golden trace, read as its users read it, against the formulas behind the trace
-(tests/unit/planted_trace.hpp, recomputed here)."""
+(tests/support/planted_trace.hpp, recomputed here)."""
 
 import csv
 import io

@@ -2,16 +2,16 @@
 // adapter; and what cannot be made is refused with llama.cpp's words.
 
 #include "core/error.hpp"
-#include "made_model.hpp"
 #include "make-model/lora.hpp"
 #include "make-model/random_model.hpp"
+#include "support/made_model.hpp"
 
 #include <gtest/gtest.h>
 
 #include <fstream>
 #include <iterator>
 
-using namespace made_model;
+using namespace moescope::test;
 
 namespace {
 
@@ -30,20 +30,21 @@ std::vector<float> last_logits(llama_model * model, const std::string & arch, co
 }
 
 TEST(lora, loads_on_its_base_and_changes_routing_and_output) {
-    const scratch_file base("lora-base"), adapter("lora-adapter");
+    const scratch_folder scratch;
+    const std::string    base = scratch / "base.gguf", adapter = scratch / "adapter.gguf";
     for (const char * arch : {"qwen3moe", "gpt-oss", "deepseek2"}) {
         random_options options;
         options.shape.arch = arch;
-        write_random_model(base.path, options);
-        write_lora(adapter.path, base.path);
-        const std::string error = run_in_child([&](const send_fn &) {
-                                      const model_ptr model = load(base.path);
-                                      selections      plain, adapted;
-                                      if (last_logits(model.get(), arch, "", plain) ==
-                                          last_logits(model.get(), arch, adapter.path, adapted)) {
-                                          throw std::runtime_error("the adapter changes nothing");
-                                      }
-                                  }).error;
+        write_random_model(base, options);
+        write_lora(adapter, base);
+        const std::string error =
+            run_in_child([&](const send_fn &) {
+                const model_ptr model = load(base);
+                selections      plain, adapted;
+                if (last_logits(model.get(), arch, "", plain) == last_logits(model.get(), arch, adapter, adapted)) {
+                    throw std::runtime_error("the adapter changes nothing");
+                }
+            }).error;
         EXPECT_EQ(error, "") << arch;
     }
 }
@@ -51,13 +52,14 @@ TEST(lora, loads_on_its_base_and_changes_routing_and_output) {
 // A file that is loaded computes what the model computes that llama.cpp builds in memory from the same metadata,
 // tensor types and weights.
 TEST(file, computes_what_the_model_in_memory_computes) {
-    const scratch_file file("in-memory");
+    const scratch_folder scratch;
+    const std::string    file = scratch / "model.gguf";
     for (const char * arch : {"qwen3moe", "olmoe", "deepseek2", "nemotron_h_moe"}) {
         random_options options;
         options.shape.arch    = arch;
         options.layout.biases = options.layout.scales = true;  // in memory, llama.cpp creates all that is optional
         options.layout.fused_gate_up                  = true;
-        write_random_model(file.path, options);
+        write_random_model(file, options);
         const std::string error =
             run_in_child([&](const send_fn &) {
                 struct source {
@@ -79,7 +81,7 @@ TEST(file, computes_what_the_model_in_memory_computes) {
                     throw std::runtime_error("no model in memory");
                 }
                 selections a, b;
-                if (last_logits(in_memory.get(), arch, "", a) != last_logits(load(file.path).get(), arch, "", b)) {
+                if (last_logits(in_memory.get(), arch, "", a) != last_logits(load(file).get(), arch, "", b)) {
                     throw std::runtime_error("logits differ");
                 }
                 if (a.by_layer != b.by_layer) {
@@ -91,28 +93,30 @@ TEST(file, computes_what_the_model_in_memory_computes) {
 }
 
 TEST(file, depends_on_the_seed_alone) {
-    const scratch_file a("seed-a"), b("seed-b");
-    auto               bytes = [](const std::string & path) {
+    const scratch_folder scratch;
+    const std::string    a = scratch / "a.gguf", b = scratch / "b.gguf";
+    auto                 bytes = [](const std::string & path) {
         std::ifstream in(path, std::ios::binary);
         return std::string(std::istreambuf_iterator<char>(in), {});
     };
     random_options options;
     options.type = GGML_TYPE_Q8_0;
-    write_random_model(a.path, options);
-    write_random_model(b.path, options);
-    EXPECT_TRUE(bytes(a.path) == bytes(b.path));
+    write_random_model(a, options);
+    write_random_model(b, options);
+    EXPECT_TRUE(bytes(a) == bytes(b));
     options.seed = 2;
-    write_random_model(b.path, options);
-    EXPECT_FALSE(bytes(a.path) == bytes(b.path));
+    write_random_model(b, options);
+    EXPECT_FALSE(bytes(a) == bytes(b));
 }
 
 TEST(dense, a_model_without_experts_has_none) {
-    const scratch_file file("dense");
-    random_options     options;
+    const scratch_folder scratch;
+    const std::string    file = scratch / "model.gguf";
+    random_options       options;
     options.shape.arch     = "llama";
     options.shape.n_expert = 0;
-    ASSERT_NO_THROW(write_random_model(file.path, options));
-    EXPECT_EQ(error_of_using(file.path, options.shape), "no layer selects experts");
+    ASSERT_NO_THROW(write_random_model(file, options));
+    EXPECT_EQ(error_of_using(file, options.shape), "no layer selects experts");
 }
 
 TEST(errors, say_what_llama_says) {

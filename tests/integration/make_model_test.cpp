@@ -2,13 +2,13 @@
 // that does not always choose the same experts. Models run in child processes, so that an assertion in llama.cpp
 // names the architecture instead of ending the test.
 
-#include "made_model.hpp"
 #include "make-model/random_model.hpp"
 #include "make-model/variants.hpp"
+#include "support/made_model.hpp"
 
 #include <gtest/gtest.h>
 
-using namespace made_model;
+using namespace moescope::test;
 
 namespace {
 
@@ -42,9 +42,10 @@ class every_architecture : public testing::TestWithParam<std::string> {};
 TEST_P(every_architecture, computes_from_its_file) {
     random_options options;
     options.shape.arch = GetParam();
-    const scratch_file file("made-" + GetParam());
-    ASSERT_NO_THROW(write_random_model(file.path, options));
-    EXPECT_EQ(error_of_using(file.path, options.shape),
+    const scratch_folder scratch;
+    const std::string    file = scratch / "model.gguf";
+    ASSERT_NO_THROW(write_random_model(file, options));
+    EXPECT_EQ(error_of_using(file, options.shape),
               traits_of(GetParam()).reads_experts ? "" : "no layer selects experts");
 }
 
@@ -84,10 +85,11 @@ std::string test_name(const testing::TestParamInfo<std::string> & info) {
 class every_variant : public testing::TestWithParam<std::string> {};
 
 TEST_P(every_variant, computes_from_its_file) {
-    const variant &    v = find_variant(GetParam());
-    const scratch_file file("variant-" + v.name);
-    ASSERT_NO_THROW(write_random_model(file.path, v.options));
-    EXPECT_EQ(error_of_using(file.path, v.options.shape), "");
+    const variant &      v = find_variant(GetParam());
+    const scratch_folder scratch;
+    const std::string    file = scratch / "model.gguf";
+    ASSERT_NO_THROW(write_random_model(file, v.options));
+    EXPECT_EQ(error_of_using(file, v.options.shape), "");
 }
 
 INSTANTIATE_TEST_SUITE_P(make_model, every_variant, testing::ValuesIn([] {

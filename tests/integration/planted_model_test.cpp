@@ -7,6 +7,7 @@
 #include "make-model/gguf_file.hpp"
 #include "make-model/planted_family.hpp"
 #include "make-model/planted_model.hpp"
+#include "support/scratch_folder.hpp"
 
 #include <gtest/gtest.h>
 
@@ -20,20 +21,11 @@
 #include <unistd.h>
 
 using namespace moescope::make_model;
+using namespace moescope::test;
 
 namespace {
 
 using doubles = std::vector<double>;
-
-// A file under the test's own name, removed with it.
-struct scratch_file {
-    std::string path;
-    explicit scratch_file(const std::string & name)
-        : path(
-              (std::filesystem::temp_directory_path() / (name + "." + std::to_string(::getpid()) + ".gguf")).string()) {
-    }
-    ~scratch_file() { std::filesystem::remove(path); }
-};
 
 struct routed {
     std::vector<int> ids;
@@ -289,10 +281,11 @@ std::string test_name(const testing::TestParamInfo<planted_options> & info) {
 TEST_P(planted, closed_form_is_what_the_file_says_and_what_llama_computes) {
     const planted_options & o = GetParam();
     const planted_truth     truth(o);
-    const scratch_file      file("planted_" + o.arch + std::to_string(o.n_expert));
-    write_planted_model(file.path, truth);
+    const scratch_folder    scratch;
+    const std::string       file = scratch / "model.gguf";
+    write_planted_model(file, truth);
 
-    const reference ref(file.path, o.arch);
+    const reference ref(file, o.arch);
     EXPECT_TRUE(ref.attention_is_silent(static_cast<int>(o.n_layer)));
     for (int token : {0, int('A'), int('b'), 259}) {
         const std::vector<routed> layers =
@@ -309,7 +302,7 @@ TEST_P(planted, closed_form_is_what_the_file_says_and_what_llama_computes) {
     for (uint32_t i = 0; i < o.n_vocab; i++) {
         tokens[i] = static_cast<llama_token>((i * 67 + 5) % o.n_vocab);
     }
-    const llama_run run = decode(file.path, tokens, 48);
+    const llama_run run = decode(file, tokens, 48);
     ASSERT_EQ(run.layers.size(), o.n_layer);
     for (uint32_t il = 0; il < o.n_layer; il++) {
         const std::vector<routed> & rows = run.layers.at(static_cast<int>(il));
@@ -345,13 +338,14 @@ INSTANTIATE_TEST_SUITE_P(families, planted,
 // against llama.cpp.
 TEST(planted_truth, of_kept_experts_is_what_llama_computes) {
     for (const char * arch : {"qwen3moe", "gpt-oss"}) {
-        const planted_truth full(options(arch, 16, 2));
-        const planted_truth kept = full.keep({1, 2, 4, 7, 8, 11, 13, 14});
-        const scratch_file  file(std::string("planted-kept-") + arch);
-        write_planted_model(file.path, kept);
+        const planted_truth  full(options(arch, 16, 2));
+        const planted_truth  kept = full.keep({1, 2, 4, 7, 8, 11, 13, 14});
+        const scratch_folder scratch;
+        const std::string    file = scratch / "model.gguf";
+        write_planted_model(file, kept);
         std::vector<llama_token> tokens(260);
         std::iota(tokens.begin(), tokens.end(), 0);
-        const llama_run run    = decode(file.path, tokens, 64);
+        const llama_run run    = decode(file, tokens, 64);
         int             n_same = 0;
         for (int il = 0; il < 3; il++) {
             for (size_t i = 0; i < tokens.size(); i++) {

@@ -17,6 +17,7 @@
 #include "llama.h"
 #include "make-model/planted_model.hpp"
 #include "stats/moestats.hpp"
+#include "support/scratch_folder.hpp"
 
 namespace {
 
@@ -47,16 +48,12 @@ std::vector<std::string> texts() {
 
 constexpr uint32_t n_ctx = 256;
 
-class Profile : public ::testing::Test {
+class profile_test : public ::testing::Test {
 protected:
     void SetUp() override {
-        folder_ = fs::temp_directory_path() / ("profile_planted." + std::to_string(::getpid()));
-        fs::create_directories(folder_);
         llama_log_set([](ggml_log_level, const char *, void *) {}, nullptr);
     }
-    void TearDown() override { fs::remove_all(folder_); }
-
-    fs::path at(const std::string & name) const { return folder_ / name; }
+    fs::path at(const std::string & name) const { return scratch_ / name; }
 
     planted_truth plant(const std::string & arch) {
         planted_options o;
@@ -104,7 +101,7 @@ protected:
         return stats::read_moestats(at(name + ".moestats").string());
     }
 
-    fs::path folder_;
+    test::scratch_folder scratch_;
 };
 
 void expect_close(double got, double want) {
@@ -159,7 +156,7 @@ void expect_same_sums(const stats::moestats & a, const stats::moestats & b) {
     }
 }
 
-TEST_F(Profile, EqualsTheClosedFormOnEveryPlantedArchitecture) {
+TEST_F(profile_test, equals_the_closed_form_on_every_planted_architecture) {
     for (const std::string & arch : planted_architectures()) {
         SCOPED_TRACE(arch);
         const planted_truth truth  = plant(arch);
@@ -170,7 +167,7 @@ TEST_F(Profile, EqualsTheClosedFormOnEveryPlantedArchitecture) {
     }
 }
 
-TEST_F(Profile, PackedEqualsOneByOne) {
+TEST_F(profile_test, packed_equals_one_by_one) {
     plant("qwen3moe");
     const stats::moestats packed = profile("packed", "--label-key kind"),
                           single = profile("single", "--label-key kind -np 1");
@@ -184,7 +181,7 @@ TEST_F(Profile, PackedEqualsOneByOne) {
     }
 }
 
-TEST_F(Profile, ShardsMergeToTheWhole) {
+TEST_F(profile_test, shards_merge_to_the_whole) {
     plant("gpt-oss");
     const stats::moestats whole = profile("whole");
     profile("a", "--shard 0/2");
@@ -201,7 +198,7 @@ TEST_F(Profile, ShardsMergeToTheWhole) {
 }
 
 // Killed at any moment, a resumed profile ends in the same bytes as one that was left alone.
-TEST_F(Profile, ResumeEqualsAnUninterruptedRun) {
+TEST_F(profile_test, resume_equals_an_uninterrupted_run) {
     plant("qwen3moe");
     profile("whole", "--label-key kind");
     const std::string whole = read_file(at("whole.moestats"));
@@ -247,7 +244,7 @@ TEST_F(Profile, ResumeEqualsAnUninterruptedRun) {
     }
 }
 
-TEST_F(Profile, ResumeRefusesOtherOptions) {
+TEST_F(profile_test, resume_refuses_other_options) {
     plant("qwen3moe");
     profile("p");
     const std::string before = read_file(at("p.moestats"));

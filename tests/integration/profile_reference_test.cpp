@@ -20,6 +20,7 @@
 #include "llama.h"
 #include "make-model/random_model.hpp"
 #include "stats/moestats.hpp"
+#include "support/scratch_folder.hpp"
 #include "trace/reader.hpp"
 
 namespace {
@@ -143,23 +144,18 @@ sums recompute(const fs::path & trace_path, const weights_file & w, const family
     return s;
 }
 
-class Reference : public ::testing::TestWithParam<family> {
+class reference_test : public ::testing::TestWithParam<family> {
 protected:
-    void SetUp() override {
-        folder_ = fs::temp_directory_path() / ("profile_reference." + std::to_string(::getpid()));
-        fs::create_directories(folder_);
-    }
-    void        TearDown() override { fs::remove_all(folder_); }
-    std::string at(const std::string & name) const { return (folder_ / name).string(); }
+    std::string at(const std::string & name) const { return scratch_ / name; }
     void        call(const std::string & verb_and_options) const {
                const std::string line =
                    std::string(std::getenv("MOESCOPE_BIN")) + " " + verb_and_options + " -q -t 1 -m " + at("model.gguf");
                ASSERT_EQ(std::system(line.c_str()), 0) << line;
     }
-    fs::path folder_;
+    test::scratch_folder scratch_;
 };
 
-TEST_P(Reference, SumsEqualRecomputedExpertOutputs) {
+TEST_P(reference_test, sums_equal_recomputed_expert_outputs) {
     const family &             f = GetParam();
     make_model::random_options o;
     o.shape.arch = f.arch;
@@ -179,7 +175,7 @@ TEST_P(Reference, SumsEqualRecomputedExpertOutputs) {
     }
 }
 
-INSTANTIATE_TEST_SUITE_P(Architectures, Reference, ::testing::ValuesIn(families), [](const auto & of) {
+INSTANTIATE_TEST_SUITE_P(Architectures, reference_test, ::testing::ValuesIn(families), [](const auto & of) {
     std::string name = of.param.arch;
     std::replace(name.begin(), name.end(), '-', '_');
     return name;

@@ -8,7 +8,7 @@
 #include "make-model/architecture.hpp"
 #include "make-model/child_process.hpp"
 #include "make-model/variants.hpp"
-#include "prune_judge.hpp"
+#include "support/prune_judge.hpp"
 
 #include <gtest/gtest.h>
 
@@ -26,8 +26,8 @@ make_model::random_options options_for(const std::string & arch) {
 }
 
 std::string error_of(const prune_case & c, std::string & how) {
-    const scratch_dir dir(c.name);
-    const auto        result =
+    const scratch_folder dir;
+    const auto           result =
         make_model::run_in_child([&](const make_model::send_fn & send) { send(checked_case(c, dir).check()); });
     how = result.output;
     return result.error;

@@ -20,7 +20,7 @@ using make_model::planted_options;
 using make_model::planted_truth;
 using nlohmann::json;
 
-class PrunedTrace : public testing::TestWithParam<const char *> {
+class pruned_trace : public testing::TestWithParam<const char *> {
 protected:
     std::string command(std::vector<std::string> words) {
         words.insert(words.begin(), moescope_bin());
@@ -46,7 +46,7 @@ protected:
     std::string    prompt_ = "Which of the experts are gone, and who does their work?";  // a token per byte
 };
 
-TEST_P(PrunedTrace, NamesNoExpertThatWent) {
+TEST_P(pruned_trace, names_no_expert_that_went) {
     planted_options o;
     o.arch          = GetParam();
     o.n_expert      = 16;
@@ -113,7 +113,7 @@ std::vector<const char *> families() {
     return names;
 }
 
-INSTANTIATE_TEST_SUITE_P(AllFamilies, PrunedTrace, testing::ValuesIn(families()), [](const auto & family) {
+INSTANTIATE_TEST_SUITE_P(AllFamilies, pruned_trace, testing::ValuesIn(families()), [](const auto & family) {
     std::string name = family.param;
     for (char & c : name) {
         c = std::isalnum(static_cast<unsigned char>(c)) ? c : '_';

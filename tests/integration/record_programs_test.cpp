@@ -22,9 +22,9 @@ using namespace moescope::test;
 using make_model::planted_options;
 using make_model::planted_truth;
 
-class RecordPrograms : public testing::Test {
+class record_programs : public testing::Test {
 protected:
-    RecordPrograms() : truth_(options()), model_(folder_ / "planted.gguf"), trace_(folder_ / "t.moetrace") {
+    record_programs() : truth_(options()), model_(folder_ / "planted.gguf"), trace_(folder_ / "t.moetrace") {
         make_model::write_planted_model(model_, truth_);
     }
 
@@ -95,7 +95,7 @@ protected:
     std::string    model_, trace_;
 };
 
-TEST_F(RecordPrograms, Completion) {
+TEST_F(record_programs, completion) {
     run_recorded("llama-completion", {"-m", model_, "-p", "What is routed where?", "-n", "12", "--temp", "0", "-t", "1",
                                       "-no-cnv", "--no-display-prompt"});
     const auto rows = checked_rows(trace_, truth_);
@@ -118,7 +118,7 @@ TEST_F(RecordPrograms, Completion) {
 // That a host's stdout stays the same is held in record_host_test: llama-completion itself loses the end of its output now
 // and then on a busy machine, with and without a recorder.
 
-TEST_F(RecordPrograms, PerplexityOverSeveralSequences) {
+TEST_F(record_programs, perplexity_over_several_sequences) {
     std::ofstream text(folder_ / "text");
     for (int i = 0; i < 3000; ++i) {
         text << static_cast<char>('a' + (i * i) % 26);
@@ -134,7 +134,7 @@ TEST_F(RecordPrograms, PerplexityOverSeveralSequences) {
     EXPECT_EQ(sequences, (std::set<int32_t>{0, 1, 2, 3}));
 }
 
-TEST_F(RecordPrograms, ImatrixWhichHasAnEvalCallbackOfItsOwn) {
+TEST_F(record_programs, imatrix_which_has_an_eval_callback_of_its_own) {
     std::ofstream text(folder_ / "text");
     for (int i = 0; i < 1200; ++i) {
         text << static_cast<char>('A' + (i * 7) % 50);
@@ -151,7 +151,7 @@ TEST_F(RecordPrograms, ImatrixWhichHasAnEvalCallbackOfItsOwn) {
     EXPECT_EQ(with == read_file(folder_ / "imatrix.gguf"), true) << "the recorder changed the host's result";
 }
 
-TEST_F(RecordPrograms, SpeculativeRunHasAStreamForEachModel) {
+TEST_F(record_programs, speculative_run_has_a_stream_for_each_model) {
     const planted_truth draft(options(2));
     make_model::write_planted_model(folder_ / "draft.gguf", draft);
     run_recorded("llama-speculative-simple",
@@ -166,7 +166,7 @@ TEST_F(RecordPrograms, SpeculativeRunHasAStreamForEachModel) {
     checked_rows(first_is_target ? second : trace_, draft);
 }
 
-TEST_F(RecordPrograms, LayersOnAnRpcServer) {
+TEST_F(record_programs, layers_on_an_rpc_server) {
     const std::string port = std::to_string(20000 + ::getpid() % 20000);
     process server({llama_program("ggml-rpc-server"), "-H", "127.0.0.1", "-p", port, "-t", "1"}, folder_ / "rpc.out",
                    folder_ / "rpc.err");
@@ -254,7 +254,7 @@ std::vector<std::vector<int32_t>> runs_of(const std::vector<std::pair<int32_t, i
     return runs;
 }
 
-TEST_F(RecordPrograms, ServerWithConcurrentRequests) {
+TEST_F(record_programs, server_with_concurrent_requests) {
     const int port = 20000 + (::getpid() + 7) % 20000;
     Server server(recorded("llama-server", {"-m", model_, "--port", std::to_string(port), "--host", "127.0.0.1", "-np",
                                             "2", "-c", "1024", "-t", "1", "-ub", "32", "--no-webui"}),

@@ -59,9 +59,9 @@ void forget(llama_context * ctx, const std::vector<std::vector<batch_token>> & u
     }
 }
 
-class RecordReplay : public testing::Test {
+class record_replay : public testing::Test {
 protected:
-    RecordReplay() : model_(make_model(1)), trace_(folder_ / "t.moetrace") {}
+    record_replay() : model_(make_model(1)), trace_(folder_ / "t.moetrace") {}
 
     std::string make_model(uint64_t seed) const {
         make_model::random_options o;
@@ -154,14 +154,14 @@ protected:
     std::string    model_, trace_;
 };
 
-TEST_F(RecordReplay, Completion) {
+TEST_F(record_replay, completion) {
     record("llama-completion", {"-m", model_, "-p", "What is routed where, and by whom? A prompt of several ubatches.",
                                 "-n", "24", "--temp", "0", "--ignore-eos", "-ub", "16", "-t", "1", "-no-cnv"});
     replay(trace_, model_, context_of(1, 4096, true));
     expect_checks(trace_);
 }
 
-TEST_F(RecordReplay, PerplexityOverSeveralSequences) {
+TEST_F(record_replay, perplexity_over_several_sequences) {
     write_text(folder_ / "text", 3000);
     record("llama-perplexity",
            {"-m", model_, "-f", folder_ / "text", "-c", "128", "-b", "512", "-ub", "64", "--chunks", "8", "-t", "1"});
@@ -169,7 +169,7 @@ TEST_F(RecordReplay, PerplexityOverSeveralSequences) {
     expect_checks(trace_);
 }
 
-TEST_F(RecordReplay, ImatrixWhichHasAnEvalCallbackOfItsOwn) {
+TEST_F(record_replay, imatrix_which_has_an_eval_callback_of_its_own) {
     write_text(folder_ / "text", 1200);
     record("llama-imatrix", {"-m", model_, "-f", folder_ / "text", "-c", "128", "--chunks", "4", "-t", "1", "-o",
                              folder_ / "imatrix.gguf"});
@@ -177,7 +177,7 @@ TEST_F(RecordReplay, ImatrixWhichHasAnEvalCallbackOfItsOwn) {
     expect_checks(trace_);
 }
 
-TEST_F(RecordReplay, SpeculativeRunOfTwoModels) {
+TEST_F(record_replay, speculative_run_of_two_models) {
     const std::string draft = make_model(2);
     record("llama-speculative-simple",
            {"-m", model_, "-md", draft, "-p", "Two models in one program", "-n", "16", "--spec-type", "draft-simple",
@@ -188,7 +188,7 @@ TEST_F(RecordReplay, SpeculativeRunOfTwoModels) {
     }
 }
 
-TEST_F(RecordReplay, LayersOnAnRpcServer) {
+TEST_F(record_replay, layers_on_an_rpc_server) {
     const std::string port = std::to_string(20000 + (::getpid() + 11) % 20000);
     process server({llama_program("ggml-rpc-server"), "-H", "127.0.0.1", "-p", port, "-t", "1"}, folder_ / "rpc.out",
                    folder_ / "rpc.err");
@@ -202,7 +202,7 @@ TEST_F(RecordReplay, LayersOnAnRpcServer) {
     expect_checks(trace_);
 }
 
-TEST_F(RecordReplay, ServerWithConcurrentRequests) {
+TEST_F(record_replay, server_with_concurrent_requests) {
     const int port = 20000 + (::getpid() + 13) % 20000;
     process server(recorded("llama-server", {"-m", model_, "--port", std::to_string(port), "--host", "127.0.0.1", "-np",
                                              "2", "-c", "1024", "-t", "1", "-ub", "32", "--no-webui"}),

@@ -26,7 +26,7 @@ using capture::node_name;
 using make_model::planted_options;
 using make_model::planted_truth;
 
-class Traps : public testing::Test {
+class traps_test : public testing::Test {
 protected:
     planted_truth plant(const std::string & arch = "qwen3moe", uint64_t seed = 1) {
         planted_options o;
@@ -80,7 +80,7 @@ protected:
 };
 
 // Selected ids lie in a strided view: read as if they were contiguous, all rows but the first are wrong.
-TEST_F(Traps, Trap01_TopkIsAStridedView) {
+TEST_F(traps_test, trap01_topk_is_a_strided_view) {
     const planted_truth truth = plant();
     struct reader {
         std::vector<int> contiguous;
@@ -113,7 +113,7 @@ TEST_F(Traps, Trap01_TopkIsAStridedView) {
     EXPECT_EQ(misread, tokens.size() - 1);
 }
 
-TEST_F(Traps, Trap02_NamesOfViewsReshapesAndDeviceCopies) {
+TEST_F(traps_test, trap02_names_of_views_reshapes_and_device_copies) {
     EXPECT_TRUE(node_name("ffn_moe_topk-12").is("ffn_moe_topk"));
     EXPECT_EQ(node_name("ffn_moe_topk-12").il, 12);
     EXPECT_TRUE(node_name("CUDA0#ffn_moe_topk-5#0").is("ffn_moe_topk"));
@@ -126,7 +126,7 @@ TEST_F(Traps, Trap02_NamesOfViewsReshapesAndDeviceCopies) {
 }
 
 // With biases the output is ffn_moe_down_biased, and no node is called ffn_moe_down any more.
-TEST_F(Traps, Trap03_ExpertOutputIsTheLastDown) {
+TEST_F(traps_test, trap03_expert_output_is_the_last_down) {
     const planted_truth truth = plant("gpt-oss");
     for (const row & r : of_prompt(path_).rows()) {
         const auto want = truth.norms(static_cast<uint32_t>(r.layer), r.token);
@@ -137,7 +137,7 @@ TEST_F(Traps, Trap03_ExpertOutputIsTheLastDown) {
 }
 
 // gpt-oss: before the softmax over the selected, the gates are logits.
-TEST_F(Traps, Trap04_FinalGatesAreNotTheRawOnes) {
+TEST_F(traps_test, trap04_final_gates_are_not_the_raw_ones) {
     const planted_truth truth  = plant("gpt-oss");
     size_t              differ = 0;
     for (const row & r : of_prompt(path_).rows()) {
@@ -150,14 +150,14 @@ TEST_F(Traps, Trap04_FinalGatesAreNotTheRawOnes) {
     EXPECT_GT(differ, 0u);
 }
 
-TEST_F(Traps, Trap05_Llama4GatesTheInput) {
+TEST_F(traps_test, trap05_llama4_gates_the_input) {
     for (const row & r : of_prompt(random_arch("llama4")).rows()) {
         EXPECT_TRUE(r.layout.has(block_layout::norms_gated));
         EXPECT_GT(r.values.at(column::norms)[0], 0);
     }
 }
 
-TEST_F(Traps, Trap06_LastLayerHasTheRequestedRowsOnly) {
+TEST_F(traps_test, trap06_last_layer_has_the_requested_rows_only) {
     const planted_truth                     truth = plant();
     model_runner                            runner(path_);
     const auto                              streams = captured(runner, [&] { runner.decode(prompt(24, false)); });
@@ -170,7 +170,7 @@ TEST_F(Traps, Trap06_LastLayerHasTheRequestedRowsOnly) {
     EXPECT_EQ(positions[2], (std::vector<int32_t>{23}));
 }
 
-TEST_F(Traps, Trap07_WarmUpIsNotRecorded) {
+TEST_F(traps_test, trap07_warm_up_is_not_recorded) {
     plant();
     model_runner runner(path_);
     const auto   with = captured(runner, [&] {
@@ -196,7 +196,7 @@ TEST_F(Traps, Trap07_WarmUpIsNotRecorded) {
     EXPECT_EQ(only.at(0).tokens_per_ubatch, (std::vector<uint32_t>{2}));  // held back, but not lost
 }
 
-TEST_F(Traps, Trap08_GroveMoeHasTwoBlocksPerLayer) {
+TEST_F(traps_test, trap08_grove_moe_has_two_blocks_per_layer) {
     std::set<std::pair<int, int>> blocks;
     size_t                        repeated = 0;
     for (const row & r : of_prompt(random_model("grovemoe-pairs")).rows()) {
@@ -209,7 +209,7 @@ TEST_F(Traps, Trap08_GroveMoeHasTwoBlocksPerLayer) {
 }
 
 // A bias for the selection alone: the top-k of the probabilities is another set.
-TEST_F(Traps, Trap09_SelectionIsNotTheTopOfTheLogits) {
+TEST_F(traps_test, trap09_selection_is_not_the_top_of_the_logits) {
     const planted_truth truth  = plant("minimax-m2");
     size_t              differ = 0;
     for (const row & r : of_prompt(path_).rows()) {
@@ -227,7 +227,7 @@ TEST_F(Traps, Trap09_SelectionIsNotTheTopOfTheLogits) {
 }
 
 // Through a LoRA adapter the router's product is three nodes behind its scores.
-TEST_F(Traps, Trap10_GateInputIsReadBehindTheRouter) {
+TEST_F(traps_test, trap10_gate_input_is_read_behind_the_router) {
     make_model::random_options o;
     o.shape.arch = "qwen3moe";
     make_model::write_random_model(path_, o);
@@ -245,7 +245,7 @@ TEST_F(Traps, Trap10_GateInputIsReadBehindTheRouter) {
     }
 }
 
-TEST_F(Traps, Trap11_AdaptersChosenByIdAreNotExperts) {
+TEST_F(traps_test, trap11_adapters_chosen_by_id_are_not_experts) {
     ggml_tensor w         = {};
     const auto  is_expert = [&](const char * name) {
         std::snprintf(w.name, sizeof(w.name), "%s", name);
@@ -259,7 +259,7 @@ TEST_F(Traps, Trap11_AdaptersChosenByIdAreNotExperts) {
     EXPECT_FALSE(is_expert("blk.3.ffn_down_shexp.weight"));
 }
 
-TEST_F(Traps, Trap12_ContextsNeverMix) {
+TEST_F(traps_test, trap12_contexts_never_mix) {
     const planted_truth one = plant("qwen3moe", 1);
     make_model::write_planted_model(folder_ / "two.gguf", planted_truth([] {
                                         planted_options o;
@@ -292,7 +292,7 @@ TEST_F(Traps, Trap12_ContextsNeverMix) {
     }
 }
 
-TEST_F(Traps, Trap13_ATensorLaidOutDifferentlyIsNoticed) {
+TEST_F(traps_test, trap13_a_tensor_laid_out_differently_is_noticed) {
     capture::ggml_api api;
     std::string       missing;
     ASSERT_TRUE(api.resolve(nullptr, missing)) << missing;
@@ -319,7 +319,7 @@ TEST_F(Traps, Trap13_ATensorLaidOutDifferentlyIsNoticed) {
 }
 
 // Rounding depends on the shape of a batch; planted models have a margin that it cannot cross, others may not.
-TEST_F(Traps, Trap14_BatchShapeChangesRoundingNotPlantedRoutes) {
+TEST_F(traps_test, trap14_batch_shape_changes_rounding_not_planted_routes) {
     const planted_truth truth = plant();
     const auto          rows  = [&](uint32_t n_ubatch) {
         model_runner             runner(path_);

@@ -1,4 +1,4 @@
-"""The Python package against the formulas behind the golden trace (tests/unit/planted_trace.hpp), and against
+"""The Python package against the formulas behind the golden trace (tests/support/planted_trace.hpp), and against
 `moescope export -f npy` on traces of four architectures."""
 
 import json

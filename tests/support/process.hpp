@@ -5,7 +5,6 @@
 #include <chrono>
 #include <csignal>
 #include <cstdlib>
-#include <filesystem>
 #include <fstream>
 #include <sstream>
 #include <stdexcept>
@@ -17,6 +16,8 @@
 #include <spawn.h>
 #include <sys/wait.h>
 #include <unistd.h>
+
+#include "scratch_folder.hpp"
 
 namespace moescope::test {
 
@@ -41,29 +42,6 @@ inline std::string read_file(const std::string & path) {
     text << file.rdbuf();
     return text.str();
 }
-
-// A folder of the test's own, removed with it.
-class scratch_folder {
-public:
-    scratch_folder() {
-        std::string name = (std::filesystem::temp_directory_path() / "moescope-test.XXXXXX").string();
-        if (::mkdtemp(name.data()) == nullptr) {
-            throw std::runtime_error("cannot create a folder for the test");
-        }
-        path_ = name;
-    }
-    ~scratch_folder() {
-        std::error_code ignored;
-        std::filesystem::remove_all(path_, ignored);
-    }
-    scratch_folder(const scratch_folder &)             = delete;
-    scratch_folder & operator=(const scratch_folder &) = delete;
-
-    std::string operator/(const std::string & name) const { return path_ + "/" + name; }
-
-private:
-    std::string path_;
-};
 
 class process {
 public:

@@ -10,7 +10,7 @@
 #include "core/routing.hpp"
 #include "core/ubatch_buffer.hpp"
 
-namespace moescope::testing {
+namespace moescope::test {
 
 // What one token's row holds in one block.
 struct row {
@@ -114,4 +114,4 @@ private:
     std::deque<held> all_;
 };
 
-}  // namespace moescope::testing
+}  // namespace moescope::test

@@ -2,16 +2,16 @@
 
 #include <gtest/gtest.h>
 
-#include "../support/routing_builder.hpp"
 #include "analysis/access.hpp"
 #include "core/error.hpp"
+#include "support/routing_builder.hpp"
 
 namespace {
 
 using namespace moescope;
 using namespace moescope::analysis;
-using moescope::testing::block_of;
-using moescope::testing::routing_builder;
+using moescope::test::block_of;
+using moescope::test::routing_builder;
 
 class listed_source final : public trace::trace_source {
 public:
@@ -104,7 +104,7 @@ void expect_reads(const std::vector<weight_reads> & got, const std::vector<expec
     }
 }
 
-TEST(Access, SlicesByTheirBytes) {
+TEST(access, slices_by_their_bytes) {
     expect_reads(added_up().slices, {
                                         {"blk.0.ffn_up_exps.weight", 0, 3, 5, 300},
                                         {"blk.0.ffn_up_exps.weight", 2, 2, 2, 200},
@@ -119,7 +119,7 @@ TEST(Access, SlicesByTheirBytes) {
 }
 
 // The embedding: three rows of the prefill, then whole where it is the output, too.
-TEST(Access, OtherTensorsAndTheirSums) {
+TEST(access, other_tensors_and_their_sums) {
     const access_result r = added_up();
     expect_reads(r.tensors, {
                                 {"token_embd.weight", -1, 3, 5, 3 * 10 + 2 * 1000},
@@ -136,7 +136,7 @@ TEST(Access, OtherTensorsAndTheirSums) {
     EXPECT_EQ(r.n_unlisted, 1u);
 }
 
-TEST(Access, ATraceWithoutListsIsRefused) {
+TEST(access, a_trace_without_lists_is_refused) {
     const listed_source source({});
     EXPECT_THROW(access_totals(source, sizes), error);
 }

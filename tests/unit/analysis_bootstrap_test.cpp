@@ -13,21 +13,21 @@ namespace {
 using namespace moescope;
 using namespace moescope::analysis;
 
-TEST(Bootstrap, OfEqualUnitsIsTheRatioItself) {
+TEST(bootstrap, of_equal_units_is_the_ratio_itself) {
     const std::vector<double> part(20, 3), whole(20, 4);
     const interval            i = bootstrap_ratio(part, whole);
     EXPECT_EQ(i.low, 0.75);
     EXPECT_EQ(i.high, 0.75);
 }
 
-TEST(Bootstrap, NeedsTwoUnits) {
+TEST(bootstrap, needs_two_units) {
     EXPECT_TRUE(std::isnan(bootstrap_ratio({1}, {2}).low));
     EXPECT_TRUE(std::isnan(bootstrap_ratio({}, {}).low));
     EXPECT_TRUE(std::isnan(bootstrap_lead({{1}, {2}}, {2}, 0)[1].low));
     EXPECT_TRUE(std::isnan(bootstrap_ratio({0, 0}, {0, 0}).low));  // no whole to be a part of
 }
 
-TEST(Bootstrap, OfManyUnitsIsThatOfTheirNeighboursTogether) {
+TEST(bootstrap, of_many_units_is_that_of_their_neighbours_together) {
     // 8192 units of which two neighbours always add up to the same: drawn together nothing varies.
     std::vector<double> part, whole(8192, 1);
     for (int i = 0; i < 8192; ++i) {
@@ -38,7 +38,7 @@ TEST(Bootstrap, OfManyUnitsIsThatOfTheirNeighboursTogether) {
     EXPECT_EQ(i.high, 0.5);
 }
 
-TEST(BootstrapLead, OfConstantDifferencesIsExact) {
+TEST(bootstrap_lead, of_constant_differences_is_exact) {
     // Whatever is drawn, the first lies 1/8 above the second; the third goes its own way.
     std::vector<double> a, b, c, whole;
     random_stream       random(4);
@@ -81,7 +81,7 @@ draws_of_policies draw(random_stream & random, size_t count, int n, double gain)
 
 // Two policies that are the same in truth are the hard case: whichever leads by chance must not be called surely better
 // in more than 5 % of the trials.
-TEST(BootstrapLead, OfEqualPoliciesIsSeldomSure) {
+TEST(bootstrap_lead, of_equal_policies_is_seldom_sure) {
     random_stream random(8);
     constexpr int trials = 300;
     int           sure   = 0;
@@ -94,7 +94,7 @@ TEST(BootstrapLead, OfEqualPoliciesIsSeldomSure) {
     EXPECT_LT(sure, 27);
 }
 
-TEST(BootstrapLead, FindsTheBetterPolicyAndIsWiderThanAPairAlone) {
+TEST(bootstrap_lead, finds_the_better_policy_and_is_wider_than_a_pair_alone) {
     random_stream           random(2);
     const draws_of_policies d    = draw(random, 4, 60, 1.5);
     const auto              lead = bootstrap_lead(d.parts, d.whole, d.best);

@@ -6,18 +6,18 @@
 
 #include <gtest/gtest.h>
 
-#include "../support/routing_builder.hpp"
 #include "analysis/cache.hpp"
 #include "analysis/tools/row_filter.hpp"
 #include "analysis/tools/slices.hpp"
 #include "core/random_stream.hpp"
+#include "support/routing_builder.hpp"
 
 namespace {
 
 using namespace moescope;
 using namespace moescope::analysis;
-using moescope::testing::block_of;
-using moescope::testing::routing_builder;
+using moescope::test::block_of;
+using moescope::test::routing_builder;
 
 std::vector<int> hits_of(cache_pool & pool, const std::vector<uint32_t> & accesses) {
     std::vector<int> hits;
@@ -27,16 +27,16 @@ std::vector<int> hits_of(cache_pool & pool, const std::vector<uint32_t> & access
     return hits;
 }
 
-TEST(CachePolicy, LruForgetsTheLeastRecentlyUsed) {
+TEST(cache_policy, lru_forgets_the_least_recently_used) {
     EXPECT_EQ(hits_of(*make_lru(2), {1, 2, 1, 3, 2, 1}), (std::vector<int>{0, 0, 1, 0, 0, 0}));
 }
 
-TEST(CachePolicy, LfuForgetsTheLeastFrequentlyUsed) {
+TEST(cache_policy, lfu_forgets_the_least_frequently_used) {
     // 3 replaces 2 (used once, 1 twice), 2 replaces 3.
     EXPECT_EQ(hits_of(*make_lfu(2), {1, 2, 1, 3, 1, 2}), (std::vector<int>{0, 0, 1, 0, 1, 0}));
 }
 
-TEST(CachePolicy, FixedHoldsTheMostCountedForGood) {
+TEST(cache_policy, fixed_holds_the_most_counted_for_good) {
     EXPECT_EQ(hits_of(*make_fixed(2, {5, 1, 7}), {0, 1, 2, 1}), (std::vector<int>{1, 0, 1, 0}));
 }
 
@@ -63,7 +63,7 @@ std::vector<int> plain_hits(const std::vector<uint32_t> & accesses, size_t n_slo
     return hits;
 }
 
-TEST(CachePolicy, LruAndLfuDoAsTheirDefinitionSays) {
+TEST(cache_policy, lru_and_lfu_do_as_their_definition_says) {
     random_stream random(17);
     for (const uint32_t slots : {1u, 2u, 5u, 16u}) {
         std::vector<uint32_t> a(3000);
@@ -75,7 +75,7 @@ TEST(CachePolicy, LruAndLfuDoAsTheirDefinitionSays) {
     }
 }
 
-TEST(CachePolicy, RandomHoldsAsManyAsItHasSlots) {
+TEST(cache_policy, random_holds_as_many_as_it_has_slots) {
     // Accesses drawn evenly from n: of n slices s are there, so s / n of the reads hit.
     random_stream         random(5);
     std::vector<uint32_t> a(40'000);
@@ -86,18 +86,18 @@ TEST(CachePolicy, RandomHoldsAsManyAsItHasSlots) {
     EXPECT_NEAR(double(std::count(hits.begin(), hits.end(), 1)) / 40'000, 0.25, 0.01);
 }
 
-TEST(CachePolicy, WithoutSlotsNothingHits) {
+TEST(cache_policy, without_slots_nothing_hits) {
     for (const auto & pool : {make_lru(0), make_lfu(0), make_random(0, 1), make_fixed(0, {1, 2, 3})}) {
         EXPECT_EQ(hits_of(*pool, {1, 1, 2, 1}), (std::vector<int>{0, 0, 0, 0}));
     }
 }
 
-TEST(Slices, AreReadOnceByRisingIdHoweverManyRowsSelectThem) {
+TEST(slices, are_read_once_by_rising_id_however_many_rows_select_them) {
     const std::pair<uint32_t, uint32_t> shapes[] = {{9, 3}, {9, 200}, {1024, 3}, {1025, 3}, {1025, 200}};
     for (const auto & [n_expert, n_rows] : shapes) {  // up to 1024 experts are marked, more are sorted
-        const uint32_t                             last = n_expert - 1, none = n_expert + 2;
-        routing_builder                            t({block_of(0, n_expert, 2)});
-        std::vector<moescope::testing::token_rows> rows;
+        const uint32_t                          last = n_expert - 1, none = n_expert + 2;
+        routing_builder                         t({block_of(0, n_expert, 2)});
+        std::vector<moescope::test::token_rows> rows;
         for (uint32_t r = 0; r < n_rows; ++r) {
             rows.push_back({-1, int32_t(r), 0, phase::prefill, {{{r % 3 == 0 ? last : 2u, r % 3 == 1 ? none : 5u}}}});
         }
@@ -133,7 +133,7 @@ int best_by_search(const std::vector<uint32_t> & a, size_t at, std::set<uint32_t
     return best;
 }
 
-TEST(CachePolicy, OptimumEqualsExhaustiveSearch) {
+TEST(cache_policy, optimum_equals_exhaustive_search) {
     random_stream random(3);
     for (int round = 0; round < 60; ++round) {
         std::vector<uint32_t> a(9);
@@ -173,7 +173,7 @@ routing_builder skewed(uint32_t n_sequences, uint32_t n_tokens) {
                 ids.push_back(e);
             }
         }
-        return moescope::testing::row{ids};
+        return moescope::test::row{ids};
     };
     for (uint32_t s = 0; s < n_sequences; ++s) {
         for (uint32_t i = 0; i < n_tokens; ++i) {
@@ -183,7 +183,7 @@ routing_builder skewed(uint32_t n_sequences, uint32_t n_tokens) {
     return t;
 }
 
-TEST(Cache, NoPolicyBeatsTheOptimum) {
+TEST(cache, no_policy_beats_the_optimum) {
     const routing_builder t = skewed(6, 50);
     for (const bool global : {false, true}) {
         cache_plan plan;
@@ -204,7 +204,7 @@ TEST(Cache, NoPolicyBeatsTheOptimum) {
     }
 }
 
-TEST(Cache, LruWithASlotForEachExpertMissesOnlyCold) {
+TEST(cache, lru_with_a_slot_for_each_expert_misses_only_cold) {
     cache_plan plan;
     plan.slots           = {16};
     const cache_result r = simulate(skewed(2, 40), plan);
@@ -214,7 +214,7 @@ TEST(Cache, LruWithASlotForEachExpertMissesOnlyCold) {
     EXPECT_EQ(score_of(r, cache_policy::lru, 16).accesses, 80u * 5);
 }
 
-TEST(Cache, CountsAnUbatchOnceForAllItsRows) {
+TEST(cache, counts_an_ubatch_once_for_all_its_rows) {
     routing_builder t({block_of(0, 8, 1)});
     t.ubatch({{-1, 0, 0, phase::prefill, {{{3}}}},
               {-1, 1, 0, phase::prefill, {{{3}}}},
@@ -231,7 +231,7 @@ TEST(Cache, CountsAnUbatchOnceForAllItsRows) {
     EXPECT_EQ(r.tokens, 4u);
 }
 
-TEST(Cache, StaticIsMeasuredOnTheHalfItWasNotFittedTo) {
+TEST(cache, static_is_measured_on_the_half_it_was_not_fitted_to) {
     // First half uses expert 1 alone, second half expert 2 alone: what was fitted is never there.
     routing_builder t({block_of(0, 4, 1)});
     for (int i = 0; i < 10; ++i) {
@@ -244,7 +244,7 @@ TEST(Cache, StaticIsMeasuredOnTheHalfItWasNotFittedTo) {
     EXPECT_EQ(score_of(r, cache_policy::lru, 1).hits, 8u);  // all but the two cold ones
 }
 
-TEST(Cache, RanksThePoliciesThatCanBeBuilt) {
+TEST(cache, ranks_the_policies_that_can_be_built) {
     cache_plan plan;
     plan.slots                   = {4};
     const cache_result   r       = simulate(skewed(40, 30), plan);
@@ -263,13 +263,13 @@ TEST(Cache, RanksThePoliciesThatCanBeBuilt) {
     EXPECT_TRUE(rank_policies(r, 5).scores.empty());
 }
 
-TEST(Cache, WithASlotForEachExpertNoPolicyIsSurelyBest) {
+TEST(cache, with_a_slot_for_each_expert_no_policy_is_surely_best) {
     cache_plan plan;
     plan.slots = {16};
     EXPECT_FALSE(rank_policies(simulate(skewed(6, 30), plan), 16).first_is_sure());
 }
 
-TEST(Cache, CountsTheBytesOfEachBlocksMisses) {
+TEST(cache, counts_the_bytes_of_each_blocks_misses) {
     routing_builder t({block_of(0, 4, 1), block_of(1, 4, 1)});
     t.token(0, 0, {{{1}}, {{2}}}).token(0, 1, {{{1}}, {{3}}}).token(0, 2, {{{1}}, {{3}}}).token(0, 3, {{{1}}, {{2}}});
     for (const bool global : {false, true}) {
@@ -284,7 +284,7 @@ TEST(Cache, CountsTheBytesOfEachBlocksMisses) {
     }
 }
 
-TEST(Cache, IntervalSpansTheRateOverSequences) {
+TEST(cache, interval_spans_the_rate_over_sequences) {
     cache_plan plan;
     plan.slots           = {4};
     const cache_result r = simulate(skewed(12, 30), plan);
@@ -298,7 +298,7 @@ TEST(Cache, IntervalSpansTheRateOverSequences) {
 }
 
 // Two prompts under one sequence id, the second longer: among decoded tokens alone the positions just go on growing.
-TEST(Cache, KnowsWhereASequenceBeganWhenPromptsAreLeftOut) {
+TEST(cache, knows_where_a_sequence_began_when_prompts_are_left_out) {
     routing_builder t({block_of(0, 4, 1)});
     for (const int n_prompt : {2, 6}) {
         for (int pos = 0; pos < n_prompt + 2; ++pos) {

@@ -7,17 +7,17 @@
 
 #include <gtest/gtest.h>
 
-#include "../support/routing_builder.hpp"
 #include "analysis/summary.hpp"
 #include "analysis/tools/distance.hpp"
 #include "analysis/tools/running_stats.hpp"
+#include "support/routing_builder.hpp"
 
 namespace {
 
 using namespace moescope;
 using namespace moescope::analysis;
-using moescope::testing::block_of;
-using moescope::testing::routing_builder;
+using moescope::test::block_of;
+using moescope::test::routing_builder;
 
 std::vector<uint32_t> random_row(std::mt19937 & random, uint32_t n_expert, uint32_t k) {
     std::vector<uint32_t> ids(n_expert);
@@ -27,7 +27,7 @@ std::vector<uint32_t> random_row(std::mt19937 & random, uint32_t n_expert, uint3
     return ids;
 }
 
-TEST(Chance, OfTheCacheIsWhatRandomRowsShow) {
+TEST(chance, of_the_cache_is_what_random_rows_show) {
     struct shape {
         uint32_t n_expert, k;
         int32_t  n;
@@ -45,7 +45,7 @@ TEST(Chance, OfTheCacheIsWhatRandomRowsShow) {
     }
 }
 
-TEST(Chance, OfTheCacheKnowsWhatIsSelectedTwiceInNoRow) {
+TEST(chance, of_the_cache_knows_what_is_selected_twice_in_no_row) {
     routing_builder t({block_of(0, 4, 4)});  // every row reads all four, in order: a cache of one never hits
     for (int32_t i = 0; i < 20; ++i) {
         t.token(0, i, {{{0, 1, 2, 3}}});
@@ -55,7 +55,7 @@ TEST(Chance, OfTheCacheKnowsWhatIsSelectedTwiceInNoRow) {
     EXPECT_EQ(s.result().lru_hits_chance, 0);
 }
 
-TEST(Chance, OfADistanceStaysWithinItsScale) {
+TEST(chance, of_a_distance_stays_within_its_scale) {
     EXPECT_EQ(jensen_shannon_by_chance({1, 0}, {0, 1}, 1), 1);        // two selections of two experts part in any deal
     EXPECT_EQ(jensen_shannon_by_chance({3, 0, 0}, {5, 0, 0}, 1), 0);  // one expert
     EXPECT_EQ(jensen_shannon_by_chance({2, 2}, {1, 1}, 2), 0);        // all experts in every row
@@ -64,7 +64,7 @@ TEST(Chance, OfADistanceStaysWithinItsScale) {
 }
 
 // A router that prefers some experts by far, 4 rows of one phase and many of the other: dealt out anew, whole rows.
-TEST(Chance, OfADistanceIsThatOfRowsDealtAnew) {
+TEST(chance, of_a_distance_is_that_of_rows_dealt_anew) {
     for (const auto & [n_a, n_b] : {std::pair(4, 60), std::pair(30, 30), std::pair(900, 1100)}) {
         std::mt19937                       random(3);
         std::vector<std::vector<uint32_t>> rows;
@@ -93,11 +93,10 @@ TEST(Chance, OfADistanceIsThatOfRowsDealtAnew) {
 }
 
 // The last layer often computes fewer rows than the others: pairs of neighbours count alike wherever they are.
-TEST(Chance, OverlapsAreMeansOverPairs) {
+TEST(chance, overlaps_are_means_over_pairs) {
     routing_builder t({block_of(0, 8, 1), block_of(1, 8, 1)});
     for (int32_t i = 0; i < 9; ++i) {
-        t.token(0, i,
-                {{{0}}, i < 7 ? moescope::testing::row{} : moescope::testing::row{{static_cast<uint32_t>(i - 7)}}});
+        t.token(0, i, {{{0}}, i < 7 ? moescope::test::row{} : moescope::test::row{{static_cast<uint32_t>(i - 7)}}});
     }
     summary s;
     t.feed(s);

@@ -5,19 +5,19 @@
 
 #include <gtest/gtest.h>
 
-#include "../support/routing_builder.hpp"
 #include "analysis/frequency.hpp"
 #include "analysis/tools/balance.hpp"
 #include "core/random_stream.hpp"
+#include "support/routing_builder.hpp"
 
 namespace {
 
 using namespace moescope;
 using namespace moescope::analysis;
-using moescope::testing::block_of;
-using moescope::testing::routing_builder;
+using moescope::test::block_of;
+using moescope::test::routing_builder;
 
-TEST(Balance, OfEvenCountsIsPerfect) {
+TEST(balance, of_even_counts_is_perfect) {
     const std::vector<uint64_t> c(8, 5);
     const balance               b = measure_balance(c);
     EXPECT_EQ(b.selections, 40u);
@@ -30,7 +30,7 @@ TEST(Balance, OfEvenCountsIsPerfect) {
     EXPECT_EQ(b.coverage[3], 8);
 }
 
-TEST(Balance, OfASmallCaseWorkedByHand) {
+TEST(balance, of_a_small_case_worked_by_hand) {
     // p = 1/2, 1/4, 1/4, 0; H = 1/2 ln 2 + 2 · 1/4 ln 4 = 3/2 ln 2; over ln 4: 3/4.
     // Gini: Σ|ci − cj| over ordered pairs = 2 (1 + 1 + 2 + 0 + 1 + 1) · 1 = 12; / (2 · 4 · 4) = 3/8.
     const std::vector<uint64_t> c = {1, 0, 2, 1};
@@ -43,21 +43,21 @@ TEST(Balance, OfASmallCaseWorkedByHand) {
     EXPECT_EQ(b.coverage[1], 3);  // 80 % of 4 is 3.2: three experts
 }
 
-TEST(Balance, OfNothingIsUnknown) {
+TEST(balance, of_nothing_is_unknown) {
     const balance b = measure_balance(std::vector<uint64_t>(4));
     EXPECT_EQ(b.dead, 4);
     EXPECT_TRUE(std::isnan(b.entropy) && std::isnan(b.gini) && std::isnan(b.max_vio) && std::isnan(b.coverage[0]));
     EXPECT_TRUE(std::isnan(balance_by_chance(0, 2, 8).p_dead));
 }
 
-TEST(Balance, OneExpertIsBalanced) {
+TEST(balance, one_expert_is_balanced) {
     const balance b = measure_balance(std::vector<uint64_t>{7});
     EXPECT_EQ(b.entropy, 1);
     EXPECT_EQ(b.max_vio, 0);
     EXPECT_EQ(b.coverage[3], 1);
 }
 
-TEST(Balance, ChanceOfADeadExpertIsTheFormula) {
+TEST(balance, chance_of_a_dead_expert_is_the_formula) {
     const balance_chance c = balance_by_chance(10, 2, 8);
     EXPECT_NEAR(c.p_dead, std::pow(0.75, 10), 1e-12);
     EXPECT_NEAR(c.mean.dead, 8 * std::pow(0.75, 10), 1e-12);
@@ -65,7 +65,7 @@ TEST(Balance, ChanceOfADeadExpertIsTheFormula) {
 
 // To second order the entropy of the counts falls short of 1 by Σ Var(c_e) / (2 mean · Σc) / ln E
 // = (E − k) / (2 N k ln E), for both ways of drawing.
-TEST(Balance, ChanceEntropyFollowsTheDeltaMethod) {
+TEST(balance, chance_entropy_follows_the_delta_method) {
     for (const uint64_t rows : {2'000u, 200'000u}) {
         const uint32_t k = 4, n = 32;
         const double   deficit = (n - k) / (2.0 * double(rows) * k * std::log(double(n)));
@@ -75,7 +75,7 @@ TEST(Balance, ChanceEntropyFollowsTheDeltaMethod) {
 
 // Of two experts and k = 1 the busier one leads by |2c − N|, whose mean is √(2N/π); Gini is then half of MaxVio, and 80 % take
 // both. Both ways of drawing.
-TEST(Balance, ChanceOfTwoExpertsIsThatOfACoin) {
+TEST(balance, chance_of_two_experts_is_that_of_a_coin) {
     for (const uint64_t rows : {10'000u, 400'000u}) {
         const balance lead = balance_by_chance(rows, 1, 2).mean;
         const double  mean = std::sqrt(2 / (3.14159265358979 * double(rows)));
@@ -87,21 +87,21 @@ TEST(Balance, ChanceOfTwoExpertsIsThatOfACoin) {
 }
 
 // The mean difference of two normal counts of variance s² and correlation −1/(E − 1) is 2s√(E/((E − 1)π)).
-TEST(Balance, ChanceGiniIsThatOfNormalCounts) {
+TEST(balance, chance_gini_is_that_of_normal_counts) {
     const double n = 64, k = 4, rows = 100'000;
     const double mean = rows * k / n, s = std::sqrt(rows * k / n * (1 - k / n));
     const double gini = (n - 1) / n * s * std::sqrt(n / ((n - 1) * 3.14159265358979)) / mean;
     EXPECT_NEAR(balance_by_chance(100'000, 4, 64).mean.gini / gini, 1, 0.03);
 }
 
-TEST(Balance, ChanceOfAllExpertsEveryRowIsPerfect) {
+TEST(balance, chance_of_all_experts_every_row_is_perfect) {
     const balance_chance c = balance_by_chance(50, 4, 4);
     EXPECT_NEAR(c.mean.entropy, 1, 1e-12);
     EXPECT_NEAR(c.mean.gini, 0, 1e-12);
     EXPECT_EQ(c.p_dead, 0);
 }
 
-TEST(Wilson, AgreesWithItsDefinition) {
+TEST(wilson, agrees_with_its_definition) {
     // The bounds p solve (p̂ − p)² = z² p (1 − p) / n.
     const interval i = wilson(3, 20);
     for (const double p : {i.low, i.high}) {
@@ -113,7 +113,7 @@ TEST(Wilson, AgreesWithItsDefinition) {
     EXPECT_EQ(wilson(0, 10).low, 0);
 }
 
-TEST(Frequency, CountsRowsOfBothPhasesApart) {
+TEST(frequency, counts_rows_of_both_phases_apart) {
     routing_builder t({block_of(0, 4, 2), block_of(3, 8, 1)});  // layers with different k and n_expert
     t.ubatch({{10, 0, 0, phase::prefill, {{{0, 1}}, {}}}, {11, 1, 0, phase::prefill, {{{1, 2}}, {{7}}}}});
     t.token(0, 2, {{{1, 3}}, {{7}}});
@@ -135,7 +135,7 @@ TEST(Frequency, CountsRowsOfBothPhasesApart) {
     EXPECT_NEAR(r.blocks[0].share_interval(1).low, of_rows.low / 2, 1e-12);
 }
 
-TEST(Frequency, SharesSumToOneForAnyIdWidth) {
+TEST(frequency, shares_sum_to_one_for_any_id_width) {
     for (const uint32_t n : {16u, 300u, 70'000u}) {
         routing_builder t({block_of(0, n, 3)});
         random_stream   random(n);
@@ -156,7 +156,7 @@ TEST(Frequency, SharesSumToOneForAnyIdWidth) {
     }
 }
 
-TEST(Frequency, LeavesOutIdsThatAreNoExperts) {
+TEST(frequency, leaves_out_ids_that_are_no_experts) {
     for (const uint32_t n : {10u, 1'000u, 70'000u}) {
         routing_builder t({block_of(0, n, 2)});
         t.token(0, 0, {{{1, n}}});  // fits the id's bytes, but is no expert
@@ -167,7 +167,7 @@ TEST(Frequency, LeavesOutIdsThatAreNoExperts) {
     }
 }
 
-TEST(Frequency, MeasuresTheRoutersProbabilities) {
+TEST(frequency, measures_the_routers_probabilities) {
     routing_builder t({block_of(0, 4, 1, column::ids | column::probs)});
     t.token(0, 0, {{{0}, {}, {0.25f, 0.25f, 0.25f, 0.25f}}});
     t.token(0, 1, {{{0}, {}, {2.0f, 1.0f, 0.0f, 1.0f}}});   // sigmoid-like: scaled to 1/2, 1/4, 0, 1/4
@@ -181,7 +181,7 @@ TEST(Frequency, MeasuresTheRoutersProbabilities) {
     EXPECT_NEAR(r.blocks[0].top1_margin.mean(), (0 + 0.25) / 2, 1e-7);
 }
 
-TEST(Frequency, OfCountsAloneIsThatOfTheRows) {
+TEST(frequency, of_counts_alone_is_that_of_the_rows) {
     routing_builder t({block_of(1, 4, 2), block_of(0, 4, 2)});
     t.token(0, 0, {{{0, 1}}, {{2, 3}}});
     t.token(0, 1, {{{0, 2}}, {{2, 1}}});
@@ -202,7 +202,7 @@ TEST(Frequency, OfCountsAloneIsThatOfTheRows) {
     }
 }
 
-TEST(Frequency, OfNothingHasNoBlocks) {
+TEST(frequency, of_nothing_has_no_blocks) {
     frequency f;
     EXPECT_TRUE(f.result().blocks.empty());
     EXPECT_EQ(f.result().selections(), 0u);

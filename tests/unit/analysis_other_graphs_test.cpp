@@ -5,13 +5,13 @@
 #include <gtest/gtest.h>
 #include <unistd.h>
 
-#include "../support/routing_builder.hpp"
 #include "analysis/agreement.hpp"
 #include "analysis/coactivation.hpp"
 #include "analysis/frequency.hpp"
 #include "analysis/specialization.hpp"
 #include "analysis/temporal.hpp"
 #include "analysis/vocabulary.hpp"
+#include "support/routing_builder.hpp"
 #include "trace/reader.hpp"
 #include "trace/writer.hpp"
 
@@ -19,8 +19,8 @@ namespace {
 
 using namespace moescope;
 using namespace moescope::analysis;
-using moescope::testing::block_of;
-using moescope::testing::routing_builder;
+using moescope::test::block_of;
+using moescope::test::routing_builder;
 
 // Token 7 three times at positions 0 to 2: one selects 3; two more, in another graph, select 5 and 6, 6 and 3.
 template <class Sink>
@@ -32,13 +32,13 @@ void feed(Sink & sink) {
 
 const std::vector<uint64_t> counts = {0, 0, 0, 2, 0, 1, 2, 0};
 
-TEST(OtherGraphs, frequency_counts_all_ids_of_their_rows) {
+TEST(other_graphs, frequency_counts_all_ids_of_their_rows) {
     frequency f;
     feed(f);
     EXPECT_EQ(f.result().blocks.at(0).total, counts);
 }
 
-TEST(OtherGraphs, coactivation_counts_all_ids_of_their_rows) {
+TEST(other_graphs, coactivation_counts_all_ids_of_their_rows) {
     coactivation c;
     feed(c);
     const pair_counts p = c.result().within.at(0);
@@ -48,20 +48,20 @@ TEST(OtherGraphs, coactivation_counts_all_ids_of_their_rows) {
     EXPECT_EQ(p.n_both(6, 3), 1u);
 }
 
-TEST(OtherGraphs, specialization_counts_all_ids_of_their_rows) {
+TEST(other_graphs, specialization_counts_all_ids_of_their_rows) {
     specialization s;
     s.set_domain("one");
     feed(s);
     EXPECT_EQ(s.result().blocks.at(0).domains.at(0).count, counts);
 }
 
-TEST(OtherGraphs, vocabulary_counts_all_ids_of_their_rows) {
+TEST(other_graphs, vocabulary_counts_all_ids_of_their_rows) {
     vocabulary v({7});
     feed(v);
     EXPECT_EQ(v.result().at(0)->count, counts);
 }
 
-TEST(OtherGraphs, temporal_reads_all_ids_of_their_rows) {
+TEST(other_graphs, temporal_reads_all_ids_of_their_rows) {
     temporal t;
     feed(t);
     const temporal_result  r = t.result();
@@ -73,7 +73,7 @@ TEST(OtherGraphs, temporal_reads_all_ids_of_their_rows) {
     EXPECT_EQ(b.overlap[0].mean(), (0.0 + 0.5) / 2);
 }
 
-TEST(OtherGraphs, agreement_leaves_out_rows_that_select_another_number) {
+TEST(other_graphs, agreement_leaves_out_rows_that_select_another_number) {
     const std::string path = ::testing::TempDir() + "other_graphs_" + std::to_string(::getpid());
     {
         trace::writer_options options;

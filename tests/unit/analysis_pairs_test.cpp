@@ -6,18 +6,18 @@
 
 #include <gtest/gtest.h>
 
-#include "../support/routing_builder.hpp"
 #include "analysis/coactivation.hpp"
 #include "analysis/gate_drift.hpp"
 #include "analysis/temporal.hpp"
 #include "core/random_stream.hpp"
+#include "support/routing_builder.hpp"
 
 namespace {
 
 using namespace moescope;
 using namespace moescope::analysis;
-using moescope::testing::block_of;
-using moescope::testing::routing_builder;
+using moescope::test::block_of;
+using moescope::test::routing_builder;
 
 double value(const drift_values & v, drift_measure m) {
     return v[static_cast<size_t>(m)];
@@ -25,7 +25,7 @@ double value(const drift_values & v, drift_measure m) {
 
 // ---- gate drift ----------------------------------------------------------------------------------------------------
 
-TEST(GateDrift, OfVectorsWorkedByHand) {
+TEST(gate_drift, of_vectors_worked_by_hand) {
     const float a[] = {3, 4}, b[] = {4, 3};
     const auto  v = measure_drift(a, b, 2);
     EXPECT_NEAR(value(v, drift_measure::cosine), 24.0 / 25, 1e-12);
@@ -36,7 +36,7 @@ TEST(GateDrift, OfVectorsWorkedByHand) {
     EXPECT_NEAR(value(v, drift_measure::mean_abs), 1, 1e-12);
 }
 
-TEST(GateDrift, OfIdenticalInputsIsZero) {
+TEST(gate_drift, of_identical_inputs_is_zero) {
     const float a[] = {0.3f, -1.7f, 2.9f, 1e-3f};
     const auto  v   = measure_drift(a, a, 4);
     EXPECT_NEAR(value(v, drift_measure::cosine), 1, 1e-15);
@@ -46,17 +46,17 @@ TEST(GateDrift, OfIdenticalInputsIsZero) {
     EXPECT_NEAR(value(v, drift_measure::pearson), 1, 1e-15);
 }
 
-TEST(GateDrift, OfAZeroVectorHasNoDirection) {
+TEST(gate_drift, of_a_zero_vector_has_no_direction) {
     const float a[] = {0, 0}, b[] = {1, 1};
     const auto  v = measure_drift(a, b, 2);
     EXPECT_TRUE(std::isnan(value(v, drift_measure::cosine)) && std::isnan(value(v, drift_measure::pearson)));
     EXPECT_NEAR(value(v, drift_measure::euclidean), std::sqrt(2.0), 1e-12);
 }
 
-TEST(GateDrift, TakesDecodedTokensAndMatchesRowsByToken) {
+TEST(gate_drift, takes_decoded_tokens_and_matches_rows_by_token) {
     const column_set columns = column::ids | column::gate_input;
     routing_builder  t({block_of(2, 4, 1, columns, 2), block_of(5, 4, 1, columns, 2), block_of(6, 4, 1, columns, 2)});
-    const auto       at = [](float x, float y) { return moescope::testing::row{{0}, {}, {}, {x, y}}; };
+    const auto       at = [](float x, float y) { return moescope::test::row{{0}, {}, {}, {x, y}}; };
     // The last block computes only the second token.
     t.ubatch({{1, 0, 0, phase::prefill, {at(1, 0), at(0, 1), {}}},
               {2, 1, 0, phase::prefill, {at(1, 0), at(1, 0), at(0, 2)}}});
@@ -76,7 +76,7 @@ TEST(GateDrift, TakesDecodedTokensAndMatchesRowsByToken) {
     EXPECT_NEAR(e.pairs[1].values[0][0], 0, 1e-7);  // (1, 0) against (0, 2): token 1 with token 1
 }
 
-TEST(GateDrift, SummaryHasTheMedianOfEvenAndOddNumbers) {
+TEST(gate_drift, summary_has_the_median_of_even_and_odd_numbers) {
     EXPECT_EQ(summarise({3, 1, 2}).median, 2);
     EXPECT_EQ(summarise({4, 1, 3, 2}).median, 2.5);
     const drift_summary s = summarise({1, NAN, 3});
@@ -88,7 +88,7 @@ TEST(GateDrift, SummaryHasTheMedianOfEvenAndOddNumbers) {
 
 // ---- co-activation -------------------------------------------------------------------------------------------------
 
-TEST(Coactivation, CountsAllPairsOfARowNotNeighboursAlone) {
+TEST(coactivation, counts_all_pairs_of_a_row_not_neighbours_alone) {
     routing_builder t({block_of(0, 4, 3)});
     t.token(0, 0, {{{0, 1, 2}}}).token(0, 1, {{{2, 3, 0}}});
     coactivation c;
@@ -115,7 +115,7 @@ TEST(Coactivation, CountsAllPairsOfARowNotNeighboursAlone) {
     }
 }
 
-TEST(PairsWithin, CountAnExpertThatRepeatsOnceOrEachTime) {
+TEST(pairs_within, count_an_expert_that_repeats_once_or_each_time) {
     block_layout l = block_of(0, 6, 3);
     l.flags        = block_layout::ids_repeat;
     routing_builder t({l});
@@ -132,13 +132,13 @@ TEST(PairsWithin, CountAnExpertThatRepeatsOnceOrEachTime) {
     EXPECT_TRUE(once.triangle({1, 0}).empty());
 }
 
-TEST(Coactivation, OfIndependentRoutersIsOneBetweenAndTheFormulaWithin) {
+TEST(coactivation, of_independent_routers_is_one_between_and_the_formula_within) {
     const uint32_t  n = 8, k = 2;
     routing_builder t({block_of(0, n, k), block_of(1, n, k)});
     random_stream   random(7);
     const auto      draw = [&] {
         const uint32_t a = random.below(n), b = (a + 1 + random.below(n - 1)) % n;
-        return moescope::testing::row{{a, b}};
+        return moescope::test::row{{a, b}};
     };
     for (int i = 0; i < 4000; ++i) {
         t.token(0, i, {draw(), draw()});
@@ -169,7 +169,7 @@ TEST(Coactivation, OfIndependentRoutersIsOneBetweenAndTheFormulaWithin) {
     EXPECT_LT(outside, pairs / 6);  // 5 % are expected; the intervals of one row of pairs depend on each other
 }
 
-TEST(Coactivation, LeavesOutPairsThatHardlyEverMet) {
+TEST(coactivation, leaves_out_pairs_that_hardly_ever_met) {
     routing_builder t({block_of(0, 16, 2)});
     for (int32_t i = 0; i < 40; ++i) {
         t.token(0, i,
@@ -186,7 +186,7 @@ TEST(Coactivation, LeavesOutPairsThatHardlyEverMet) {
 }
 
 // From one block to the next by hand: rows (0 | 1), (0 | 1), (0 | 2), (3 | 2).
-TEST(Coactivation, CountsFromABlockToTheNext) {
+TEST(coactivation, counts_from_a_block_to_the_next) {
     routing_builder t({block_of(0, 4, 1), block_of(5, 4, 1)});
     t.token(0, 0, {{{0}}, {{1}}}).token(0, 1, {{{0}}, {{1}}}).token(0, 2, {{{0}}, {{2}}}).token(0, 3, {{{3}}, {{2}}});
     t.token(0, 4, {{{3}}, {}});  // the next block did not compute it
@@ -203,7 +203,7 @@ TEST(Coactivation, CountsFromABlockToTheNext) {
     EXPECT_NEAR(p.lift_interval(0, 1).high, wilson(2, 3).high / 0.5, 1e-12);
 }
 
-TEST(Coactivation, FindsThePlantedPairFirst) {
+TEST(coactivation, finds_the_planted_pair_first) {
     routing_builder t({block_of(0, 16, 2)});
     for (int i = 0; i < 200; ++i) {
         const auto e = static_cast<uint32_t>(i % 7);
@@ -220,7 +220,7 @@ TEST(Coactivation, FindsThePlantedPairFirst) {
 
 // ---- temporal ------------------------------------------------------------------------------------------------------
 
-TEST(Temporal, OverlapsNeighboursOfASequenceAndNotOfABatch) {
+TEST(temporal, overlaps_neighbours_of_a_sequence_and_not_of_a_batch) {
     routing_builder t({block_of(0, 8, 2)});
     // Two sequences interleaved in one batch; each keeps its experts.
     t.ubatch({{-1, 0, 0, phase::prefill, {{{0, 1}}}}, {-1, 0, 1, phase::prefill, {{{4, 5}}}}});
@@ -236,7 +236,7 @@ TEST(Temporal, OverlapsNeighboursOfASequenceAndNotOfABatch) {
     EXPECT_NEAR(r.blocks[0].overlap_by_chance, 0.25, 1e-12);
 }
 
-TEST(Temporal, ANewSequenceUnderTheSameIdHasNoNeighbourBefore) {
+TEST(temporal, a_new_sequence_under_the_same_id_has_no_neighbour_before) {
     routing_builder t({block_of(0, 4, 1)});
     t.token(0, 0, {{{1}}}).token(0, 1, {{{1}}}).token(0, 0, {{{1}}}).token(0, 5, {{{1}}});  // cleared; then a gap
     temporal x;
@@ -245,7 +245,7 @@ TEST(Temporal, ANewSequenceUnderTheSameIdHasNoNeighbourBefore) {
     EXPECT_EQ(x.result().sequences, 2u);
 }
 
-TEST(Temporal, FindsAPeriodAtItsLag) {
+TEST(temporal, finds_a_period_at_its_lag) {
     routing_builder t({block_of(0, 8, 2)});
     for (uint32_t i = 0; i < 400; ++i) {
         t.token(0, int32_t(i), {{{i % 4, 4 + i % 4}}});
@@ -270,7 +270,7 @@ TEST(Temporal, FindsAPeriodAtItsLag) {
 }
 
 // Every lag and distance, against sets and loops.
-TEST(Temporal, AgreesWithAPlainCountOverAllLags) {
+TEST(temporal, agrees_with_a_plain_count_over_all_lags) {
     const uint32_t                     n = 40, k = 3;
     routing_builder                    t({block_of(0, n, k)});
     random_stream                      random(21);
@@ -316,7 +316,7 @@ TEST(Temporal, AgreesWithAPlainCountOverAllLags) {
     EXPECT_GT(b.reuse[n_reuse_classes - 2], 0u);  // over 128 did occur
 }
 
-TEST(Temporal, DoesNotMixSequencesThatHaveNoIds) {
+TEST(temporal, does_not_mix_sequences_that_have_no_ids) {
     routing_builder t({block_of(0, 4, 1)});
     // Two slots of a server, whose ids are not known, decoded together: no row has a known neighbour.
     for (int32_t i = 0; i < 5; ++i) {
@@ -332,7 +332,7 @@ TEST(Temporal, DoesNotMixSequencesThatHaveNoIds) {
     EXPECT_EQ(x.result().blocks[0].overlap[0].n(), 0u);
 }
 
-TEST(Temporal, FollowsOneSequenceThatHasNoIds) {
+TEST(temporal, follows_one_sequence_that_has_no_ids) {
     routing_builder t({block_of(0, 4, 1)});  // as a log of positions alone has it
     t.ubatch({{-1, 0, -1, phase::prefill, {{{0}}}}, {-1, 1, -1, phase::prefill, {{{0}}}}})
         .token(-1, 2, {{{1}}})
@@ -344,7 +344,7 @@ TEST(Temporal, FollowsOneSequenceThatHasNoIds) {
     EXPECT_NEAR(x.result().blocks[0].overlap[0].mean(), 0.5, 1e-12);
 }
 
-TEST(Temporal, LeavesOutRowsOfUnknownPlace) {
+TEST(temporal, leaves_out_rows_of_unknown_place) {
     routing_builder t({block_of(0, 4, 1)});
     t.token(-1, -1, {{{1}}}).token(-1, -1, {{{1}}});
     temporal x;

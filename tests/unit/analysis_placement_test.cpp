@@ -2,16 +2,16 @@
 
 #include <gtest/gtest.h>
 
-#include "../support/routing_builder.hpp"
 #include "analysis/placement.hpp"
 #include "core/error.hpp"
+#include "support/routing_builder.hpp"
 
 namespace {
 
 using namespace moescope;
 using namespace moescope::analysis;
-using moescope::testing::block_of;
-using moescope::testing::routing_builder;
+using moescope::test::block_of;
+using moescope::test::routing_builder;
 
 // Three layers of four experts, 100 bytes each layer; two sequences are decoded together.
 model_memory three_layers() {
@@ -34,7 +34,7 @@ expert_reads shared_last_layer(int n) {
     return reads;
 }
 
-TEST(Placement, GivesTheGpuToTheLayersThatReadMost) {
+TEST(placement, gives_the_gpu_to_the_layers_that_read_most) {
     const placement_result r = advise_placement(three_layers(), shared_last_layer(200), 300);
     EXPECT_EQ(r.budget, 200u);
     EXPECT_EQ(r.advised.on_gpu, (std::vector<int32_t>{0, 1}));
@@ -47,7 +47,7 @@ TEST(Placement, GivesTheGpuToTheLayersThatReadMost) {
     EXPECT_TRUE(r.preferred);
 }
 
-TEST(Placement, HasNoPreferenceWhereLayersReadAlike) {
+TEST(placement, has_no_preference_where_layers_read_alike) {
     routing_builder t({block_of(0, 4, 1), block_of(1, 4, 1), block_of(2, 4, 1)});
     for (int32_t i = 0; i < 200; ++i) {
         t.token(0, i, {{{0}}, {{1}}, {{3}}});
@@ -60,7 +60,7 @@ TEST(Placement, HasNoPreferenceWhereLayersReadAlike) {
     EXPECT_EQ(r.saving, 0);
 }
 
-TEST(Placement, SaysWhenAllOrNothingFits) {
+TEST(placement, says_when_all_or_nothing_fits) {
     const expert_reads reads = shared_last_layer(3);
     EXPECT_TRUE(advise_placement(three_layers(), reads, 400).all_fits);
     const placement_result none = advise_placement(three_layers(), reads, 120);
@@ -69,7 +69,7 @@ TEST(Placement, SaysWhenAllOrNothingFits) {
     EXPECT_EQ(advise_placement(three_layers(), reads, 10).budget, 0u);
 }
 
-TEST(Placement, RefusesAnotherModel) {
+TEST(placement, refuses_another_model) {
     model_memory m = three_layers();
     m.layers.pop_back();
     EXPECT_THROW(advise_placement(m, shared_last_layer(3), 300), error);

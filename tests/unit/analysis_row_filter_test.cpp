@@ -4,14 +4,14 @@
 
 #include <gtest/gtest.h>
 
-#include "../support/routing_builder.hpp"
+#include "support/routing_builder.hpp"
 
 namespace moescope::analysis {
 namespace {
 
-using testing::block_of;
-using testing::routing_builder;
-using testing::token_rows;
+using test::block_of;
+using test::routing_builder;
+using test::token_rows;
 
 // Rows as a sink saw them: layer, token, ids and weights.
 struct seen_row {

@@ -8,7 +8,6 @@
 #include <gtest/gtest.h>
 #include <unistd.h>
 
-#include "../support/routing_builder.hpp"
 #include "analysis/agreement.hpp"
 #include "analysis/specialization.hpp"
 #include "analysis/tools/distance.hpp"
@@ -17,14 +16,15 @@
 #include "core/error.hpp"
 #include "core/random_stream.hpp"
 #include "logs/open.hpp"
+#include "support/routing_builder.hpp"
 #include "trace/writer.hpp"
 
 namespace {
 
 using namespace moescope;
 using namespace moescope::analysis;
-using moescope::testing::block_of;
-using moescope::testing::routing_builder;
+using moescope::test::block_of;
+using moescope::test::routing_builder;
 
 // A trace on disk, gone at the end of its scope.
 class trace_on_disk {
@@ -48,7 +48,7 @@ int trace_on_disk::n_ = 0;
 
 // ---- distances -----------------------------------------------------------------------------------------------------
 
-TEST(Distance, JensenShannonAtItsEndsAndByHand) {
+TEST(distance, jensen_shannon_at_its_ends_and_by_hand) {
     EXPECT_EQ(jensen_shannon({1, 2, 3}, {2, 4, 6}), 0);
     EXPECT_NEAR(jensen_shannon({1, 0}, {0, 5}), 1, 1e-12);
     // p = (1, 0), q = (1/2, 1/2), m = (3/4, 1/4): 1/2 lg 4/3 + 1/2 (1/2 lg 2/3 + 1/2 lg 2)
@@ -57,7 +57,7 @@ TEST(Distance, JensenShannonAtItsEndsAndByHand) {
     EXPECT_TRUE(std::isnan(jensen_shannon({0, 0}, {1, 1})));
 }
 
-TEST(Distance, RankCorrelationWithTies) {
+TEST(distance, rank_correlation_with_ties) {
     EXPECT_NEAR(rank_correlation({1, 2, 3}, {10, 20, 30}), 1, 1e-12);
     EXPECT_NEAR(rank_correlation({1, 2, 3}, {9, 4, 1}), -1, 1e-12);
     // ranks (0, 1.5, 1.5, 3) and (0, 1, 2, 3): Σxy = 4.5, Σxx = 4.5, Σyy = 5
@@ -67,7 +67,7 @@ TEST(Distance, RankCorrelationWithTies) {
 
 // ---- agreement -----------------------------------------------------------------------------------------------------
 
-TEST(Agreement, MatchesTokensOverDifferentUbatches) {
+TEST(agreement, matches_tokens_over_different_ubatches) {
     const graph_layout layout = {block_of(0, 4, 2)};
     routing_builder    a(layout), b(layout);
     a.ubatch({{7, 0, 0, phase::prefill, {{{0, 1}}}},
@@ -87,7 +87,7 @@ TEST(Agreement, MatchesTokensOverDifferentUbatches) {
     EXPECT_NEAR(r.blocks[0].overlap_by_chance, 0.5, 1e-12);
 }
 
-TEST(Agreement, OfARunWithItselfIsWhole) {
+TEST(agreement, of_a_run_with_itself_is_whole) {
     routing_builder t({block_of(0, 8, 2), block_of(1, 300, 3)});
     random_stream   random(5);
     for (int32_t i = 0; i < 60; ++i) {
@@ -107,7 +107,7 @@ TEST(Agreement, OfARunWithItselfIsWhole) {
 
 // Two routers that look at the token, each in its own way: tokens make their choices depend on each other, but their
 // numbers of experts mean nothing to each other.
-TEST(Agreement, TellsRelatedModelsFromStrangers) {
+TEST(agreement, tells_related_models_from_strangers) {
     random_stream random(6);
     const auto    model = [&] {
         std::vector<std::vector<uint32_t>> of_token;
@@ -138,7 +138,7 @@ TEST(Agreement, TellsRelatedModelsFromStrangers) {
 }
 
 // Mean and variance over numberings are those of all 24 of them.
-TEST(Agreement, NumbersAtRandomByTryingAll) {
+TEST(agreement, numbers_at_random_by_trying_all) {
     random_stream   random(3);
     routing_builder a({block_of(0, 4, 2)}), b({block_of(0, 4, 2)});
     for (int32_t i = 0; i < 30; ++i) {
@@ -163,7 +163,7 @@ TEST(Agreement, NumbersAtRandomByTryingAll) {
     EXPECT_NEAR(agreement.shared_variance(), squares - sum * sum, 1e-9);
 }
 
-TEST(Agreement, DoesNotMatchTokensOfSequencesThatCannotBeTold) {
+TEST(agreement, does_not_match_tokens_of_sequences_that_cannot_be_told) {
     routing_builder t({block_of(0, 4, 1)});
     for (int32_t i = 0; i < 5; ++i) {  // two sequences without ids, decoded together
         t.ubatch({{7, i, -1, phase::decode, {{{0}}}}, {8, 40 + i, -1, phase::decode, {{{1}}}}});
@@ -174,7 +174,7 @@ TEST(Agreement, DoesNotMatchTokensOfSequencesThatCannotBeTold) {
     EXPECT_EQ(r.tokens_unmatched, 20u);
 }
 
-TEST(Agreement, StopsWhereASequenceParts) {
+TEST(agreement, stops_where_a_sequence_parts) {
     routing_builder a({block_of(0, 4, 1)}), b({block_of(0, 4, 1)});
     for (int32_t i = 0; i < 6; ++i) {
         a.token(0, i, {{{1}}}, phase::decode, 100 + i);
@@ -188,7 +188,7 @@ TEST(Agreement, StopsWhereASequenceParts) {
     EXPECT_EQ(r.blocks[0].overlap.n(), 3u);
 }
 
-TEST(Agreement, LeavesOutBlocksOfAnotherShapeAndBoundsItsMemory) {
+TEST(agreement, leaves_out_blocks_of_another_shape_and_bounds_its_memory) {
     routing_builder a({block_of(0, 4, 1), block_of(1, 4, 1)}), b({block_of(0, 4, 1), block_of(1, 8, 1)});
     for (int32_t i = 0; i < 20; ++i) {
         a.token(0, i, {{{1}}, {{1}}}, phase::decode, i);
@@ -202,7 +202,7 @@ TEST(Agreement, LeavesOutBlocksOfAnotherShapeAndBoundsItsMemory) {
 
 // ---- specialization ------------------------------------------------------------------------------------------------
 
-TEST(Specialization, CountsEachDomainAndTheirDistance) {
+TEST(specialization, counts_each_domain_and_their_distance) {
     routing_builder code({block_of(0, 4, 2)}), prose({block_of(0, 4, 2)});
     for (int32_t i = 0; i < 10; ++i) {
         code.token(0, i, {{{0, 1}}});
@@ -223,7 +223,7 @@ TEST(Specialization, CountsEachDomainAndTheirDistance) {
     EXPECT_EQ(r.sequences, (std::vector<uint64_t>{1, 1}));
 }
 
-TEST(Specialization, LabelsGoBySequence) {
+TEST(specialization, labels_go_by_sequence) {
     routing_builder t({block_of(0, 4, 1)});
     for (uint32_t s = 0; s < 4; ++s) {
         t.token(0, 0, {{{s % 2}}}).token(0, 1, {{{s % 2}}});
@@ -240,7 +240,7 @@ TEST(Specialization, LabelsGoBySequence) {
     EXPECT_EQ(r.blocks[0].split_half(0), 0);  // sequences 0 and 2 are alike
 }
 
-TEST(Specialization, AnEmptyLabelIsNoDomain) {
+TEST(specialization, an_empty_label_is_no_domain) {
     routing_builder t({block_of(0, 4, 1)});
     t.token(0, 0, {{{0}}}).token(0, 0, {{{1}}}).token(0, 0, {{{2}}});
     specialization s;
@@ -250,7 +250,7 @@ TEST(Specialization, AnEmptyLabelIsNoDomain) {
     EXPECT_EQ(s.result().rows_without_domain, 1u);
 }
 
-TEST(Specialization, LabelsOfASourceThatGrowsCountAsIfTheyHadBeenKnown) {
+TEST(specialization, labels_of_a_source_that_grows_count_as_if_they_had_been_known) {
     routing_builder first({block_of(0, 4, 1)}), second({block_of(0, 4, 1)});
     first.token(0, 0, {{{0}}}).token(0, 1, {{{1}}});
     second.token(0, 2, {{{1}}}).token(0, 0, {{{2}}}).token(0, 0, {{{3}}});  // goes on, then two more sequences
@@ -265,7 +265,7 @@ TEST(Specialization, LabelsOfASourceThatGrowsCountAsIfTheyHadBeenKnown) {
     EXPECT_EQ(r.sequences, (std::vector<uint64_t>{2, 1}));
 }
 
-TEST(PromptLabels, AreFoundAmongOtherNotes) {
+TEST(prompt_labels, are_found_among_other_notes) {
     const std::vector<std::string> notes = {"the page cache is warm",
                                             R"({"prompt":0,"line":1,"label":"code","batch":0})",
                                             R"({"prompt":2,"label":"prose \"x\""})",
@@ -280,7 +280,7 @@ TEST(PromptLabels, AreFoundAmongOtherNotes) {
               (std::vector<std::string>{notes[0], notes[3], notes[4], notes[5], notes[6]}));
 }
 
-TEST(PromptLabels, a_note_is_read_back_as_it_was_written) {
+TEST(prompt_labels, a_note_is_read_back_as_it_was_written) {
     EXPECT_EQ(to_note({3, 4, "code", 17}), R"({"prompt":3,"line":4,"label":"code","batch":17})");
     EXPECT_EQ(to_note({0, 0, "a \"b\"", 0}), R"({"prompt":0,"label":"a \"b\"","batch":0})");  // the line is not known
     for (const prompt_label & p : {prompt_label{3, 4, "code", 17}, prompt_label{0, 0, "ü\n\"", UINT64_MAX}}) {
@@ -293,7 +293,7 @@ TEST(PromptLabels, a_note_is_read_back_as_it_was_written) {
     }
 }
 
-TEST(Specialization, HalvesOfOneSequenceAreItsStretchesOf64) {
+TEST(specialization, halves_of_one_sequence_are_its_stretches_of64) {
     routing_builder t({block_of(0, 4, 1)});
     for (int32_t i = 0; i < 256; ++i) {
         t.token(0, i, {{{i / 64 % 2 == 0 ? 0u : 3u}}});
@@ -307,7 +307,7 @@ TEST(Specialization, HalvesOfOneSequenceAreItsStretchesOf64) {
     EXPECT_EQ(s.sequences_of_source(), 1u);
 }
 
-TEST(Specialization, HalvesOfOneDomainAreAsFarAsThoseOfEqualDomains) {
+TEST(specialization, halves_of_one_domain_are_as_far_as_those_of_equal_domains) {
     random_stream random(9);
     const auto    domain = [&](specialization & s, const char * name) {
         routing_builder t({block_of(0, 16, 1)});
@@ -329,7 +329,7 @@ TEST(Specialization, HalvesOfOneDomainAreAsFarAsThoseOfEqualDomains) {
 
 // ---- vocabulary ----------------------------------------------------------------------------------------------------
 
-TEST(Vocabulary, ChoosesFrequentTokensAndCountsTheirExperts) {
+TEST(vocabulary, chooses_frequent_tokens_and_counts_their_experts) {
     routing_builder t({block_of(0, 4, 1)});
     for (int32_t i = 0; i < 12; ++i) {
         t.token(0, i, {{{i % 3 == 0 ? 2u : 1u}}}, phase::prefill, i % 3 == 0 ? 70 : 71);
@@ -358,7 +358,7 @@ TEST(Vocabulary, ChoosesFrequentTokensAndCountsTheirExperts) {
 }
 
 // Random routing: the specialization of held-out halves is what guessing gives, not the inflated largest frequency.
-TEST(Vocabulary, ChanceDoesNotLookLikeSpecialization) {
+TEST(vocabulary, chance_does_not_look_like_specialization) {
     routing_builder      t({block_of(0, 16, 2)});
     random_stream        random(2);
     std::vector<int32_t> all;

@@ -2,17 +2,17 @@
 
 #include <gtest/gtest.h>
 
-#include "../support/routing_builder.hpp"
 #include "analysis/shape_free.hpp"
+#include "support/routing_builder.hpp"
 
 namespace {
 
 using namespace moescope;
 using namespace moescope::analysis;
-using moescope::testing::block_of;
-using moescope::testing::routing_builder;
+using moescope::test::block_of;
+using moescope::test::routing_builder;
 
-TEST(ShapeFree, blocks_of_different_shapes_weigh_the_same) {
+TEST(shape_free, blocks_of_different_shapes_weigh_the_same) {
     // Layer 0 has 4 experts and selects 0, 0, 1; layer 2 has 2 experts and selects 1, 1, 1.
     routing_builder t({block_of(0, 4, 1), block_of(2, 2, 1)});
     t.token(0, 0, {{{0}}, {{1}}});
@@ -35,7 +35,7 @@ TEST(ShapeFree, blocks_of_different_shapes_weigh_the_same) {
     EXPECT_NEAR(r.random, ((4.0 + 1.0) / 9 + 1) / 2, 1e-12);  // Σ f_e²
 }
 
-TEST(ShapeFree, of_an_empty_trace_counts_are_zero_and_the_rest_is_unknown) {
+TEST(shape_free, of_an_empty_trace_counts_are_zero_and_the_rest_is_unknown) {
     const shape_free_result r = shape_free().result();
     EXPECT_EQ(r.tokens, 0);
     EXPECT_EQ(r.blocks, 0);

@@ -4,19 +4,19 @@
 
 #include <gtest/gtest.h>
 
-#include "../support/routing_builder.hpp"
 #include "analysis/summary.hpp"
 #include "analysis/tools/running_stats.hpp"
 #include "core/random_stream.hpp"
+#include "support/routing_builder.hpp"
 
 namespace {
 
 using namespace moescope;
 using namespace moescope::analysis;
-using moescope::testing::block_of;
-using moescope::testing::routing_builder;
+using moescope::test::block_of;
+using moescope::test::routing_builder;
 
-TEST(Summary, OfAShortRunByHand) {
+TEST(summary, of_a_short_run_by_hand) {
     // Eight experts, so the cache holds two. Decoded: 0, 1, 0, 2, 1: of the warm reads 0 hits, 1 (evicted by 2) misses.
     routing_builder t({block_of(0, 8, 1)});
     t.token(0, 0, {{{0}}}, phase::prefill);
@@ -37,7 +37,7 @@ TEST(Summary, OfAShortRunByHand) {
     EXPECT_NEAR(r.phase_distance, std::sqrt(js), 1e-12);
 }
 
-TEST(Summary, PhasesOfOneRouterLieAsFarApartAsChanceSays) {
+TEST(summary, phases_of_one_router_lie_as_far_apart_as_chance_says) {
     random_stream random(12);
     running_stats measured, chance;
     for (int round = 0; round < 30; ++round) {
@@ -61,7 +61,7 @@ TEST(Summary, PhasesOfOneRouterLieAsFarApartAsChanceSays) {
     EXPECT_NEAR(measured.mean() / chance.mean(), 1, 0.2);
 }
 
-TEST(Summary, OfNothingKnowsNothing) {
+TEST(summary, of_nothing_knows_nothing) {
     const summary_result r = summary().result();
     EXPECT_TRUE(std::isnan(r.overlap_next) && std::isnan(r.lru_hits) && std::isnan(r.phase_distance));
 }

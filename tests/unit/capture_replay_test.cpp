@@ -46,7 +46,7 @@ private:
 
 const std::vector<int32_t> unknown2(2, -1), unknown6(6, -1);
 
-TEST(CaptureReplay, SimpleAndEqualSplitsAreToldApart) {
+TEST(capture_replay, simple_and_equal_splits_are_told_apart) {
     const std::vector<token> batch = {{10, 0, {0}}, {11, 1, {0}}, {12, 2, {0}},
                                       {20, 0, {1}}, {21, 1, {1}}, {22, 2, {1}}};
     replayed                 simple(batch), equal(batch);
@@ -56,14 +56,14 @@ TEST(CaptureReplay, SimpleAndEqualSplitsAreToldApart) {
     EXPECT_EQ(equal.ubatch({12, 22}, {2, 2}), (std::vector<int32_t>{0, 1}));
 }
 
-TEST(CaptureReplay, EqualTokensAreToldApartWhereAllSplitsAgree) {
+TEST(capture_replay, equal_tokens_are_told_apart_where_all_splits_agree) {
     replayed same({{10, 0, {0}}, {10, 0, {1}}, {10, 0, {2}}, {10, 0, {3}}});
     EXPECT_EQ(same.ubatch({10, 10}, {0, 0}), (std::vector<int32_t>{0, 1}));
     EXPECT_EQ(same.ubatch({10}, {0}), (std::vector<int32_t>{2}));
     EXPECT_EQ(same.ubatch({99}, {0}), (std::vector<int32_t>{-1}));
 }
 
-TEST(CaptureReplay, SequencesThatArePutOffAreAnotherWay) {
+TEST(capture_replay, sequences_that_are_put_off_are_another_way) {
     // Without positions (no RoPE) and with one token all over, six tokens may be two of each of three sequences or three of
     // each of two.
     std::vector<token> batch;
@@ -78,12 +78,12 @@ TEST(CaptureReplay, SequencesThatArePutOffAreAnotherWay) {
     EXPECT_EQ(std::vector<int32_t>(seqs.begin() + 1, seqs.end()), std::vector<int32_t>(5, -1));
 }
 
-TEST(CaptureReplay, ATokenOfTwoSequencesHasItsFirst) {
+TEST(capture_replay, a_token_of_two_sequences_has_its_first) {
     replayed r({{10, 0, {3, 1}}, {11, 1, {3}}, {12, 1, {1}}});
     EXPECT_EQ(r.ubatch({10, 11, 12}, {0, 1, 1}), (std::vector<int32_t>{3, 3, 1}));
 }
 
-TEST(CaptureReplay, WithoutABatchNothingIsKnown) {
+TEST(capture_replay, without_a_batch_nothing_is_known) {
     batch_replay         r;
     std::vector<int32_t> ids = {1, 2}, pos = {0, 1}, seq(2, -1);
     r.begin_unknown();

@@ -1,4 +1,4 @@
-#include "pruned_moe.hpp"
+#include "support/pruned_moe.hpp"
 
 #include "core/error.hpp"
 #include "gguf/fingerprint.hpp"
@@ -37,11 +37,11 @@ std::string write_profile(const std::string & path, uint32_t flags = 0, const st
 
 }  // namespace
 
-TEST(PruneScores, come_from_the_exact_sums) {
-    const temp_dir    dir;
-    const std::string path = write_profile(dir / "expert_stats.moestats");
-    using list             = std::vector<double>;
-    const auto of          = [&](prune::prune_criterion c) { return prune::load_scores(path, c).layers; };
+TEST(prune_scores, come_from_the_exact_sums) {
+    const scratch_folder dir;
+    const std::string    path = write_profile(dir / "expert_stats.moestats");
+    using list                = std::vector<double>;
+    const auto of             = [&](prune::prune_criterion c) { return prune::load_scores(path, c).layers; };
     EXPECT_EQ(of(prune::prune_criterion::reap).size(), 1u);
     EXPECT_EQ(of(prune::prune_criterion::reap).at(3), (list{8.0 / 4, 3.0 / 6}));
     EXPECT_EQ(of(prune::prune_criterion::ean).at(3), (list{16.0 / 4, 12.0 / 6}));
@@ -50,17 +50,17 @@ TEST(PruneScores, come_from_the_exact_sums) {
     EXPECT_EQ(of(prune::prune_criterion::weighted_frequency).at(3), (list{2.0 / 10, 1.5 / 10}));
 }
 
-TEST(PruneScores, no_norm_without_its_gate_where_the_model_gates_the_input) {
-    const temp_dir    dir;
-    const std::string path = write_profile(dir / "s.moestats", block_layout::norms_gated);
+TEST(prune_scores, no_norm_without_its_gate_where_the_model_gates_the_input) {
+    const scratch_folder dir;
+    const std::string    path = write_profile(dir / "s.moestats", block_layout::norms_gated);
     EXPECT_THROW(prune::load_scores(path, prune::prune_criterion::ean), usage_error);
     EXPECT_EQ(prune::load_scores(path, prune::prune_criterion::reap).layers.at(3).size(), 2u);
 }
 
-TEST(PruneScores, of_another_file_or_of_half_a_corpus_are_doubted) {
-    const temp_dir    dir;
-    const moe_options o;
-    const std::string mine = dir / "mine.gguf", other = dir / "other.gguf", path = dir / "s.moestats";
+TEST(prune_scores, of_another_file_or_of_half_a_corpus_are_doubted) {
+    const scratch_folder dir;
+    const moe_options    o;
+    const std::string    mine = dir / "mine.gguf", other = dir / "other.gguf", path = dir / "s.moestats";
     make_moe(o).write(mine);
     std::ofstream(other, std::ios::binary) << std::ifstream(mine, std::ios::binary).rdbuf() << "x";
     write_profile(path, 0, mine);

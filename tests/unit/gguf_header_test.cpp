@@ -1,4 +1,4 @@
-#include "gguf_builder.hpp"
+#include "support/gguf_builder.hpp"
 
 #include "core/error.hpp"
 #include "gguf/model_file.hpp"
@@ -32,7 +32,7 @@ std::string refusal(const std::string & path) {
 }
 
 std::string refusal(const gguf_builder & b) {
-    const temp_dir dir;
+    const scratch_folder dir;
     return refusal(b.write(dir / "m.gguf"));
 }
 
@@ -40,14 +40,14 @@ std::string refusal(const gguf_builder & b) {
 
 }  // namespace
 
-TEST(GgufHeader, a_sound_file_opens) {
+TEST(gguf_header, a_sound_file_opens) {
     EXPECT_EQ(refusal(two_tensors()), "");
 }
 
 // Whatever byte a download stops at, the file is refused with a message and never read past its end.
-TEST(GgufHeader, every_truncation_is_refused) {
-    const temp_dir    dir;
-    const std::string path = two_tensors().write(dir / "m.gguf");
+TEST(gguf_header, every_truncation_is_refused) {
+    const scratch_folder dir;
+    const std::string    path = two_tensors().write(dir / "m.gguf");
     EXPECT_EQ(refusal(path), "");
     for (uint64_t n = std::filesystem::file_size(path); n-- > 0;) {
         std::filesystem::resize_file(path, n);
@@ -56,13 +56,13 @@ TEST(GgufHeader, every_truncation_is_refused) {
 }
 
 // Every single byte of the header set to each of a few nasty values: opens or is refused, but does not abort or hang.
-TEST(GgufHeader, no_single_byte_aborts) {
-    const temp_dir    dir;
-    const std::string head = two_tensors().header();
-    const std::string path = two_tensors().write(dir / "m.gguf");
-    std::fstream      file(path, std::ios::binary | std::ios::in | std::ios::out);
-    int               n_refused = 0;
-    const auto        set_byte  = [&](size_t i, char value) {
+TEST(gguf_header, no_single_byte_aborts) {
+    const scratch_folder dir;
+    const std::string    head = two_tensors().header();
+    const std::string    path = two_tensors().write(dir / "m.gguf");
+    std::fstream         file(path, std::ios::binary | std::ios::in | std::ios::out);
+    int                  n_refused = 0;
+    const auto           set_byte  = [&](size_t i, char value) {
         file.seekp(static_cast<std::streamoff>(i));
         file.put(value).flush();
     };
@@ -77,7 +77,7 @@ TEST(GgufHeader, no_single_byte_aborts) {
     EXPECT_EQ(refusal(path), "");
 }
 
-TEST(GgufHeader, wrong_magic_and_versions) {
+TEST(gguf_header, wrong_magic_and_versions) {
     gguf_builder b = two_tensors();
     b.magic        = "GGML";
     EXPECT_SAYS(refusal(b), "not a GGUF file");
@@ -93,7 +93,7 @@ TEST(GgufHeader, wrong_magic_and_versions) {
     EXPECT_SAYS(refusal("/tmp"), "regular file");
 }
 
-TEST(GgufHeader, huge_counts) {
+TEST(gguf_header, huge_counts) {
     for (const uint64_t n : {uint64_t(1) << 20, uint64_t(1) << 40, std::numeric_limits<uint64_t>::max()}) {
         gguf_builder b       = two_tensors();
         b.n_tensors_override = n;
@@ -110,7 +110,7 @@ TEST(GgufHeader, huge_counts) {
     EXPECT_SAYS(refusal(b), "more than the file can");
 }
 
-TEST(GgufHeader, strings_without_end) {
+TEST(gguf_header, strings_without_end) {
     for (const uint64_t n : {uint64_t(1) << 31, uint64_t(1) << 63, std::numeric_limits<uint64_t>::max()}) {
         gguf_builder b = two_tensors();
         b.add_key("s", GGUF_TYPE_STRING);
@@ -119,7 +119,7 @@ TEST(GgufHeader, strings_without_end) {
     }
 }
 
-TEST(GgufHeader, types_that_ggml_would_abort_on) {
+TEST(gguf_header, types_that_ggml_would_abort_on) {
     gguf_builder b    = two_tensors();
     b.tensors[0].type = 4711;
     EXPECT_SAYS(refusal(b), "does not know");
@@ -144,7 +144,7 @@ TEST(GgufHeader, types_that_ggml_would_abort_on) {
     EXPECT_SAYS(refusal(b), "power of two");
 }
 
-TEST(GgufHeader, shapes_that_overflow) {
+TEST(gguf_header, shapes_that_overflow) {
     const int64_t big = int64_t(1) << 32;
     for (const std::vector<int64_t> & ne : {std::vector<int64_t>{big, big},
                                             {big, big, big, big},
@@ -166,7 +166,7 @@ TEST(GgufHeader, shapes_that_overflow) {
     EXPECT_SAYS(refusal(b), "block");
 }
 
-TEST(GgufHeader, names) {
+TEST(gguf_header, names) {
     gguf_builder b    = two_tensors();
     b.tensors[1].name = "a.weight";
     EXPECT_SAYS(refusal(b), "twice");
@@ -181,9 +181,9 @@ TEST(GgufHeader, names) {
     EXPECT_SAYS(refusal(b), "twice");
 }
 
-TEST(GgufHeader, the_check_names_overlapping_pairs) {
-    const temp_dir dir;
-    gguf_builder   b = two_tensors();
+TEST(gguf_header, the_check_names_overlapping_pairs) {
+    const scratch_folder dir;
+    gguf_builder         b = two_tensors();
     b.add_tensor("c.weight", GGML_TYPE_F32, {16});
     b.tensors[2].offset    = 96;  // the second half of b
     const std::string path = b.write(dir / "m.gguf");
@@ -193,10 +193,10 @@ TEST(GgufHeader, the_check_names_overlapping_pairs) {
     EXPECT_SAYS(problems[0], "'b.weight' and 'c.weight' overlap by 32 bytes");
 }
 
-TEST(GgufHeader, the_check_finds_misplaced_tensors) {
-    const temp_dir dir;
-    gguf_builder   b    = two_tensors();
-    b.tensors[1].offset = 72;
+TEST(gguf_header, the_check_finds_misplaced_tensors) {
+    const scratch_folder dir;
+    gguf_builder         b = two_tensors();
+    b.tensors[1].offset    = 72;
     EXPECT_SAYS(gguf::check_model_layout(b.write(dir / "misaligned.gguf")).at(0), "not a multiple of the alignment");
     b.tensors[1].offset = 128;
     EXPECT_SAYS(gguf::check_model_layout(b.write(dir / "gap.gguf")).at(0), "where 64 is expected");

@@ -1,4 +1,4 @@
-#include "gguf_builder.hpp"
+#include "support/gguf_builder.hpp"
 
 #include "core/error.hpp"
 #include "gguf/map_format.hpp"
@@ -50,8 +50,8 @@ double cpu_milliseconds() {
 
 }  // namespace
 
-TEST(GgufMap, gpt_oss_20b_has_the_published_shape) {
-    const temp_dir         dir;
+TEST(gguf_map, gpt_oss_20b_has_the_published_shape) {
+    const scratch_folder   dir;
     const gguf::model_file model(gpt_oss_20b().write(dir / "gpt-oss.gguf"));
     ASSERT_EQ(model.tensors().size(), 459u);
 
@@ -68,8 +68,8 @@ TEST(GgufMap, gpt_oss_20b_has_the_published_shape) {
     EXPECT_EQ(gguf::build_memory_map(model, false).entries.size(), 459u);
 }
 
-TEST(GgufMap, entries_tile_every_tensor_without_overlap) {
-    const temp_dir         dir;
+TEST(gguf_map, entries_tile_every_tensor_without_overlap) {
+    const scratch_folder   dir;
     const gguf::model_file model(gpt_oss_20b().write(dir / "gpt-oss.gguf"));
     const gguf::memory_map map = gguf::build_memory_map(model);
     std::vector<uint64_t>  covered(model.tensors().size(), 0);
@@ -84,9 +84,9 @@ TEST(GgufMap, entries_tile_every_tensor_without_overlap) {
     }
 }
 
-TEST(GgufMap, of_a_real_vocabulary_is_whole_and_timed) {
-    const temp_dir dir;
-    gguf_builder   b = gpt_oss_20b();
+TEST(gguf_map, of_a_real_vocabulary_is_whole_and_timed) {
+    const scratch_folder dir;
+    gguf_builder         b = gpt_oss_20b();
     b.add_strings("tokenizer.ggml.tokens", std::vector<std::string>(201088, "a token"));  // a real file has these too
     const std::string path = b.write(dir / "gpt-oss.gguf");
     double            best = 1e9;
@@ -103,8 +103,8 @@ TEST(GgufMap, of_a_real_vocabulary_is_whole_and_timed) {
     std::printf("map of %zu entries: %.1f ms\n", size_t(2691), best);
 }
 
-TEST(GgufMap, slices_only_expert_matrices) {
-    const temp_dir         dir;
+TEST(gguf_map, slices_only_expert_matrices) {
+    const scratch_folder   dir;
     const gguf::model_file model(small_moe().write(dir / "m.gguf"));
     const gguf::memory_map map = gguf::build_memory_map(model);
     EXPECT_EQ(map.entries.size(), 2u + 2u * (4u + 4u));  // two outside; per layer four whole tensors and four slices
@@ -124,8 +124,8 @@ TEST(GgufMap, slices_only_expert_matrices) {
     EXPECT_EQ(find_entry(map, "token_embd.weight")->layer, -1);
 }
 
-TEST(GgufMap, totals_follow_from_the_shapes) {
-    const temp_dir         dir;
+TEST(gguf_map, totals_follow_from_the_shapes) {
+    const scratch_folder   dir;
     const gguf::model_file model(small_moe().write(dir / "m.gguf"));
     const gguf::map_totals totals = gguf::build_memory_map(model).totals;
     const uint64_t matrix = 6 * 8 * 2, bias = 8 * 4, scale = 4, norm = 4 * 4, router = 8 * 4 * 4, table = 8 * 10 * 2;
@@ -142,9 +142,9 @@ TEST(GgufMap, totals_follow_from_the_shapes) {
     EXPECT_EQ(sum, totals.bytes);
 }
 
-TEST(GgufMap, a_tied_output_is_read_whole_and_mtp_blocks_are_not) {
-    const temp_dir dir;
-    gguf_builder   b;
+TEST(gguf_map, a_tied_output_is_read_whole_and_mtp_blocks_are_not) {
+    const scratch_folder dir;
+    gguf_builder         b;
     b.add_string("general.architecture", "glm4moe");
     b.add_u32("glm4moe.block_count", 2);
     b.add_u32("glm4moe.nextn_predict_layers", 1);
@@ -155,8 +155,8 @@ TEST(GgufMap, a_tied_output_is_read_whole_and_mtp_blocks_are_not) {
     EXPECT_EQ(gguf::build_memory_map(model).totals.bytes_per_token, 8u * 10u * 2u + 8u * 4u);
 }
 
-TEST(GgufMap, csv_and_json_say_the_same) {
-    const temp_dir         dir;
+TEST(gguf_map, csv_and_json_say_the_same) {
+    const scratch_folder   dir;
     const gguf::model_file model(small_moe().write(dir / "m.gguf"));
     const gguf::memory_map map  = gguf::build_memory_map(model);
     const auto             json = nlohmann::json::parse(gguf::map_to_json(map, model));
@@ -196,7 +196,7 @@ TEST(GgufMap, csv_and_json_say_the_same) {
     EXPECT_EQ(json["totals"]["n_experts"], 8);
 }
 
-TEST(GgufMap, a_split_model_is_named_by_any_of_its_parts) {
+TEST(gguf_map, a_split_model_is_named_by_any_of_its_parts) {
     const std::vector<std::string> parts = {"a/m-00001-of-00003.gguf", "a/m-00002-of-00003.gguf",
                                             "a/m-00003-of-00003.gguf"};
     for (const std::string & part : parts) {
@@ -208,9 +208,9 @@ TEST(GgufMap, a_split_model_is_named_by_any_of_its_parts) {
     }
 }
 
-TEST(GgufMap, split_files_are_one_map) {
-    const temp_dir dir;
-    gguf_builder   first, second;
+TEST(gguf_map, split_files_are_one_map) {
+    const scratch_folder dir;
+    gguf_builder         first, second;
     first.add_string("general.architecture", "qwen3moe");
     first.add_u32("qwen3moe.block_count", 1);
     first.add_u32("qwen3moe.expert_count", 2);
@@ -236,8 +236,8 @@ TEST(GgufMap, split_files_are_one_map) {
     EXPECT_THROW(gguf::model_file{dir / "m-00002-of-00002.gguf"}, error);
 }
 
-TEST(GgufMap, every_type_has_the_size_that_ggml_gives_it) {
-    const temp_dir        dir;
+TEST(gguf_map, every_type_has_the_size_that_ggml_gives_it) {
+    const scratch_folder  dir;
     gguf_builder          b;
     std::vector<uint64_t> sizes;
     for (int type = 0; type < GGML_TYPE_COUNT; ++type) {

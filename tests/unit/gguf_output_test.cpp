@@ -1,4 +1,4 @@
-#include "gguf_builder.hpp"
+#include "support/gguf_builder.hpp"
 
 #include "prune/sliced_copy.hpp"
 
@@ -27,8 +27,8 @@ std::string read(const std::string & path) {
 }  // namespace
 
 // Slabs so large that the kernel copies each run, small ones that are gathered, and both in turn.
-TEST(GgufOutput, slabs_of_every_size_land_where_they_belong) {
-    const temp_dir             dir;
+TEST(gguf_output, slabs_of_every_size_land_where_they_belong) {
+    const scratch_folder       dir;
     const size_t               sizes[]   = {4, 1000, 300'000, 1'500'000};
     const std::vector<int32_t> choices[] = {{0, 1, 2, 3, 4, 5, 6, 7}, {0}, {7}, {0, 2, 4, 6}, {1, 2, 3, 6, 7}};
     gguf_builder               b;

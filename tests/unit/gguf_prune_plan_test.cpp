@@ -1,4 +1,4 @@
-#include "pruned_moe.hpp"
+#include "support/pruned_moe.hpp"
 
 #include "prune/expert_choice.hpp"
 
@@ -7,10 +7,10 @@
 using namespace moescope;
 using namespace moescope::test;
 
-TEST(GgufPrunePlan, groups_shrink_equally) {
+TEST(gguf_prune_plan, groups_shrink_equally) {
     moe_options o;
     o.n_expert = 16, o.n_used = 3, o.groups = 4, o.groups_used = 2;
-    const temp_dir             dir;
+    const scratch_folder       dir;
     const gguf::model_file     model(make_moe(o).write(dir / "m.gguf"));
     const prune::prune_request request = keep_n(8, o);
     const prune::prune_plan    plan    = prune::plan_prune(model, request);
@@ -32,10 +32,10 @@ TEST(GgufPrunePlan, groups_shrink_equally) {
     EXPECT_EQ(refusal(o, 12), "");
 }
 
-TEST(GgufPrunePlan, mtp_blocks_shrink_too) {
+TEST(gguf_prune_plan, mtp_blocks_shrink_too) {
     moe_options o;
     o.arch = "glm4moe", o.n_layer = 3, o.n_nextn = 1;
-    const temp_dir         dir;
+    const scratch_folder   dir;
     const gguf::model_file model(make_moe(o).write(dir / "m.gguf"));
     prune::prune_request   request = keep_n(4, o);
     prune::prune_plan      plan    = prune::plan_prune(model, request);
@@ -53,7 +53,7 @@ TEST(GgufPrunePlan, mtp_blocks_shrink_too) {
     EXPECT_SAYS(refusal(model, request), "nothing about layer 1");
 }
 
-TEST(GgufPrunePlan, per_layer_top_k_bounds_the_count) {
+TEST(gguf_prune_plan, per_layer_top_k_bounds_the_count) {
     gguf_builder b;
     b.add_string("general.architecture", "nemotron_h_moe");
     b.add_u32("nemotron_h_moe.block_count", 3);
@@ -61,7 +61,7 @@ TEST(GgufPrunePlan, per_layer_top_k_bounds_the_count) {
     b.add_u32s("nemotron_h_moe.expert_used_count", {0, 2, 5});
     b.add_tensor("blk.1.ffn_gate_inp.weight", GGML_TYPE_F32, {4, 8});
     b.add_tensor("blk.1.ffn_up_exps.weight", GGML_TYPE_F32, {4, 3, 8});
-    const temp_dir         dir;
+    const scratch_folder   dir;
     const gguf::model_file model(b.write(dir / "m.gguf"));
     prune::prune_request   request;
     request.criterion = prune::prune_criterion::random;
@@ -71,9 +71,9 @@ TEST(GgufPrunePlan, per_layer_top_k_bounds_the_count) {
     EXPECT_EQ(refusal(model, request), "");
 }
 
-TEST(GgufPrunePlan, refusals_name_their_reason) {
-    const temp_dir    dir;
-    const moe_options o;
+TEST(gguf_prune_plan, refusals_name_their_reason) {
+    const scratch_folder dir;
+    const moe_options    o;
     EXPECT_SAYS(refusal(o, 1), "a token uses 2");
     EXPECT_SAYS(refusal(o, 9), "cannot keep 9 experts of 8");
 
@@ -119,8 +119,8 @@ TEST(GgufPrunePlan, refusals_name_their_reason) {
     EXPECT_SAYS(refusal(gguf::model_file(dir / "m.gguf"), nan), "not finite");
 }
 
-TEST(GgufPrunePlan, protected_experts_stay) {
-    const temp_dir         dir;
+TEST(gguf_prune_plan, protected_experts_stay) {
+    const scratch_folder   dir;
     const moe_options      o;
     const gguf::model_file model(make_moe(o).write(dir / "m.gguf"));
     prune::prune_request   request = keep_n(3, o);
@@ -141,8 +141,8 @@ TEST(GgufPrunePlan, protected_experts_stay) {
     EXPECT_THROW(prune::parse_expert_ids({""}, "--protect"), usage_error);
 }
 
-TEST(GgufPrunePlan, ids_from_a_file) {
-    const temp_dir         dir;
+TEST(gguf_prune_plan, ids_from_a_file) {
+    const scratch_folder   dir;
     const moe_options      o;
     const gguf::model_file model(make_moe(o).write(dir / "m.gguf"));
     prune::prune_request   request;
@@ -175,7 +175,7 @@ TEST(GgufPrunePlan, ids_from_a_file) {
     EXPECT_SAYS(refusal(groups, from("0: 0 1 2 5\n1: 2 3 6 7\n")), "same number");
 }
 
-TEST(GgufPrunePlan, random_is_seeded) {
+TEST(gguf_prune_plan, random_is_seeded) {
     EXPECT_EQ(prune::random_scores(7, 3, 64), prune::random_scores(7, 3, 64));
     EXPECT_NE(prune::random_scores(7, 3, 64), prune::random_scores(8, 3, 64));
     EXPECT_NE(prune::random_scores(7, 3, 64), prune::random_scores(7, 4, 64));
@@ -188,7 +188,7 @@ TEST(GgufPrunePlan, random_is_seeded) {
     EXPECT_NEAR(sum / 10000, 0.5, 0.02);  // 1 / sqrt(12 * 10000) is 0.003
 }
 
-TEST(GgufPrunePlan, ratio_is_what_goes) {
+TEST(gguf_prune_plan, ratio_is_what_goes) {
     gguf::moe_shape shape;
     shape.n_expert = 64;
     EXPECT_EQ(prune::keep_for_ratio(shape, 0.25), 48u);
@@ -198,10 +198,10 @@ TEST(GgufPrunePlan, ratio_is_what_goes) {
     EXPECT_EQ(prune::keep_for_ratio(shape, 0.3), 48u);
 }
 
-TEST(GgufPrunePlan, warns_of_what_pruning_changes) {
-    const temp_dir dir;
-    moe_options    o;
-    const auto     plan = [&](const std::string & arch, uint32_t n_keep) {
+TEST(gguf_prune_plan, warns_of_what_pruning_changes) {
+    const scratch_folder dir;
+    moe_options          o;
+    const auto           plan = [&](const std::string & arch, uint32_t n_keep) {
         o.arch = arch;
         return prune::plan_prune(gguf::model_file(make_moe(o).write(dir / "m.gguf")), keep_n(n_keep, o));
     };

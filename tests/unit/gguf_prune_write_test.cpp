@@ -1,4 +1,4 @@
-#include "pruned_moe.hpp"
+#include "support/pruned_moe.hpp"
 
 #include "prune/hash_table.hpp"
 
@@ -7,8 +7,8 @@
 using namespace moescope;
 using namespace moescope::test;
 
-TEST(GgufPruneWrite, keeping_all_changes_no_tensor) {
-    const temp_dir         dir;
+TEST(gguf_prune_write, keeping_all_changes_no_tensor) {
+    const scratch_folder   dir;
     const moe_options      o;
     const gguf::model_file model(make_moe(o).write(dir / "m.gguf"));
     prune::write_pruned(model, prune::plan_prune(model, keep_n(8, o)), {"reap", "s.json", 0}, dir / "out.gguf");
@@ -23,8 +23,8 @@ TEST(GgufPruneWrite, keeping_all_changes_no_tensor) {
     EXPECT_EQ(std::filesystem::file_size(dir / "out.gguf") % 32, 0u);
 }
 
-TEST(GgufPruneWrite, slices_every_tensor_with_an_expert_dimension_and_no_other) {
-    const temp_dir          dir;
+TEST(gguf_prune_write, slices_every_tensor_with_an_expert_dimension_and_no_other) {
+    const scratch_folder    dir;
     const moe_options       o;
     const gguf::model_file  model(make_moe(o).write(dir / "m.gguf"));
     const prune::prune_plan plan = prune::plan_prune(model, keep_n(5, o));
@@ -45,8 +45,8 @@ TEST(GgufPruneWrite, slices_every_tensor_with_an_expert_dimension_and_no_other) 
     EXPECT_EQ(out.metadata().get_uint("deepseek2.expert_used_count"), 2u);
 }
 
-TEST(GgufPruneWrite, keeps_the_best_and_says_so_in_the_file) {
-    const temp_dir             dir;
+TEST(gguf_prune_write, keeps_the_best_and_says_so_in_the_file) {
+    const scratch_folder       dir;
     const moe_options          o;
     const gguf::model_file     model(make_moe(o).write(dir / "m.gguf"));
     const prune::prune_request request = keep_n(3, o);
@@ -81,8 +81,8 @@ TEST(GgufPruneWrite, keeps_the_best_and_says_so_in_the_file) {
     EXPECT_EQ(raw(out, "tokenizer.ggml.nul"), raw(model, "tokenizer.ggml.nul"));
 }
 
-TEST(GgufPruneWrite, pruning_twice_names_the_experts_of_the_first_model) {
-    const temp_dir         dir;
+TEST(gguf_prune_write, pruning_twice_names_the_experts_of_the_first_model) {
+    const scratch_folder   dir;
     const moe_options      o;
     const gguf::model_file model(make_moe(o).write(dir / "m.gguf"));
     prune::write_pruned(model, prune::plan_prune(model, keep_n(6, o, 1)), {"reap", "", 0}, dir / "six.gguf");
@@ -101,11 +101,11 @@ TEST(GgufPruneWrite, pruning_twice_names_the_experts_of_the_first_model) {
     }
 }
 
-TEST(GgufPruneWrite, split_inputs_become_one_file) {
-    const temp_dir    dir;
-    const moe_options o;
-    gguf_builder      whole = make_moe(o), first = whole, second;
-    const size_t      half = whole.tensors.size() / 2;
+TEST(gguf_prune_write, split_inputs_become_one_file) {
+    const scratch_folder dir;
+    const moe_options    o;
+    gguf_builder         whole = make_moe(o), first = whole, second;
+    const size_t         half = whole.tensors.size() / 2;
     first.tensors.resize(half);
     for (size_t i = half; i < whole.tensors.size(); ++i) {
         const auto & t = whole.tensors[i];
@@ -130,10 +130,10 @@ TEST(GgufPruneWrite, split_inputs_become_one_file) {
     }
 }
 
-TEST(GgufPruneWrite, chunks_stay_whole) {
+TEST(gguf_prune_write, chunks_stay_whole) {
     moe_options o;
     o.arch = "grovemoe", o.per_chunk = 2;
-    const temp_dir             dir;
+    const scratch_folder       dir;
     const gguf::model_file     model(make_moe(o).write(dir / "m.gguf"));
     const prune::prune_request request = keep_n(4, o);
     const prune::prune_plan    plan    = prune::plan_prune(model, request);
@@ -166,10 +166,10 @@ TEST(GgufPruneWrite, chunks_stay_whole) {
     EXPECT_SAYS(refusal(o, 5), "multiple of 2");
 }
 
-TEST(GgufPruneWrite, hash_tables_name_the_new_ids) {
+TEST(gguf_prune_write, hash_tables_name_the_new_ids) {
     moe_options o;
     o.hash = true, o.n_used = 3;
-    const temp_dir          dir;
+    const scratch_folder    dir;
     const gguf::model_file  model(make_moe(o).write(dir / "m.gguf"));
     const prune::prune_plan plan   = prune::plan_prune(model, keep_n(4, o));
     const auto              result = prune::write_pruned(model, plan, {"reap", "", 0}, dir / "out.gguf");
@@ -205,7 +205,7 @@ TEST(GgufPruneWrite, hash_tables_name_the_new_ids) {
     EXPECT_TRUE(warns(plan, "route by token id"));
 }
 
-TEST(GgufPruneWrite, a_hash_table_that_names_no_expert_is_refused) {
+TEST(gguf_prune_write, a_hash_table_that_names_no_expert_is_refused) {
     prune::hash_table_remap remap({0, 2}, 4, 2);
     std::vector<int32_t>    good = {1, 3, 0, 2, 2, 1};
     remap.apply(good.data(), 3);
@@ -217,8 +217,8 @@ TEST(GgufPruneWrite, a_hash_table_that_names_no_expert_is_refused) {
     EXPECT_THROW(prune::hash_table_remap({0, 2}, 4, 3), error);
 }
 
-TEST(GgufPruneWrite, never_over_the_model_itself) {
-    const temp_dir          dir;
+TEST(gguf_prune_write, never_over_the_model_itself) {
+    const scratch_folder    dir;
     const moe_options       o;
     const gguf::model_file  model(make_moe(o).write(dir / "m.gguf"));
     const prune::prune_plan plan = prune::plan_prune(model, keep_n(4, o));
@@ -226,8 +226,8 @@ TEST(GgufPruneWrite, never_over_the_model_itself) {
     EXPECT_THROW(prune::write_pruned(model, plan, {}, dir / "./m.gguf"), error);
 }
 
-TEST(GgufPruneWrite, stopping_leaves_nothing_behind) {
-    const temp_dir          dir;
+TEST(gguf_prune_write, stopping_leaves_nothing_behind) {
+    const scratch_folder    dir;
     const moe_options       o;
     const gguf::model_file  model(make_moe(o).write(dir / "m.gguf"));
     const prune::prune_plan plan = prune::plan_prune(model, keep_n(4, o));

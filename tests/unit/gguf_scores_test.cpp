@@ -1,4 +1,4 @@
-#include "gguf_builder.hpp"
+#include "support/gguf_builder.hpp"
 
 #include "core/error.hpp"
 #include "gguf/imatrix.hpp"
@@ -44,10 +44,10 @@ constexpr const char * stats = R"({
 
 }  // namespace
 
-TEST(GgufScores, every_criterion_reads_its_column) {
-    const temp_dir    dir;
-    const std::string path = write(dir / "expert_stats.json", stats);
-    using list             = std::vector<double>;
+TEST(gguf_scores, every_criterion_reads_its_column) {
+    const scratch_folder dir;
+    const std::string    path = write(dir / "expert_stats.json", stats);
+    using list                = std::vector<double>;
     EXPECT_EQ(prune::read_expert_scores(path, prune::prune_criterion::reap).layers.at(3), (list{1, 2}));
     EXPECT_EQ(prune::read_expert_scores(path, prune::prune_criterion::ean).layers.at(3), (list{4, 3}));
     EXPECT_EQ(prune::read_expert_scores(path, prune::prune_criterion::frequency).layers.at(3), (list{0.5, 0.25}));
@@ -57,7 +57,7 @@ TEST(GgufScores, every_criterion_reads_its_column) {
     EXPECT_THROW(prune::read_expert_scores(path, prune::prune_criterion::random), usage_error);
 }
 
-TEST(GgufScores, names_go_both_ways) {
+TEST(gguf_scores, names_go_both_ways) {
     for (const auto c : {prune::prune_criterion::reap, prune::prune_criterion::ean, prune::prune_criterion::frequency,
                          prune::prune_criterion::gate, prune::prune_criterion::weighted_frequency,
                          prune::prune_criterion::random, prune::prune_criterion::ids}) {
@@ -66,8 +66,8 @@ TEST(GgufScores, names_go_both_ways) {
     EXPECT_THROW(prune::parse_criterion("best"), usage_error);
 }
 
-TEST(GgufScores, broken_statistics_are_refused) {
-    const temp_dir dir;
+TEST(gguf_scores, broken_statistics_are_refused) {
+    const scratch_folder dir;
     for (const char * text :
          {"", "{", "[]", "{}", "{\"x\": {}}", "{\"3\": []}", "{\"3\": {}}", "{\"3\": {\"reap\": [1, null]}}",
           "{\"3\": {\"reap\": [1, \"2\"]}}", "{\"-1\": {\"reap\": [1]}}", "{\"3\": {\"reap\": 1}}"}) {
@@ -77,10 +77,10 @@ TEST(GgufScores, broken_statistics_are_refused) {
     EXPECT_THROW(prune::read_expert_scores(dir / "missing.json", prune::prune_criterion::reap), error);
 }
 
-TEST(GgufScores, an_imatrix_has_counts) {
-    const temp_dir    dir;
-    const std::string path   = make_imatrix().write(dir / "imatrix.gguf");
-    const auto        scores = prune::read_expert_scores(path, prune::prune_criterion::frequency);
+TEST(gguf_scores, an_imatrix_has_counts) {
+    const scratch_folder dir;
+    const std::string    path   = make_imatrix().write(dir / "imatrix.gguf");
+    const auto           scores = prune::read_expert_scores(path, prune::prune_criterion::frequency);
     ASSERT_EQ(scores.layers.size(), 1u);
     EXPECT_EQ(scores.layers.at(1), (std::vector<double>{7, 0, 2, 5}));
     EXPECT_THROW(prune::read_expert_scores(path, prune::prune_criterion::reap), usage_error);
@@ -93,7 +93,8 @@ TEST(GgufScores, an_imatrix_has_counts) {
 
 namespace {
 
-std::string refusal_of_counts(const temp_dir & dir, const std::vector<float> & counts, const char * type = "imatrix") {
+std::string refusal_of_counts(const scratch_folder & dir, const std::vector<float> & counts,
+                              const char * type = "imatrix") {
     gguf_builder b;
     b.add_string("general.type", type);
     b.add_tensor("blk.0.ffn_up_exps.weight.counts", GGML_TYPE_F32, {1, static_cast<int64_t>(counts.size())},
@@ -108,9 +109,9 @@ std::string refusal_of_counts(const temp_dir & dir, const std::vector<float> & c
 
 }  // namespace
 
-TEST(GgufImatrix, tells_the_layers_apart_and_says_which_counts_differ) {
-    const temp_dir dir;
-    gguf_builder   b;
+TEST(gguf_imatrix, tells_the_layers_apart_and_says_which_counts_differ) {
+    const scratch_folder dir;
+    gguf_builder         b;
     b.add_string("general.type", "imatrix");
     b.add_strings("imatrix.datasets", {"text.txt"});
     b.add_tensor("blk.3.ffn_gate_inp.weight.counts", GGML_TYPE_F32, {1}, floats({10}));
@@ -130,8 +131,8 @@ TEST(GgufImatrix, tells_the_layers_apart_and_says_which_counts_differ) {
     EXPECT_EQ(m.layers.at(5).rows, 0u) << "not in the file";
 }
 
-TEST(GgufImatrix, refuses_what_cannot_be_counts) {
-    const temp_dir dir;
+TEST(gguf_imatrix, refuses_what_cannot_be_counts) {
+    const scratch_folder dir;
     EXPECT_EQ(refusal_of_counts(dir, {1, 2}), "");
     for (const float bad : {-1.0f, 0.5f, std::nanf(""), HUGE_VALF, 0x1p63f}) {
         EXPECT_NE(refusal_of_counts(dir, {1, bad}).find("not whole numbers"), std::string::npos) << bad;
@@ -140,8 +141,8 @@ TEST(GgufImatrix, refuses_what_cannot_be_counts) {
     EXPECT_NE(refusal_of_counts(dir, {1, 2}, "model").find("not an imatrix"), std::string::npos);
 }
 
-TEST(GgufScores, an_imatrix_is_sliced_along) {
-    const temp_dir         dir;
+TEST(gguf_scores, an_imatrix_is_sliced_along) {
+    const scratch_folder   dir;
     const gguf::model_file imatrix(make_imatrix().write(dir / "imatrix.gguf"));
     prune::prune_plan      plan;
     plan.shape.n_expert  = 4;

@@ -24,7 +24,7 @@ std::string only_text(const std::string & line, const corpus_options & options =
     return c.samples.size() == 1 ? c.samples[0].text : "not one sample";
 }
 
-TEST(Corpus, JoinsPromptAndResponse) {
+TEST(corpus, joins_prompt_and_response) {
     EXPECT_EQ(only_text(R"({"prompt": "2+2", "response": "4"})"), "2+2\n4");
     EXPECT_EQ(only_text(R"({"prompt": "alone"})"), "alone");
     EXPECT_EQ(only_text(R"({"prompt": "p", "response": null})"), "p");
@@ -35,12 +35,12 @@ TEST(Corpus, JoinsPromptAndResponse) {
     EXPECT_EQ(only_text(R"({"question": "Q", "answer": "A"})", gsm8k), "Q\nA");
 }
 
-TEST(Corpus, DecodesEscapesAndSurrogatePairs) {
+TEST(corpus, decodes_escapes_and_surrogate_pairs) {
     EXPECT_EQ(only_text(R"({"text": "a\"b\\c\/d\n\t\u00e9\ud83d\ude00"})"), "a\"b\\c/d\n\t\xc3\xa9\xf0\x9f\x98\x80");
     EXPECT_EQ(only_text(R"({"meta": {"text": ["no", {"prompt": "no"}]}, "text": "yes"})"), "yes");
 }
 
-TEST(Corpus, ReadsMessages) {
+TEST(corpus, reads_messages) {
     const corpus c = parse(
         R"({"messages": [{"role": "user", "content": "hi"},
 )"
@@ -52,7 +52,7 @@ TEST(Corpus, ReadsMessages) {
     EXPECT_EQ(c.malformed.size(), 1u);  // the first line is cut
 }
 
-TEST(Corpus, CountsAndNamesMalformedLines) {
+TEST(corpus, counts_and_names_malformed_lines) {
     const corpus          c = parse("{\"text\": \"one\"}\r\n"
                                              "\n"
                                              "{\"text\": \"cut\n"
@@ -75,7 +75,7 @@ TEST(Corpus, CountsAndNamesMalformedLines) {
     EXPECT_EQ(c.samples[1].line, 10u);
 }
 
-TEST(Corpus, StrictStopsAtTheFirstMalformedLine) {
+TEST(corpus, strict_stops_at_the_first_malformed_line) {
     corpus_options strict;
     strict.strict = true;
     try {
@@ -87,19 +87,19 @@ TEST(Corpus, StrictStopsAtTheFirstMalformedLine) {
     }
 }
 
-TEST(Corpus, NothingToReadIsAnError) {
+TEST(corpus, nothing_to_read_is_an_error) {
     EXPECT_THROW(parse(""), error);
     EXPECT_THROW(parse("\n\n"), error);
     EXPECT_THROW(parse("{\"other\": 1}"), error);
 }
 
-TEST(Corpus, ByteOrderMarkAndDuplicatesAreAllowed) {
+TEST(corpus, byte_order_mark_and_duplicates_are_allowed) {
     const corpus c = parse("\xef\xbb\xbf{\"text\": \"a\"}\n{\"text\": \"a\"}\n");
     EXPECT_EQ(c.samples.size(), 2u);
     EXPECT_TRUE(c.malformed.empty());
 }
 
-TEST(Corpus, LabelsMayBeAnyValue) {
+TEST(corpus, labels_may_be_any_value) {
     corpus_options o;
     o.label_key = "domain";
     const corpus c =
@@ -110,7 +110,7 @@ TEST(Corpus, LabelsMayBeAnyValue) {
     EXPECT_EQ(c.samples[2].label, "");
 }
 
-TEST(Corpus, ShuffleIsAPermutationThatDependsOnTheSeedAlone) {
+TEST(corpus, shuffle_is_a_permutation_that_depends_on_the_seed_alone) {
     std::string text;
     for (int i = 0; i < 200; ++i) {
         text += "{\"text\": \"" + std::to_string(i) + "\"}\n";
@@ -136,7 +136,7 @@ TEST(Corpus, ShuffleIsAPermutationThatDependsOnTheSeedAlone) {
     EXPECT_EQ(first.size(), 10u);
 }
 
-TEST(LogitRows, SamplesEvenlyAndAlwaysTheLast) {
+TEST(logit_rows, samples_evenly_and_always_the_last) {
     const auto count = [](const std::string & text, uint64_t n) {
         const logit_rows rows(text);
         uint64_t         wanted = 0;

@@ -13,15 +13,15 @@
 #include <unistd.h>
 
 #include "core/error.hpp"
-#include "gguf_builder.hpp"
 #include "io/byte_sink.hpp"
 #include "io/output_file.hpp"
 #include "io/output_folder.hpp"
+#include "support/gguf_builder.hpp"
 
 namespace moescope::io {
 namespace {
 
-using test::temp_dir;
+using test::scratch_folder;
 namespace fs = std::filesystem;
 
 std::string read(const std::string & path) {
@@ -34,7 +34,7 @@ std::string write(const std::string & path, const std::string & bytes) {
     return path;
 }
 
-size_t n_files(const temp_dir & dir) {
+size_t n_files(const scratch_folder & dir) {
     return static_cast<size_t>(std::distance(fs::directory_iterator(fs::path(dir / "")), {}));
 }
 
@@ -59,7 +59,7 @@ void replace(const std::string & path, const std::string & bytes, const std::vec
 constexpr char input_refused[] = "usage: the output is also an input";
 
 TEST(output_file, appears_only_when_complete) {
-    const temp_dir dir;
+    const scratch_folder dir;
     {
         output_file out(dir / "a");
         out.write_at(0, "abc", 3);
@@ -76,7 +76,7 @@ TEST(output_file, appears_only_when_complete) {
 }
 
 TEST(output_file, leaves_what_was_there_until_it_is_complete) {
-    const temp_dir dir;
+    const scratch_folder dir;
     write(dir / "a", "before");
     {
         output_file out(dir / "a");
@@ -92,7 +92,7 @@ TEST(output_file, leaves_what_was_there_until_it_is_complete) {
 }
 
 TEST(output_file, says_that_a_name_is_taken) {
-    const temp_dir dir;
+    const scratch_folder dir;
     write(dir / "a", "before");
     EXPECT_EQ(refusal([&] { output_file(dir / "a", existing_file::refuse); }), "error: the file exists");
     EXPECT_EQ(refusal([&] { output_file::check(dir / "a", existing_file::refuse); }), "error: the file exists");
@@ -101,15 +101,15 @@ TEST(output_file, says_that_a_name_is_taken) {
 }
 
 TEST(output_file, has_the_permissions_of_any_new_file) {
-    const temp_dir dir;
+    const scratch_folder dir;
     replace(dir / "ours", "x");
     write(dir / "other", "x");
     EXPECT_EQ(fs::status(dir / "ours").permissions(), fs::status(dir / "other").permissions());
 }
 
 TEST(output_file, is_never_one_of_the_inputs_whatever_it_is_called) {
-    const temp_dir    dir;
-    const std::string input = write(dir / "input", "precious");
+    const scratch_folder dir;
+    const std::string    input = write(dir / "input", "precious");
     fs::create_hard_link(input, dir / "hard");
     fs::create_symlink("input", dir / "soft");
     write(dir / "other", "precious");  // the same bytes are another file
@@ -124,7 +124,7 @@ TEST(output_file, is_never_one_of_the_inputs_whatever_it_is_called) {
 }
 
 TEST(output_file, replaces_what_a_link_leads_to) {
-    const temp_dir dir;
+    const scratch_folder dir;
     fs::create_directory(dir / "far");
     write(dir / "far/a", "before");
     fs::create_symlink("far/a", dir / "link");
@@ -137,14 +137,14 @@ TEST(output_file, replaces_what_a_link_leads_to) {
 }
 
 TEST(output_file, a_disk_that_is_too_small_is_noticed_first) {
-    const temp_dir dir;
-    output_file    out(dir / "a");
+    const scratch_folder dir;
+    output_file          out(dir / "a");
     EXPECT_THROW(out.reserve(uint64_t(1) << 60), error);
 }
 
 TEST(output_file, leaves_a_device_the_device_that_it_is) {
-    const temp_dir    dir;
-    const std::string null = dir / "null";
+    const scratch_folder dir;
+    const std::string    null = dir / "null";
     if (::mknod(null.c_str(), S_IFCHR | 0666, makedev(1, 3)) != 0) {
         GTEST_SKIP() << "only root makes devices";
     }
@@ -163,8 +163,8 @@ TEST(output_file, leaves_a_device_the_device_that_it_is) {
 }
 
 TEST(output_file, goes_into_a_pipe_from_front_to_back) {
-    const temp_dir    dir;
-    const std::string pipe = dir / "pipe";
+    const scratch_folder dir;
+    const std::string    pipe = dir / "pipe";
     ASSERT_EQ(::mkfifo(pipe.c_str(), 0600), 0);
     const input_file source(write(dir / "source", "0123456789"));
     std::string      heard;
@@ -185,9 +185,9 @@ TEST(output_file, goes_into_a_pipe_from_front_to_back) {
 
 // Within a file system the kernel copies; from memory to disk it may refuse, and then the bytes go through a buffer.
 TEST(output_file, copies_between_file_systems_as_within_one) {
-    const temp_dir dir;
-    std::string    bytes(9'000'001, '\0');  // more than one buffer, and no multiple of anything
-    uint32_t       state = 1;
+    const scratch_folder dir;
+    std::string          bytes(9'000'001, '\0');  // more than one buffer, and no multiple of anything
+    uint32_t             state = 1;
     for (char & c : bytes) {
         state = state * 1664525u + 1013904223u;  // Numerical Recipes' generator: no two places look alike
         c     = static_cast<char>(state >> 24);
@@ -210,7 +210,7 @@ TEST(output_file, copies_between_file_systems_as_within_one) {
 }
 
 TEST(output_folder, is_there_as_a_whole_or_not_at_all) {
-    const temp_dir dir;
+    const scratch_folder dir;
     {
         output_folder out(dir / "a", existing_file::refuse);
         write(out.name() + "/x", "1");
@@ -232,7 +232,7 @@ TEST(output_folder, is_there_as_a_whole_or_not_at_all) {
 }
 
 TEST(output_folder, never_takes_an_input_away) {
-    const temp_dir dir;
+    const scratch_folder dir;
     fs::create_directories(dir / "a/b");
     const std::string input = write(dir / "a/b/input", "precious");
     fs::create_symlink("a", dir / "link");
@@ -246,9 +246,9 @@ TEST(output_folder, never_takes_an_input_away) {
 }
 
 TEST(open_file_sink, replaces_only_files_of_its_own_kind_where_that_is_asked) {
-    const temp_dir  dir;
-    const file_kind notes = {"NOTE", "a note"};
-    const auto      open  = [&](const std::string & path) {
+    const scratch_folder dir;
+    const file_kind      notes = {"NOTE", "a note"};
+    const auto           open  = [&](const std::string & path) {
         return refusal([&] { open_file_sink(path, existing_file::replace_own, notes)->write("NOTE new", 8); });
     };
     write(dir / "ours", "NOTE old");

@@ -6,7 +6,7 @@
 #include <gtest/gtest.h>
 
 #include "io/magic.hpp"
-#include "trace_kit.hpp"
+#include "support/trace_kit.hpp"
 
 namespace moescope::io {
 namespace {
@@ -36,15 +36,15 @@ TEST(path, parts_are_named_before_the_extension) {
 }
 
 TEST(magic, is_looked_for_at_the_beginning) {
-    trace_kit::temp_folder folder;
-    const std::string      path = folder.file("x");
+    const test::scratch_folder folder(test::scratch_folder::in_memory);
+    const std::string          path = folder / "x";
     std::ofstream(path) << "GGUFrest";
     EXPECT_TRUE(begins_with(path, "GGUF"));
     EXPECT_TRUE(begins_with(path, "GGUFrest"));
     EXPECT_FALSE(begins_with(path, "rest"));
     EXPECT_FALSE(begins_with(path, "GGUFrest and more")) << "the file is shorter";
-    EXPECT_FALSE(begins_with(folder.file("missing"), "GGUF"));
-    EXPECT_FALSE(begins_with(folder.file(""), "GGUF")) << "a folder";
+    EXPECT_FALSE(begins_with(folder / "missing", "GGUF"));
+    EXPECT_FALSE(begins_with(folder / "", "GGUF")) << "a folder";
 }
 
 }  // namespace

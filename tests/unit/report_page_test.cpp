@@ -9,14 +9,15 @@
 #include <nlohmann/json.hpp>
 #include <zlib.h>
 
-#include "planted_trace.hpp"
 #include "report/bundle.hpp"
 #include "report/collector.hpp"
 #include "report/html.hpp"
 #include "report/page_bundle.hpp"
 #include "report/tiles.hpp"
+#include "support/planted_trace.hpp"
 
 using namespace moescope;
+using namespace moescope::test;
 using namespace moescope::report;
 using nlohmann::json;
 
@@ -62,7 +63,7 @@ planted::plan busy_plan() {
     return p;
 }
 
-TEST(ReportCollector, CountsEverySelectionOnce) {
+TEST(report_collector, counts_every_selection_once) {
     const planted_run                                       run(busy_plan());
     std::map<std::pair<size_t, uint32_t>, int>              count, decoded;
     std::map<std::pair<size_t, uint32_t>, std::set<size_t>> readers;
@@ -89,7 +90,7 @@ TEST(ReportCollector, CountsEverySelectionOnce) {
     EXPECT_EQ(page.decoded, 25u);
 }
 
-TEST(ReportCollector, MeansFollowTheFormulas) {
+TEST(report_collector, means_follow_the_formulas) {
     const planted_run                                          run(busy_plan());
     std::map<std::pair<size_t, uint32_t>, std::vector<double>> weight, product;
     run.each_row([&](size_t, size_t l, int32_t pos, int32_t seq) {
@@ -118,7 +119,7 @@ TEST(ReportCollector, MeansFollowTheFormulas) {
     }
 }
 
-TEST(ReportCollector, PairsAreCountedPerRow) {
+TEST(report_collector, pairs_are_counted_per_row) {
     const planted_run                                          run(busy_plan());
     std::map<std::tuple<size_t, uint32_t, uint32_t>, uint64_t> together;
     run.each_row([&](size_t, size_t l, int32_t pos, int32_t seq) {
@@ -145,7 +146,7 @@ TEST(ReportCollector, PairsAreCountedPerRow) {
 }
 
 // Graphs of one run may differ in what was captured of a block; the page shows the means of what has them.
-TEST(ReportCollector, BlocksHaveTheColumnsOfAllGraphs) {
+TEST(report_collector, blocks_have_the_columns_of_all_graphs) {
     planted::plan p = busy_plan();
     p.columns       = column::ids | column::norms;
     const planted_run bare(p);
@@ -164,7 +165,7 @@ TEST(ReportCollector, BlocksHaveTheColumnsOfAllGraphs) {
     EXPECT_TRUE(cells.reap.empty());  // no row has both
 }
 
-TEST(ReportTiles, HoldWhatWasRoutedFromAnyToken) {
+TEST(report_tiles, hold_what_was_routed_from_any_token) {
     const planted_run run(busy_plan());
     for (const uint64_t first : {0u, 1u, 13u, 39u, 50u}) {
         const size_t skipped = first / run.plan.n_ubatch / 2;  // ubatches, all of n_ubatch tokens
@@ -242,7 +243,7 @@ struct opened {
     }
 };
 
-TEST(ReportBundle, CountsTakeTheNarrowestTypeThatHoldsThem) {
+TEST(report_bundle, counts_take_the_narrowest_type_that_holds_them) {
     for (const uint64_t most : {200ull, 60000ull, 4000000000ull, 9007199254740992ull}) {
         const std::vector<uint64_t> counts = {0, 1, most};
         for (const bool compress : {false, true}) {
@@ -255,7 +256,7 @@ TEST(ReportBundle, CountsTakeTheNarrowestTypeThatHoldsThem) {
     }
 }
 
-TEST(ReportBundle, WeightsKeepFiveDigits) {
+TEST(report_bundle, weights_keep_five_digits) {
     const planted_run run(busy_plan());
     page              p;
     p.runs.push_back(run.collect());
@@ -276,7 +277,7 @@ TEST(ReportBundle, WeightsKeepFiveDigits) {
     }
 }
 
-TEST(ReportHtml, DataCannotBreakOut) {
+TEST(report_html, data_cannot_break_out) {
     page p;
     p.runs.emplace_back();
     p.runs[0].label = "</script><script>alert(1)</script>";
@@ -292,7 +293,7 @@ TEST(ReportHtml, DataCannotBreakOut) {
     EXPECT_EQ(html.find("onerror=alert"), std::string::npos);
 }
 
-TEST(ReportHtml, ThePolicyAllowsNothingButThePageItself) {
+TEST(report_html, the_policy_allows_nothing_but_the_page_itself) {
     const std::string policy = content_security_policy();
     EXPECT_NE(policy.find("default-src 'none'"), std::string::npos);
     EXPECT_NE(policy.find("script-src 'sha256-"), std::string::npos);

@@ -12,14 +12,16 @@
 #include <nlohmann/json.hpp>
 
 #include "core/error.hpp"
-#include "planted_trace.hpp"
 #include "stats/expert_stats.hpp"
 #include "stats/merge.hpp"
 #include "stats/moestats.hpp"
+#include "support/planted_trace.hpp"
+#include "support/scratch_folder.hpp"
 
 namespace {
 
 using namespace moescope;
+using namespace moescope::test;
 using namespace moescope::stats;
 
 struct expectation {
@@ -66,7 +68,7 @@ saliency accumulate(const planted::plan & p, const graph_layout & layout, gate_k
     return s;
 }
 
-TEST(Saliency, SumsEqualTheFormulasForBothGates) {
+TEST(saliency, sums_equal_the_formulas_for_both_gates) {
     planted::plan p;
     p.n_prompt                = 40;
     const graph_layout layout = planted::layout_of(p);
@@ -101,7 +103,7 @@ TEST(Saliency, SumsEqualTheFormulasForBothGates) {
 }
 
 // Trap 5: Llama 4's norms hold the gate already.
-TEST(Saliency, GatedNormsAreNotMultipliedTwice) {
+TEST(saliency, gated_norms_are_not_multiplied_twice) {
     planted::plan p;
     graph_layout  layout = planted::layout_of(p);
     for (block_layout & l : layout) {
@@ -115,7 +117,7 @@ TEST(Saliency, GatedNormsAreNotMultipliedTwice) {
 }
 
 // Trap 8: two blocks under one layer stay apart, and only the routed experts reach the JSON.
-TEST(Saliency, SecondBlocksAreKeptApart) {
+TEST(saliency, second_blocks_are_kept_apart) {
     planted::plan p;
     p.second_block = true;
     moestats s;
@@ -127,7 +129,7 @@ TEST(Saliency, SecondBlocksAreKeptApart) {
     EXPECT_EQ(nlohmann::json::parse(expert_stats_json(s)).size(), p.layers.size());
 }
 
-TEST(Saliency, LabelsSplitTheCounts) {
+TEST(saliency, labels_split_the_counts) {
     planted::plan p;
     p.n_seq          = 4;
     const saliency s = accumulate(p, planted::layout_of(p), gate_kind::final, 2);
@@ -146,14 +148,14 @@ TEST(Saliency, LabelsSplitTheCounts) {
     }
 }
 
-TEST(Saliency, MissingColumnsAreAnErrorNotAZero) {
+TEST(saliency, missing_columns_are_an_error_not_a_zero) {
     planted::plan p;
     p.columns = column::ids | column::weights;
     EXPECT_THROW(accumulate(p, planted::layout_of(p), gate_kind::final), error);
 }
 
 // One run captured with and without each column: everything counts, and the means are of the rows that have what they need.
-TEST(Saliency, LeavesOutMissingColumnsWhereItIsTold) {
+TEST(saliency, leaves_out_missing_columns_where_it_is_told) {
     const column_set bare = column::ids, gates = column::ids | column::weights, norms = column::ids | column::norms,
                      both = gates | norms;
     for (const std::vector<column_set> & captures :
@@ -204,26 +206,25 @@ moestats profile_of(const planted::plan & p, const std::string & corpus, uint32_
     return s;
 }
 
-class scratch {
+class stored_bytes {
 public:
-    scratch() : path_(::testing::TempDir() + "moestats." + std::to_string(::getpid())) {}
-    ~scratch() { std::remove(path_.c_str()); }
     const std::string & put(const std::string & bytes) const {
         std::ofstream(path_, std::ios::binary) << bytes;
         return path_;
     }
 
 private:
-    std::string path_;
+    scratch_folder    folder_{scratch_folder::in_memory};
+    const std::string path_ = folder_ / "x.moestats";
 };
 
-TEST(Moestats, ReadsBackToTheByte) {
+TEST(moestats, reads_back_to_the_byte) {
     planted::plan p;
-    p.n_seq                 = 3;
-    p.second_block          = true;
-    const std::string bytes = encode_moestats(profile_of(p, "a.jsonl", 2));
-    const scratch     file;
-    const moestats    back = read_moestats(file.put(bytes));
+    p.n_seq                  = 3;
+    p.second_block           = true;
+    const std::string  bytes = encode_moestats(profile_of(p, "a.jsonl", 2));
+    const stored_bytes file;
+    const moestats     back = read_moestats(file.put(bytes));
     EXPECT_EQ(encode_moestats(back), bytes);
     EXPECT_EQ(back.corpora.front().failed, (std::vector<uint64_t>{3, 17}));
     EXPECT_EQ(back.model.architecture, "planted");
@@ -231,11 +232,11 @@ TEST(Moestats, ReadsBackToTheByte) {
               accumulate(p, planted::layout_of(p), gate_kind::final, 2).blocks().front().count);
 }
 
-TEST(Moestats, EveryCutAndEveryFlippedBitIsReported) {
+TEST(moestats, every_cut_and_every_flipped_bit_is_reported) {
     planted::plan p;
-    p.layers                = {0};
-    const std::string bytes = encode_moestats(profile_of(p, "a.jsonl"));
-    const scratch     file;
+    p.layers                 = {0};
+    const std::string  bytes = encode_moestats(profile_of(p, "a.jsonl"));
+    const stored_bytes file;
     for (size_t n = 0; n < bytes.size(); n += n + 64 < bytes.size() ? 131 : 3) {
         EXPECT_THROW(read_moestats(file.put(bytes.substr(0, n))), error) << n;
     }
@@ -246,7 +247,7 @@ TEST(Moestats, EveryCutAndEveryFlippedBitIsReported) {
     }
 }
 
-TEST(Merge, PartsAddUpToTheWhole) {
+TEST(merge, parts_add_up_to_the_whole) {
     planted::plan whole;
     whole.n_seq       = 2;
     whole.last_only   = false;
@@ -267,7 +268,7 @@ TEST(Merge, PartsAddUpToTheWhole) {
     }
 }
 
-TEST(Merge, JoinsLabelsByName) {
+TEST(merge, joins_labels_by_name) {
     planted::plan p;
     moestats      a = profile_of(p, "a", 1), b = profile_of(p, "b", 1);
     b.labels = {"other"};
@@ -292,7 +293,7 @@ void expect_refused(const moestats & a, const moestats & b, const std::string & 
     EXPECT_EQ(encode_moestats(to), encode_moestats(a));
 }
 
-TEST(Merge, RefusesWhatDoesNotBelongTogether) {
+TEST(merge, refuses_what_does_not_belong_together) {
     const planted::plan p;
     const moestats      a       = profile_of(p, "a");
     const auto          changed = [&](auto && change) {
@@ -310,7 +311,7 @@ TEST(Merge, RefusesWhatDoesNotBelongTogether) {
 }
 
 // Parts of one file: only the shards of one run are sure to share no sample.
-TEST(Merge, RefusesPartsOfOneCorpusThatMayOverlap) {
+TEST(merge, refuses_parts_of_one_corpus_that_may_overlap) {
     const planted::plan p;
     const auto          part = [&](const char * selection) {
         moestats s             = profile_of(p, "a");
@@ -336,7 +337,7 @@ TEST(Merge, RefusesPartsOfOneCorpusThatMayOverlap) {
     }
 }
 
-TEST(ExpertStats, HasExactlyTheDocumentedShape) {
+TEST(expert_stats, has_exactly_the_documented_shape) {
     planted::plan p;
     p.n_prompt       = 2;  // few rows, so that some experts are never selected
     p.n_generated    = 0;

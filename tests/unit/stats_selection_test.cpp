@@ -14,7 +14,7 @@ corpus_selection of_fields(corpus_fields fields) {
     return s;
 }
 
-TEST(CorpusSelection, is_written_as_files_have_it) {
+TEST(corpus_selection, is_written_as_files_have_it) {
     corpus_selection s = of_fields({"question", "answer", ""});
     EXPECT_EQ(to_string(s), "prompt_key=question response_key=answer label_key= limit=0 shard=0/1");
     s.fields->label = "domain";
@@ -27,7 +27,7 @@ TEST(CorpusSelection, is_written_as_files_have_it) {
     EXPECT_EQ(to_string(corpus_selection()), "windows limit=0 shard=0/1");
 }
 
-TEST(CorpusSelection, is_read_back_as_it_was_written) {
+TEST(corpus_selection, is_read_back_as_it_was_written) {
     corpus_selection s = of_fields({"prompt", "response", "domain"});
     EXPECT_EQ(parse_corpus_selection(to_string(s)), s);
     s.limit = UINT64_MAX;
@@ -41,7 +41,7 @@ TEST(CorpusSelection, is_read_back_as_it_was_written) {
     EXPECT_EQ(parse_corpus_selection(to_string(s)), s);
 }
 
-TEST(CorpusSelection, fields_may_have_any_name) {
+TEST(corpus_selection, fields_may_have_any_name) {
     for (const char * name :
          {"", "the prompt", "a=b", "limit=3 shard=1/2", "x shuffle_seed=y", "x limit=", "windows", "ü"}) {
         const corpus_selection s = of_fields({name, name, name});
@@ -50,7 +50,7 @@ TEST(CorpusSelection, fields_may_have_any_name) {
 }
 
 // A name that holds another one's key is cut elsewhere, and still written back as it was.
-TEST(CorpusSelection, the_text_stays_the_same_whatever_the_names) {
+TEST(corpus_selection, the_text_stays_the_same_whatever_the_names) {
     const std::string text =
         to_string(of_fields({"a response_key=b", "c label_key=d", "e label_key=f response_key=g"}));
     const auto s = parse_corpus_selection(text);
@@ -58,7 +58,7 @@ TEST(CorpusSelection, the_text_stays_the_same_whatever_the_names) {
     EXPECT_EQ(to_string(*s), text);
 }
 
-TEST(CorpusSelection, other_texts_are_refused) {
+TEST(corpus_selection, other_texts_are_refused) {
     for (const char * text : {
              "",
              "all",

@@ -8,12 +8,12 @@
 #include <gtest/gtest.h>
 
 #include "check/check.hpp"
-#include "trace_kit.hpp"
+#include "support/trace_kit.hpp"
 
 namespace moescope::trace {
 namespace {
 
-using namespace trace_kit;
+using namespace test;
 
 // Writes the plan with one thing changed and returns the names of the findings, "name@layer".
 std::vector<std::string> names_after(
@@ -26,8 +26,8 @@ std::vector<std::string> names_after(
     graph_layout layout   = planted::layout_of(p);
     auto         ubatches = planted::make_ubatches(p, layout);
     change(layout, ubatches);
-    temp_folder       folder;
-    const std::string path = folder.file("x.moetrace");
+    const scratch_folder folder{scratch_folder::in_memory};
+    const std::string    path = folder / "x.moetrace";
     {
         trace_writer writer(path, {}, {});
         planted::feed(p, ubatches, writer);
@@ -50,16 +50,16 @@ uint8_t * ids(std::vector<planted::ubatch_data> & u, size_t block) {  // 18 expe
     return static_cast<uint8_t *>(u[0].owner.ids(block));
 }
 
-TEST(TraceCheck, ACorrectTraceHasNoFindings) {
+TEST(trace_check, a_correct_trace_has_no_findings) {
     EXPECT_EQ(names_after([](auto &, auto &) {}), strings{});
 }
 
-TEST(TraceCheck, NamesRepeatedIds) {
+TEST(trace_check, names_repeated_ids) {
     EXPECT_EQ(names_after([](auto &, auto & u) { ids(u, 1)[5] = ids(u, 1)[4]; }),
               (strings{"ids-distinct@2", "ids-topk@2"}));
 }
 
-TEST(TraceCheck, RepeatedIdsAreFineWhereTheLayoutSaysSo) {
+TEST(trace_check, repeated_ids_are_fine_where_the_layout_says_so) {
     EXPECT_EQ(names_after([](auto & layout, auto & u) {
                   layout[1].flags |= block_layout::ids_repeat;
                   ids(u, 1)[5] = ids(u, 1)[4];
@@ -67,7 +67,7 @@ TEST(TraceCheck, RepeatedIdsAreFineWhereTheLayoutSaysSo) {
               strings{});
 }
 
-TEST(TraceCheck, NamesIdsThatAreNotTheTopK) {
+TEST(trace_check, names_ids_that_are_not_the_top_k) {
     EXPECT_EQ(names_after([](auto &, auto & u) {  // swap the last selected for the first that was not
                   ids(u, 0)[3] = static_cast<uint8_t>((ids(u, 0)[3] + 1) % 18);
               }),
@@ -79,7 +79,7 @@ TEST(TraceCheck, NamesIdsThatAreNotTheTopK) {
               strings{});
 }
 
-TEST(TraceCheck, EqualScoresMayGoEitherWay) {
+TEST(trace_check, equal_scores_may_go_either_way) {
     EXPECT_EQ(names_after([](auto &, auto & u) {
                   const uint8_t last = ids(u, 0)[3], next = static_cast<uint8_t>((last + 1) % 18);
                   value(u, column::selection, 0, next) = value(u, column::selection, 0, last);
@@ -88,7 +88,7 @@ TEST(TraceCheck, EqualScoresMayGoEitherWay) {
               strings{});
 }
 
-TEST(TraceCheck, NamesWeightsThatDoNotAddUp) {
+TEST(trace_check, names_weights_that_do_not_add_up) {
     EXPECT_EQ(names_after([](auto &, auto & u) { value(u, column::weights, 2, 0) += 0.01f; }),
               strings{"weights-sum@3"});
     EXPECT_EQ(names_after([](auto & layout, auto & u) {
@@ -98,7 +98,7 @@ TEST(TraceCheck, NamesWeightsThatDoNotAddUp) {
               strings{});
 }
 
-TEST(TraceCheck, NamesValuesThatAreNotFinite) {
+TEST(trace_check, names_values_that_are_not_finite) {
     const float nan = std::numeric_limits<float>::quiet_NaN();
     EXPECT_EQ(names_after([&](auto &, auto & u) { value(u, column::weights, 0, 1) = nan; }),
               strings{"weights-finite@1"});
@@ -112,7 +112,7 @@ TEST(TraceCheck, NamesValuesThatAreNotFinite) {
               strings{});
 }
 
-TEST(TraceCheck, NamesCountsThatDoNotAddUp) {
+TEST(trace_check, names_counts_that_do_not_add_up) {
     planted::plan      p;
     const graph_layout layout   = planted::layout_of(p);
     const auto         ubatches = planted::make_ubatches(p, layout);
@@ -179,7 +179,7 @@ check::misread_test test_of(uint32_t n_expert, uint32_t k, uint32_t n_rows, bool
     return test;
 }
 
-TEST(ContiguousMisread, IsFoundInEveryShape) {
+TEST(contiguous_misread, is_found_in_every_shape) {
     for (const auto & [n_expert, k] :
          std::vector<std::pair<uint32_t, uint32_t>>{{16, 4}, {64, 8}, {128, 8}, {60, 4}, {160, 6}, {32, 4}}) {
         const check::misread_test wrong = test_of(n_expert, k, 128, true, 1),
@@ -192,7 +192,7 @@ TEST(ContiguousMisread, IsFoundInEveryShape) {
 }
 
 // 8 experts, top-1 and top-2, partition by chance now and then: many correct windows must not be called a misread.
-TEST(ContiguousMisread, ChanceIsNotCalledOne) {
+TEST(contiguous_misread, chance_is_not_called_one) {
     for (const uint32_t k : {1u, 2u}) {
         const check::misread_test test = test_of(8, k, 512, false, 200);
         EXPECT_GT(test.partitions(), 0u) << "the test must see some";
@@ -202,26 +202,26 @@ TEST(ContiguousMisread, ChanceIsNotCalledOne) {
     }
 }
 
-TEST(ContiguousMisread, SmallLayersSayNothing) {
+TEST(contiguous_misread, small_layers_say_nothing) {
     EXPECT_EQ(test_of(8, 3, 512, true, 1).windows(), 0u);
 }
 
 // A foreign log may hold gate inputs alone: no experts, no selections.
-TEST(TraceCheck, GateInputsAloneAreFine) {
-    temp_folder       folder;
-    const std::string path = folder.file("gates.csv");
+TEST(trace_check, gate_inputs_alone_are_fine) {
+    const scratch_folder folder{scratch_folder::in_memory};
+    const std::string    path = folder / "gates.csv";
     spill(path, "gate_input,0,0,1 2\ngate_input,0,1,3 4\n");
     EXPECT_TRUE(check::check_trace(path).findings.empty());
 }
 
-TEST(ContiguousMisread, ChanceOfDisjointRowsIsCountedRight) {
+TEST(contiguous_misread, chance_of_disjoint_rows_is_counted_right) {
     EXPECT_NEAR(check::chance_disjoint(8, 2, 4), 2520.0 / (28.0 * 28 * 28 * 28),
                 1e-12);  // 8! / 2!^4 partitions, 28 pairs each
     EXPECT_NEAR(check::chance_disjoint(4, 1, 4), 24.0 / 256, 1e-12);
     EXPECT_NEAR(check::chance_disjoint(6, 2, 2), 6.0 / 15, 1e-12);  // the second pair avoids the first
 }
 
-TEST(ContiguousMisread, IsAFindingOfCheck) {
+TEST(contiguous_misread, is_a_finding_of_check) {
     const auto names = names_after([](auto & layout, auto & u) {
         shuffler random;
         for (block_layout & l : layout) {

@@ -4,15 +4,15 @@
 
 #include <gtest/gtest.h>
 
-#include "../support/routing_builder.hpp"
 #include "check/check.hpp"
+#include "support/routing_builder.hpp"
+#include "support/trace_kit.hpp"
 #include "trace/chunks.hpp"
-#include "trace_kit.hpp"
 
 namespace moescope::trace {
 namespace {
 
-using namespace trace_kit;
+using namespace test;
 
 // A trace of several small chunks, and what it holds.
 struct small_trace {
@@ -20,8 +20,8 @@ struct small_trace {
     graph_layout                      layout;
     std::vector<planted::ubatch_data> ubatches;
     std::vector<std::string>          wanted;
-    temp_folder                       folder;
-    std::string                       path = folder.file("x.moetrace");
+    const scratch_folder              folder{scratch_folder::in_memory};
+    std::string                       path = folder / "x.moetrace";
     std::string                       bytes;
 
     small_trace() {
@@ -65,7 +65,7 @@ std::pair<size_t, size_t> whole_prefix(const std::string & bytes, size_t size) {
     return {n, at};
 }
 
-TEST(TraceDamage, CutAtEveryByte) {
+TEST(trace_damage, cut_at_every_byte) {
     const small_trace t;
     const size_t      n_ubatches = t.ubatches.size();
     ASSERT_EQ(whole_prefix(t.bytes, t.bytes.size()), std::make_pair(n_ubatches, t.bytes.size()));
@@ -86,7 +86,7 @@ TEST(TraceDamage, CutAtEveryByte) {
     }
 }
 
-TEST(TraceDamage, CheckSaysHowMuchACutLost) {
+TEST(trace_damage, check_says_how_much_a_cut_lost) {
     const small_trace t;
     for (size_t cut = t.bytes.size() - 200; cut < t.bytes.size(); cut += 13) {
         spill(t.path, t.bytes.substr(0, cut));
@@ -102,7 +102,7 @@ TEST(TraceDamage, CheckSaysHowMuchACutLost) {
     }
 }
 
-TEST(TraceDamage, FlipEveryBit) {
+TEST(trace_damage, flip_every_bit) {
     const small_trace t;
     const reading     whole = read_all(t.path);
     ASSERT_EQ(whole.ubatches, t.wanted);
@@ -123,7 +123,7 @@ TEST(TraceDamage, FlipEveryBit) {
     EXPECT_GT(noticed, t.bytes.size() * 8 * 9 / 10) << "nearly every bit matters";
 }
 
-TEST(TraceDamage, CheckFindsWhatAFlipBroke) {
+TEST(trace_damage, check_finds_what_a_flip_broke) {
     const small_trace t;
     for (size_t byte = 16; byte < t.bytes.size(); byte += 5) {
         std::string bytes = t.bytes;
@@ -164,10 +164,10 @@ void read_whatever_it_is(const std::string & path) {
     }
 }
 
-TEST(TraceDamage, RandomBytesAreNoTrace) {
-    temp_folder       folder;
-    const std::string path = folder.file("x.moetrace");
-    random_bytes      random{1};
+TEST(trace_damage, random_bytes_are_no_trace) {
+    const scratch_folder folder{scratch_folder::in_memory};
+    const std::string    path = folder / "x.moetrace";
+    random_bytes         random{1};
     for (int i = 0; i < 300; ++i) {
         std::string bytes(random.next() % 400, '\0');
         for (char & c : bytes) {
@@ -186,7 +186,7 @@ TEST(TraceDamage, RandomBytesAreNoTrace) {
 }
 
 // A hostile or buggy writer: payloads changed at random under checksums that fit.
-TEST(TraceDamage, NonsenseUnderRightChecksumsDoesNotCrash) {
+TEST(trace_damage, nonsense_under_right_checksums_does_not_crash) {
     const small_trace        t;
     const chunk_list         list(t.path);
     std::vector<chunk_place> chunks;
@@ -214,16 +214,16 @@ TEST(TraceDamage, NonsenseUnderRightChecksumsDoesNotCrash) {
 }
 
 // Whoever counts experts makes room for a block's when it first sees the block.
-TEST(TraceDamage, AnotherNumberOfExpertsInALaterGraphIsRefused) {
+TEST(trace_damage, another_number_of_experts_in_a_later_graph_is_refused) {
     const auto one_token = [](uint32_t n_expert, uint32_t k) {
-        testing::routing_builder t({testing::block_of(0, n_expert, k)});
+        test::routing_builder t({test::block_of(0, n_expert, k)});
         t.token(0, 0, {{std::vector<uint32_t>(k, n_expert - 1)}});
         return t;
     };
     for (const auto & [n_expert, k] : {std::pair(300u, 1u), std::pair(7u, 1u), std::pair(8u, 2u)}) {
-        temp_folder       folder;
-        const std::string path = folder.file("x.moetrace");
-        trace_writer      writer(path, {}, {});
+        const scratch_folder folder{scratch_folder::in_memory};
+        const std::string    path = folder / "x.moetrace";
+        trace_writer         writer(path, {}, {});
         one_token(8, 1).feed(writer);
         one_token(n_expert, k).feed(writer);
         writer.finish({"finished"});
@@ -236,7 +236,7 @@ TEST(TraceDamage, AnotherNumberOfExpertsInALaterGraphIsRefused) {
     }
 }
 
-TEST(TraceDamage, AnotherVersionIsNamed) {
+TEST(trace_damage, another_version_is_named) {
     small_trace t;
     t.bytes[8] = 2;
     spill(t.path, t.bytes);
@@ -244,7 +244,7 @@ TEST(TraceDamage, AnotherVersionIsNamed) {
 }
 
 // A newer moescope of the same format version may add kinds of chunk.
-TEST(TraceDamage, UnknownChunksAreSkipped) {
+TEST(trace_damage, unknown_chunks_are_skipped) {
     const small_trace  t;
     const std::string  payload = "from the future.";
     const chunk_header h       = make_chunk_header(static_cast<chunk_kind>(77), payload.data(), payload.size());

@@ -6,12 +6,12 @@
 #include "logs/foreign_line.hpp"
 #include "logs/open.hpp"
 #include "logs/text_log.hpp"
-#include "trace_kit.hpp"
+#include "support/trace_kit.hpp"
 
 namespace moescope::trace {
 namespace {
 
-using namespace trace_kit;
+using namespace test;
 using strings = std::vector<std::string>;
 
 // An ubatch in short: "decode pos 5: layer 1 [3 4] [0.5 0.5]; …", one per row.
@@ -54,12 +54,12 @@ strings summary(const std::string & path, column column = column::weights) {
 }
 
 struct log_file {
-    temp_folder folder;
-    std::string path = folder.file("x.log");
+    const scratch_folder folder{scratch_folder::in_memory};
+    std::string          path = folder / "x.log";
     explicit log_file(const std::string & text) { spill(path, text); }
 };
 
-TEST(ForeignLog, ReadsTheTextLogOfTheDesign) {
+TEST(foreign_log, reads_the_text_log_of_the_design) {
     const log_file f("=== MoE Expert Selection Log ===\n"
                      "Prompt: Explain quantum\nLayer of computing\nTokens: 2\n\n"
                      "Layer 10 - Raw Logits:\n  n_experts=160, n_tokens=2\n"
@@ -80,7 +80,7 @@ TEST(ForeignLog, ReadsTheTextLogOfTheDesign) {
     EXPECT_EQ(source->blocks()[0].n_expert, 160u) << "the log says how many";
 }
 
-TEST(ForeignLog, ReadsSelectionRows) {
+TEST(foreign_log, reads_selection_rows) {
     const log_file f("3,52 40 85 110\n4,1 2 3 4\n3,5 6 7 8\n4,9 10 11 12\n");
     EXPECT_EQ(summary(f.path),
               (strings{"prefill batch 0 pos -1 layer 3: 52 40 85 110", "prefill batch 0 pos -1 layer 4: 1 2 3 4",
@@ -90,7 +90,7 @@ TEST(ForeignLog, ReadsSelectionRows) {
     EXPECT_NE(source->info().notes.at(0).find("largest id + 1, 111"), std::string::npos);
 }
 
-TEST(ForeignLog, HasAtLeastAsManyExpertsAsARowHasIds) {
+TEST(foreign_log, has_at_least_as_many_experts_as_a_row_has_ids) {
     const log_file f("3,1 1 0 1\n3,0 0 0 0\n");
     const auto     source = logs::open_source(f.path);
     EXPECT_EQ(source->blocks()[0].n_expert, 4u);
@@ -98,13 +98,13 @@ TEST(ForeignLog, HasAtLeastAsManyExpertsAsARowHasIds) {
         << source->info().notes.at(0);
 }
 
-TEST(ForeignLog, APositionThatCannotBeIsUnknown) {
+TEST(foreign_log, a_position_that_cannot_be_is_unknown) {
     const log_file f("7,-5,\"[0 1]\",\"[0.5 0.5]\"\n7,3000000000,\"[2 3]\",\"[0.5 0.5]\"\n");
     EXPECT_EQ(summary(f.path), (strings{"prefill batch 0 pos -1 layer 7: 0 1 | 0.5 0.5",
                                         "prefill batch 0 pos -1 layer 7: 2 3 | 0.5 0.5"}));
 }
 
-TEST(ForeignLog, ReadsGateRowsAndTellsGeneratedTokens) {
+TEST(foreign_log, reads_gate_rows_and_tells_generated_tokens) {
     const log_file f("gate_input,0,0,1 2\ngate_input,0,1,3 4\ngate_input,1,0,5 6\ngate_input,1,1,7 8\n"
                      "gate_input,0,0,-1.5 1e-3\ngate_input,1,0,9 10\n");
     EXPECT_EQ(summary(f.path, column::gate_input),
@@ -113,14 +113,14 @@ TEST(ForeignLog, ReadsGateRowsAndTellsGeneratedTokens) {
                        "decode batch 1 pos -1 layer 0: | -1.5 0.001", "decode batch 1 pos -1 layer 1: | 9 10"}));
 }
 
-TEST(ForeignLog, AGateRowThatBeginsAgainIsTheNextBatch) {
+TEST(foreign_log, a_gate_row_that_begins_again_is_the_next_batch) {
     const log_file f("gate_input,0,0,1\ngate_input,0,1,2\ngate_input,0,0,3\ngate_input,0,0,4\n");
     EXPECT_EQ(summary(f.path, column::gate_input),
               (strings{"prefill batch 0 pos -1 layer 0: | 1", "prefill batch 0 pos -1 layer 0: | 2",
                        "decode batch 1 pos -1 layer 0: | 3", "decode batch 2 pos -1 layer 0: | 4"}));
 }
 
-TEST(ForeignLog, ReadsBothKindsMixed) {
+TEST(foreign_log, reads_both_kinds_mixed) {
     const log_file f("gate_input,0,0,1 2\n0,3 4\ngate_input,1,0,5 6\n1,7 8\ngate_input,0,0,9 9\n0,1 2\n1,3 4\n");
     EXPECT_EQ(summary(f.path, column::gate_input),
               (strings{"prefill batch 0 pos -1 layer 0: 3 4 | 1 2", "prefill batch 0 pos -1 layer 1: 7 8 | 5 6",
@@ -128,7 +128,7 @@ TEST(ForeignLog, ReadsBothKindsMixed) {
     EXPECT_EQ(logs::open_source(f.path)->info().format, "selection-csv+gate-csv");
 }
 
-TEST(ForeignLog, BannersAndHeadersDoNotMatterAndMalformedLinesAreNamed) {
+TEST(foreign_log, banners_and_headers_do_not_matter_and_malformed_lines_are_named) {
     const log_file f(
         "llama_model_loader: - kv 0\nlayer_id,expert_ids\n0,1 2\n0,1 2 3\n0,4 x\n0,5 6\r\ngate_input,0,zero,1\n");
     EXPECT_EQ(summary(f.path), (strings{"prefill batch 0 pos -1 layer 0: 1 2", "prefill batch 0 pos -1 layer 0: 5 6"}));
@@ -138,7 +138,7 @@ TEST(ForeignLog, BannersAndHeadersDoNotMatterAndMalformedLinesAreNamed) {
     EXPECT_NE(last.find("line 4: 3 ids where layer 0 selects 2"), std::string::npos) << last;
 }
 
-TEST(ForeignLog, WhatIsNoLogIsRefused) {
+TEST(foreign_log, what_is_no_log_is_refused) {
     for (const char * text : {"nothing of this kind\n", "# only a comment\nlayer_id,expert_ids\n"}) {
         const log_file f(text);
         EXPECT_THROW(logs::open_source(f.path), error) << text;
@@ -148,7 +148,7 @@ TEST(ForeignLog, WhatIsNoLogIsRefused) {
     EXPECT_THROW(logs::open_source("/nonexistent/file"), error);
 }
 
-TEST(ForeignLog, CutListsAreNotTakenForWholeOnes) {
+TEST(foreign_log, cut_lists_are_not_taken_for_whole_ones) {
     const log_file f("Layer 0 - Selected Expert IDs (top-3):\n  Token 0: [1, 2, ...]\n  Token 1: [1, 2, 3]\n");
     EXPECT_EQ(summary(f.path), strings{"prefill batch 0 pos 1 layer 0: 1 2 3"});
     EXPECT_NE(logs::open_source(f.path)->info().notes.back().find("cut"), std::string::npos);
@@ -157,7 +157,7 @@ TEST(ForeignLog, CutListsAreNotTakenForWholeOnes) {
 // What moescope itself writes comes back: ids, positions and phases exactly, weights as far as the format holds them.
 class written_logs : public testing::TestWithParam<bool> {};
 
-TEST_P(written_logs, ComeBack) {
+TEST_P(written_logs, come_back) {
     planted::plan p;
     p.n_expert                           = 300;
     const auto                  layout   = planted::layout_of(p);
@@ -209,7 +209,7 @@ TEST_P(written_logs, ComeBack) {
 INSTANTIATE_TEST_SUITE_P(Formats, written_logs, testing::Bool());
 
 // Any bytes may stand in a log.
-TEST(ForeignLog, NonsenseDoesNotCrash) {
+TEST(foreign_log, nonsense_does_not_crash) {
     const std::string good =
         "Layer 0 - Selected Expert IDs (top-2):\n  Token 0: [1, 2]\n0,0,\"[1 2]\",\"[0.5 0.5]\"\n0,1 2\n"
         "gate_input,0,0,1 2\nTokens: 3\n";
@@ -217,8 +217,8 @@ TEST(ForeignLog, NonsenseDoesNotCrash) {
     const auto random = [&] {
         return static_cast<uint32_t>((state = state * 6364136223846793005u + 1442695040888963407u) >> 33);
     };
-    temp_folder       folder;
-    const std::string path = folder.file("x.log");
+    const scratch_folder folder{scratch_folder::in_memory};
+    const std::string    path = folder / "x.log";
     for (int i = 0; i < 2000; ++i) {
         std::string text = good;
         for (uint32_t n = 1 + random() % 6; n > 0; --n) {

@@ -2,18 +2,18 @@
 
 #include <gtest/gtest.h>
 
-#include "../golden/golden_plan.hpp"
+#include "support/golden_trace.hpp"
 #include "support/source_dir.hpp"
-#include "trace_kit.hpp"
+#include "support/trace_kit.hpp"
 
 namespace moescope::trace {
 namespace {
 
-using namespace trace_kit;
+using namespace test;
 
 const std::string golden_v1 = test::source_dir() + "/tests/golden/v1.moetrace";
 
-TEST(TraceGolden, Version1HoldsWhatTheFormulasSay) {
+TEST(trace_golden, version1_holds_what_the_formulas_say) {
     const planted::plan p      = golden::plan();
     const graph_layout  layout = planted::layout_of(p);
     trace_reader        reader(golden_v1);
@@ -74,7 +74,7 @@ TEST(TraceGolden, Version1HoldsWhatTheFormulasSay) {
 }
 
 // Only fields are added within a version: today's writer makes the same ubatches of the same routing.
-TEST(TraceGolden, TodaysWriterMakesTheSame) {
+TEST(trace_golden, todays_writer_makes_the_same) {
     const planted::plan p        = golden::plan();
     const graph_layout  layout   = planted::layout_of(p);
     const auto          ubatches = planted::make_ubatches(p, layout);

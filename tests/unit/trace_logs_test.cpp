@@ -9,9 +9,11 @@
 #include "logs/csv_log.hpp"
 #include "logs/row_text.hpp"
 #include "logs/text_log.hpp"
-#include "planted_trace.hpp"
+#include "support/planted_trace.hpp"
 
 namespace moescope::trace {
+using namespace test;
+
 namespace {
 
 class memory_sink final : public io::byte_sink {
@@ -53,7 +55,7 @@ struct example {
     }
 };
 
-TEST(TextLog, WritesTheExampleToTheLetter) {
+TEST(text_log, writes_the_example_to_the_letter) {
     const example  e;
     std::string    text;
     logs::text_log log(std::make_unique<memory_sink>(text));
@@ -72,7 +74,7 @@ TEST(TextLog, WritesTheExampleToTheLetter) {
                     "=== Inference Complete ===\n");
 }
 
-TEST(TextLog, CutsRowsOnlyWhenAsked) {
+TEST(text_log, cuts_rows_only_when_asked) {
     const example e;
     std::string   text;
     logs::text_log_format(3).ubatch(text, e.u);
@@ -81,7 +83,7 @@ TEST(TextLog, CutsRowsOnlyWhenAsked) {
         << "the sum is of all: " << text;
 }
 
-TEST(TextLog, NamesUnknownPositionsAndOtherSequences) {
+TEST(text_log, names_unknown_positions_and_other_sequences) {
     example              e;
     std::vector<int32_t> minus{-1}, seven{7}, two{2};
     e.u.pos = minus;
@@ -101,7 +103,7 @@ TEST(TextLog, NamesUnknownPositionsAndOtherSequences) {
     EXPECT_NE(text.find("  Token ?: [42"), std::string::npos) << text;
 }
 
-TEST(TextLog, ScoresCarryTheirShape) {
+TEST(text_log, scores_carry_their_shape) {
     planted::plan p;
     p.layers           = {4};
     p.n_prompt         = 2;
@@ -131,7 +133,7 @@ TEST(TextLog, ScoresCarryTheirShape) {
                     "\n");
 }
 
-TEST(CsvLog, WritesHeaderAndQuotedLists) {
+TEST(csv_log, writes_header_and_quoted_lists) {
     const example e;
     std::string   text;
     logs::csv_log log(std::make_unique<memory_sink>(text));
@@ -140,7 +142,7 @@ TEST(CsvLog, WritesHeaderAndQuotedLists) {
                     "10,0,\"[42 105 17 88 134 3 99 12]\",\"[0.245 0.189 0.156 0.112 0.089 0.078 0.067 0.064]\"\n");
 }
 
-TEST(CsvLog, LeavesOutSecondBlocksAndSaysHowMany) {
+TEST(csv_log, leaves_out_second_blocks_and_says_how_many) {
     planted::plan p;
     p.second_block     = true;
     const auto  layout = planted::layout_of(p);
@@ -149,7 +151,7 @@ TEST(CsvLog, LeavesOutSecondBlocksAndSaysHowMany) {
     EXPECT_EQ(logs::append_csv_rows(text, all[0].view), all[0].view.token.size());
 }
 
-TEST(RowText, ShortestDecimalsReadBackAsTheSameFloat) {
+TEST(row_text, shortest_decimals_read_back_as_the_same_float) {
     uint32_t bits = 1;
     for (int i = 0; i < 20000; ++i, bits = bits * 1664525u + 1013904223u) {
         float value;
@@ -164,7 +166,7 @@ TEST(RowText, ShortestDecimalsReadBackAsTheSameFloat) {
     }
 }
 
-TEST(RowText, SaysWhatIsNotFinite) {
+TEST(row_text, says_what_is_not_finite) {
     std::string text;
     for (const float v : {std::numeric_limits<float>::quiet_NaN(), HUGE_VALF, -HUGE_VALF}) {
         logs::append_shortest(text, v);

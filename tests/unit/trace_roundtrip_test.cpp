@@ -4,12 +4,13 @@
 
 #include <gtest/gtest.h>
 
-#include "trace_kit.hpp"
+#include "core/version.hpp"
+#include "support/trace_kit.hpp"
 
 namespace moescope::trace {
 namespace {
 
-using namespace trace_kit;
+using namespace test;
 
 trace_head a_head() {
     trace_head h;
@@ -21,7 +22,7 @@ trace_head a_head() {
 
 struct round_trip : testing::TestWithParam<std::tuple<uint32_t, bool>> {};
 
-TEST_P(round_trip, EveryColumn) {
+TEST_P(round_trip, every_column) {
     const auto [n_expert, f16] = GetParam();
     planted::plan p;
     p.n_expert     = n_expert;
@@ -34,9 +35,9 @@ TEST_P(round_trip, EveryColumn) {
     const graph_layout layout   = planted::layout_of(p);
     auto               ubatches = planted::make_ubatches(p, layout);
 
-    temp_folder       folder;
-    const std::string path = folder.file("x.moetrace");
-    writer_options    options;
+    const scratch_folder folder{scratch_folder::in_memory};
+    const std::string    path = folder / "x.moetrace";
+    writer_options       options;
     options.f16 = f16;
     trace_writer writer(path, a_head(), options);
     planted::feed(p, ubatches, writer);
@@ -66,7 +67,7 @@ TEST_P(round_trip, EveryColumn) {
 INSTANTIATE_TEST_SUITE_P(Widths, round_trip,
                          testing::Combine(testing::Values(8u, 256u, 257u, 65536u, 65537u, 70001u), testing::Bool()));
 
-TEST(TraceRoundTrip, KeepsWhatIsUnknown) {
+TEST(trace_round_trip, keeps_what_is_unknown) {
     planted::plan p;
     p.unknown                            = true;
     const graph_layout         layout    = planted::layout_of(p);
@@ -75,22 +76,22 @@ TEST(TraceRoundTrip, KeepsWhatIsUnknown) {
     ubatches[0].blocks[0].row_token      = row_token;
     ubatches[1].blocks[1].n_rows         = 0;  // a block that computed nothing
 
-    temp_folder       folder;
-    const std::string path = folder.file("x.moetrace");
-    trace_writer      writer(path, a_head(), {});
+    const scratch_folder folder{scratch_folder::in_memory};
+    const std::string    path = folder / "x.moetrace";
+    trace_writer         writer(path, a_head(), {});
     planted::feed(p, ubatches, writer);
     writer.flush();
     EXPECT_EQ(read_all(path).ubatches, expected(ubatches));
 }
 
-TEST(TraceRoundTrip, KeepsModelPiecesNotesAndAccess) {
+TEST(trace_round_trip, keeps_model_pieces_notes_and_access) {
     planted::plan      p;
     const graph_layout layout   = planted::layout_of(p);
     auto               ubatches = planted::make_ubatches(p, layout);
     const access_list  access   = {{"MUL_MAT_ID", "x-1", 1, 0, {"a", "bc", "def"}}, {"MUL_MAT", "y", -1, -1, {}}};
 
-    temp_folder       folder;
-    const std::string path = folder.file("x.moetrace");
+    const scratch_folder folder{scratch_folder::in_memory};
+    const std::string    path = folder / "x.moetrace";
     {
         trace_writer writer(path, a_head(), {});
         EXPECT_EQ(writer.access({{"OTHER", "", 0, -1, {}}}), 1u);
@@ -119,6 +120,7 @@ TEST(TraceRoundTrip, KeepsModelPiecesNotesAndAccess) {
     EXPECT_EQ(reader.info().run_ns, 123u);
     EXPECT_EQ(reader.info().capture_ns, 45u);
     EXPECT_EQ(reader.info().program, "planted");
+    EXPECT_EQ(reader.info().writer_version, moescope::version);
     for (const auto & u : ubatches) {
         for (const int32_t t : u.view.token) {
             ASSERT_NE(reader.piece(t), nullptr);
@@ -142,12 +144,12 @@ std::vector<std::vector<uint64_t>> count_by_hand(const planted::plan & p) {
     return counts;
 }
 
-TEST(TraceRoundTrip, CountsOnlyHoldsTheSameCounts) {
-    planted::plan      p;
-    const graph_layout layout   = planted::layout_of(p);
-    const auto         ubatches = planted::make_ubatches(p, layout);
-    temp_folder        folder;
-    const std::string  rows = folder.file("rows.moetrace"), counts = folder.file("counts.moetrace");
+TEST(trace_round_trip, counts_only_holds_the_same_counts) {
+    planted::plan        p;
+    const graph_layout   layout   = planted::layout_of(p);
+    const auto           ubatches = planted::make_ubatches(p, layout);
+    const scratch_folder folder{scratch_folder::in_memory};
+    const std::string    rows = (folder / "rows.moetrace"), counts = folder / "counts.moetrace";
     for (const bool counts_only : {false, true}) {
         writer_options options;
         options.counts_only = counts_only;
@@ -173,7 +175,7 @@ TEST(TraceRoundTrip, CountsOnlyHoldsTheSameCounts) {
     EXPECT_FALSE(reader.next(u));
 }
 
-TEST(TraceRoundTrip, CountsGrowWhenALaterGraphKnowsMoreExperts) {
+TEST(trace_round_trip, counts_grow_when_a_later_graph_knows_more_experts) {
     planted::plan small, large;
     small.n_expert               = 8;
     large.n_expert               = 32;
@@ -200,8 +202,8 @@ struct rolled {
     planted::plan                     plan;
     graph_layout                      layout;
     std::vector<planted::ubatch_data> ubatches;
-    temp_folder                       folder;
-    std::string                       path = folder.file("x.moetrace");
+    const scratch_folder              folder{scratch_folder::in_memory};
+    std::string                       path = folder / "x.moetrace";
     std::vector<std::string>          parts;
 
     rolled() {
@@ -216,12 +218,12 @@ struct rolled {
         writer.finish({"finished"});
         parts = {path};
         for (uint32_t n = 2; ::access(part_path(path, n).c_str(), F_OK) == 0; ++n) {
-            parts.push_back(folder.file(part_path("x.moetrace", n)));
+            parts.push_back(folder / (part_path("x.moetrace", n)));
         }
     }
 };
 
-TEST(TraceParts, ReadAsOne) {
+TEST(trace_parts, read_as_one) {
     rolled t;
     ASSERT_GE(t.parts.size(), 3u);
     for (const std::string & part : t.parts) {
@@ -234,11 +236,11 @@ TEST(TraceParts, ReadAsOne) {
     EXPECT_EQ(r.unread_part, "");
 }
 
-TEST(TraceParts, ReadAsOneAfterARename) {
+TEST(trace_parts, read_as_one_after_a_rename) {
     rolled                   t;
-    std::vector<std::string> renamed = {t.folder.file("y.moetrace")};
+    std::vector<std::string> renamed = {t.folder / "y.moetrace"};
     for (uint32_t n = 2; n <= t.parts.size(); ++n) {
-        renamed.push_back(t.folder.file(part_path("y.moetrace", n)));
+        renamed.push_back(t.folder / part_path("y.moetrace", n));
     }
     for (size_t i = 0; i < renamed.size(); ++i) {
         ASSERT_EQ(std::rename(t.parts[i].c_str(), renamed[i].c_str()), 0);
@@ -246,7 +248,7 @@ TEST(TraceParts, ReadAsOneAfterARename) {
     EXPECT_EQ(read_all(renamed[0]).ubatches, expected(t.ubatches));
 }
 
-TEST(TraceParts, AMissingPartIsNamed) {
+TEST(trace_parts, a_missing_part_is_named) {
     rolled t;
     ::unlink(t.parts[1].c_str());
     const reading r = read_all(t.path);
@@ -256,7 +258,7 @@ TEST(TraceParts, AMissingPartIsNamed) {
     EXPECT_FALSE(r.ended);
 }
 
-TEST(TraceParts, ACutPartLeavesNoHole) {
+TEST(trace_parts, a_cut_part_leaves_no_hole) {
     rolled            t;
     const std::string whole = slurp(t.path);
     for (size_t cut = whole.size() - 300; cut < whole.size(); cut += 7) {
@@ -270,7 +272,7 @@ TEST(TraceParts, ACutPartLeavesNoHole) {
     }
 }
 
-TEST(TraceParts, AnotherTracesFileIsNotJoined) {
+TEST(trace_parts, another_traces_file_is_not_joined) {
     rolled       t, other;
     std::string  bytes = slurp(other.parts[1]);
     const size_t at    = bytes.find("99");  // its trace_id; the checksum no longer fits either
@@ -281,15 +283,15 @@ TEST(TraceParts, AnotherTracesFileIsNotJoined) {
     EXPECT_EQ(r.unread_part, t.parts[1]);
 }
 
-TEST(TraceParts, AReaderFollowsThemWhileTheyGrow) {
+TEST(trace_parts, a_reader_follows_them_while_they_grow) {
     planted::plan p;
-    p.n_generated               = 40;
-    const graph_layout layout   = planted::layout_of(p);
-    const auto         ubatches = planted::make_ubatches(p, layout);
-    temp_folder        folder;
-    const std::string  path = folder.file("x.moetrace");
+    p.n_generated                 = 40;
+    const graph_layout   layout   = planted::layout_of(p);
+    const auto           ubatches = planted::make_ubatches(p, layout);
+    const scratch_folder folder{scratch_folder::in_memory};
+    const std::string    path = folder / "x.moetrace";
     for (uint32_t n = 2; n < 12; ++n) {
-        folder.file(part_path("x.moetrace", n));
+        (folder / (part_path("x.moetrace", n)));
     }
     writer_options options;
     options.max_size    = 6'000;
@@ -310,14 +312,14 @@ TEST(TraceParts, AReaderFollowsThemWhileTheyGrow) {
     EXPECT_EQ(seen, expected(ubatches));
 }
 
-TEST(TraceReader, SeeksToAnyUbatchAndKeepsNoListOfTheirChunks) {
+TEST(trace_reader, seeks_to_any_ubatch_and_keeps_no_list_of_their_chunks) {
     planted::plan p;
-    p.n_generated               = 200;
-    const graph_layout layout   = planted::layout_of(p);
-    const auto         ubatches = planted::make_ubatches(p, layout);
-    temp_folder        folder;
-    const std::string  path = folder.file("x.moetrace");
-    writer_options     options;
+    p.n_generated                 = 200;
+    const graph_layout   layout   = planted::layout_of(p);
+    const auto           ubatches = planted::make_ubatches(p, layout);
+    const scratch_folder folder{scratch_folder::in_memory};
+    const std::string    path = folder / "x.moetrace";
+    writer_options       options;
     options.flush_bytes = 1;  // every ubatch is a chunk
     trace_writer writer(path, a_head(), options);
     for (const auto & u : ubatches) {
@@ -346,7 +348,7 @@ TEST(TraceReader, SeeksToAnyUbatchAndKeepsNoListOfTheirChunks) {
 
 // ---- half precision ----------------------------------------------------------------------------------------------
 
-TEST(TraceHalf, EveryHalfComesBack) {
+TEST(trace_half, every_half_comes_back) {
     for (uint32_t h = 0; h < 0x10000; ++h) {
         const float v = from_f16(static_cast<uint16_t>(h));
         if (std::isnan(v)) {
@@ -360,7 +362,7 @@ TEST(TraceHalf, EveryHalfComesBack) {
     EXPECT_EQ(from_f16(0x7bff), 65504.0f);
 }
 
-TEST(TraceHalf, RoundsToTheNearestAndHalfwayToEven) {
+TEST(trace_half, rounds_to_the_nearest_and_halfway_to_even) {
     for (uint32_t h = 0; h < 0x7bff; ++h) {
         const float a = from_f16(static_cast<uint16_t>(h)), b = from_f16(static_cast<uint16_t>(h + 1));
         const float middle = a + (b - a) / 2;  // exact: a float has 13 bits more

@@ -3,13 +3,13 @@
 
 #include <gtest/gtest.h>
 
+#include "support/trace_kit.hpp"
 #include "trace/chunks.hpp"
-#include "trace_kit.hpp"
 
 namespace moescope::trace {
 namespace {
 
-using namespace trace_kit;
+using namespace test;
 
 planted::plan decoding() {
     planted::plan p;
@@ -22,8 +22,8 @@ planted::plan decoding() {
 }
 
 struct written {
-    temp_folder              folder;
-    std::string              path = folder.file("x.moetrace");
+    const scratch_folder     folder{scratch_folder::in_memory};
+    std::string              path = folder / "x.moetrace";
     std::vector<std::string> wanted;
 
     written(const planted::plan & p, const std::vector<planted::ubatch_data> & ubatches) {
@@ -38,7 +38,7 @@ struct written {
     }
 };
 
-TEST(TraceShape, EachFramesIdsAreChecked) {
+TEST(trace_shape, each_frames_ids_are_checked) {
     const planted::plan p      = decoding();
     const graph_layout  layout = planted::layout_of(p);
     const written       t(p, planted::make_ubatches(p, layout));
@@ -73,7 +73,7 @@ TEST(TraceShape, EachFramesIdsAreChecked) {
     EXPECT_EQ(tried, p.n_generated);
 }
 
-TEST(TraceShape, LayoutsOfOneSizeAreToldApart) {
+TEST(trace_shape, layouts_of_one_size_are_told_apart) {
     planted::plan p = decoding(), other = decoding();
     other.layers              = {4, 5, 6};
     const graph_layout layout = planted::layout_of(p), other_layout = planted::layout_of(other);
@@ -91,7 +91,7 @@ TEST(TraceShape, LayoutsOfOneSizeAreToldApart) {
 }
 
 // Two blocks change their numbers of rows for each other's: same layout, same size, same tokens.
-TEST(TraceShape, RowCountsAreToldApart) {
+TEST(trace_shape, row_counts_are_told_apart) {
     planted::plan p             = decoding();
     p.n_generated               = 0;
     p.layers                    = {1, 2};

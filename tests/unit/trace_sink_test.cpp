@@ -7,18 +7,18 @@
 
 #include "core/error.hpp"
 #include "io/byte_sink.hpp"
-#include "trace_kit.hpp"
+#include "support/trace_kit.hpp"
 
 namespace moescope::trace {
 namespace {
 
-using namespace trace_kit;
+using namespace test;
 
-TEST(TraceSink, ADescriptorThatTheHostClosedIsNotWrittenTo) {
-    temp_folder       folder;
-    const std::string path  = folder.file("t.moetrace");
-    const std::string other = folder.file("other");
-    const int         next  = ::open("/dev/null", O_RDONLY);
+TEST(trace_sink, a_descriptor_that_the_host_closed_is_not_written_to) {
+    const scratch_folder folder{scratch_folder::in_memory};
+    const std::string    path  = folder / "t.moetrace";
+    const std::string    other = folder / "other";
+    const int            next  = ::open("/dev/null", O_RDONLY);
     ::close(next);
     {
         const auto sink = io::open_file_sink(path, io::existing_file::refuse);  // takes the same number
@@ -32,10 +32,10 @@ TEST(TraceSink, ADescriptorThatTheHostClosedIsNotWrittenTo) {
     EXPECT_EQ(slurp(path), "abc");
 }
 
-TEST(TraceSink, ReplacingLeavesTheFileBeforeToWhoUsesIt) {
-    temp_folder       folder;
-    const std::string path   = folder.file("t.moetrace");
-    const auto        before = io::open_file_sink(path, io::existing_file::refuse);
+TEST(trace_sink, replacing_leaves_the_file_before_to_who_uses_it) {
+    const scratch_folder folder{scratch_folder::in_memory};
+    const std::string    path   = folder / "t.moetrace";
+    const auto           before = io::open_file_sink(path, io::existing_file::refuse);
     before->write("before", 6);
     const int  reader = ::open(path.c_str(), O_RDONLY);
     const auto after  = io::open_file_sink(path, io::existing_file::replace);

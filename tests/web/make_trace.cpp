@@ -19,7 +19,7 @@
 #include <CLI/CLI.hpp>
 #include <nlohmann/json.hpp>
 
-#include "../unit/gguf_builder.hpp"
+#include "support/gguf_builder.hpp"
 #include "trace/writer.hpp"
 
 using namespace moescope;

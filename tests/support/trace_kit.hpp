@@ -1,6 +1,6 @@
 #pragma once
 
-// Traces in temporary files, and everything a reader hands out as comparable bytes.
+// Traces in files, and everything a reader hands out as comparable bytes.
 
 #include <cstdio>
 #include <cstdlib>
@@ -15,42 +15,11 @@
 
 #include "core/error.hpp"
 #include "planted_trace.hpp"
+#include "scratch_folder.hpp"
 #include "trace/reader.hpp"
 #include "trace/writer.hpp"
 
-namespace moescope::trace_kit {
-
-// A folder that disappears with everything in it that a test of traces makes.
-class temp_folder {
-public:
-    temp_folder() {
-        // Tests that write ten thousands of small files want them in memory.
-        for (const char * place : {"/dev/shm", "/tmp"}) {
-            std::string name = std::string(place) + "/moescope-test-XXXXXX";
-            if (::mkdtemp(name.data()) != nullptr) {
-                path_ = name;
-                return;
-            }
-        }
-    }
-    ~temp_folder() {
-        for (const std::string & f : files_) {
-            ::unlink(f.c_str());
-        }
-        ::rmdir(path_.c_str());
-    }
-    temp_folder(const temp_folder &)             = delete;
-    temp_folder & operator=(const temp_folder &) = delete;
-
-    std::string file(const std::string & name) {
-        files_.push_back(path_ + "/" + name);
-        return files_.back();
-    }
-
-private:
-    std::string              path_;
-    std::vector<std::string> files_;
-};
+namespace moescope::test {
 
 inline std::string slurp(const std::string & path) {
     std::ifstream in(path, std::ios::binary);
@@ -166,4 +135,4 @@ inline bool is_prefix(const std::vector<std::string> & part, const std::vector<s
     return part.size() <= whole.size() && std::equal(part.begin(), part.end(), whole.begin());
 }
 
-}  // namespace moescope::trace_kit
+}  // namespace moescope::test

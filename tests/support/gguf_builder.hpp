@@ -12,27 +12,9 @@
 #include <string>
 #include <vector>
 
+#include "scratch_folder.hpp"
+
 namespace moescope::test {
-
-// A folder that goes away with the test.
-class temp_dir {
-public:
-    temp_dir() {
-        std::string pattern = (std::filesystem::temp_directory_path() / "moescope-XXXXXX").string();
-        if (::mkdtemp(pattern.data()) == nullptr) {
-            std::abort();
-        }
-        path_ = pattern;
-    }
-    ~temp_dir() { std::filesystem::remove_all(path_); }
-    temp_dir(const temp_dir &)             = delete;
-    temp_dir & operator=(const temp_dir &) = delete;
-
-    std::string operator/(const std::string & name) const { return path_ + "/" + name; }
-
-private:
-    std::string path_;
-};
 
 // Writes GGUF files byte by byte from the format's description, so that the tests do not lean on the code they test,
 // and so that a file can be wrong in any single place.

@@ -23,7 +23,7 @@ struct prune_case {
 // What was seen in the cases of one architecture, for the count at the end.
 class checked_case {
 public:
-    checked_case(const prune_case & c, const scratch_dir & dir)
+    checked_case(const prune_case & c, const scratch_folder & dir)
         : case_(c),
           dir_(dir),
           arch_(c.options.shape.arch),
@@ -281,11 +281,11 @@ private:
         prune(request, "k.gguf", plan);
     }
 
-    const prune_case &  case_;
-    const scratch_dir & dir_;
-    std::string         arch_, path_;
-    gguf::model_file    source_;
-    run_result          before_;
+    const prune_case &     case_;
+    const scratch_folder & dir_;
+    std::string            arch_, path_;
+    gguf::model_file       source_;
+    run_result             before_;
 };
 
 }  // namespace moescope::test

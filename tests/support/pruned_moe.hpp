@@ -14,6 +14,8 @@
 #include <numeric>
 #include <random>
 
+#include "scratch_folder.hpp"
+
 namespace moescope::test {
 
 // n floats that say which tensor (tag) and which element they are: no slab equals another.
@@ -136,7 +138,7 @@ inline std::string refusal(const gguf::model_file & model, const prune::prune_re
 }
 
 inline std::string refusal(const moe_options & o, uint32_t n_keep) {
-    const temp_dir dir;
+    const scratch_folder dir;
     return refusal(gguf::model_file(make_moe(o).write(dir / "m.gguf")), keep_n(n_keep, o));
 }
 

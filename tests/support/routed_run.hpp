@@ -16,17 +16,6 @@
 
 namespace moescope::test {
 
-struct scratch_dir {
-    std::string path;
-    explicit scratch_dir(const std::string & name)
-        : path((std::filesystem::temp_directory_path() / ("prune-" + name + "." + std::to_string(::getpid())))
-                   .string()) {
-        std::filesystem::create_directories(path);
-    }
-    ~scratch_dir() { std::filesystem::remove_all(path); }
-    std::string operator/(const std::string & name) const { return path + "/" + name; }
-};
-
 inline void require(bool holds, const std::string & what) {
     if (!holds) {
         throw std::runtime_error(what);

@@ -12,7 +12,7 @@
 #include "core/routing.hpp"
 #include "core/ubatch_buffer.hpp"
 
-namespace moescope::planted {
+namespace moescope::test::planted {
 
 struct plan {
     uint32_t             n_expert     = 16;
@@ -193,4 +193,4 @@ inline void feed(const plan & p, const std::vector<ubatch_data> & ubatches, rout
     }
 }
 
-}  // namespace moescope::planted
+}  // namespace moescope::test::planted

@@ -20,18 +20,11 @@
 #include <unistd.h>
 #include <vector>
 
-namespace made_model {
+#include "scratch_folder.hpp"
+
+namespace moescope::test {
 
 using namespace moescope::make_model;
-
-struct scratch_file {
-    std::string path;
-    explicit scratch_file(const std::string & name)
-        : path(
-              (std::filesystem::temp_directory_path() / (name + "." + std::to_string(::getpid()) + ".gguf")).string()) {
-    }
-    ~scratch_file() { std::filesystem::remove(path); }
-};
 
 // The experts that each layer selected, over all rows.
 struct selections {
@@ -187,4 +180,4 @@ inline std::string error_of_using(const std::string & path, const model_shape & 
     return run_in_child([&](const send_fn &) { use_model(path, shape); }).error;
 }
 
-}  // namespace made_model
+}  // namespace moescope::test

@@ -1,12 +1,12 @@
 #pragma once
 
-// What the golden traces hold, by formula (tests/unit/planted_trace.hpp). A golden file is made once, when its version
+// What the golden traces hold, by formula (tests/support/planted_trace.hpp). A golden file is made once, when its version
 // of the format is released, and never again; tests compare it with the formulas.
 
-#include "../unit/planted_trace.hpp"
+#include "planted_trace.hpp"
 #include "trace/writer.hpp"
 
-namespace moescope::golden {
+namespace moescope::test::golden {
 
 inline planted::plan plan() {
     planted::plan p;        // 16 experts, top-4, layers 1 to 3, every column
@@ -40,4 +40,4 @@ inline trace::trace_end end() {
     return {"finished", 8'000'000, 1'000};
 }
 
-}  // namespace moescope::golden
+}  // namespace moescope::test::golden
