@@ -163,7 +163,7 @@ protected:
 
     json_map map_of(const std::string & model) {
         command({moescope_bin(), "map", model, "-f", "json", "--force", "-o", folder_ / "map.json"});
-        return json_map(json::parse(read_file(folder_ / "map.json")));
+        return json_map(nlohmann::json::parse(read_file(folder_ / "map.json")));
     }
 
     // Runs the model on 40 tokens in three ubatches and four more, one by one; returns the exported steps.
@@ -204,14 +204,14 @@ protected:
             if (!std::filesystem::exists(folder_ / name)) {
                 return steps;
             }
-            steps.push_back(json::parse(read_file(folder_ / name)));
+            steps.push_back(nlohmann::json::parse(read_file(folder_ / name)));
         }
     }
 
     // What `stats --access` says equals the sums over the steps, where each of them is one ubatch.
     void expect_stats(const std::vector<nlohmann::json> & steps, const json_map & map) {
         command({moescope_bin(), "stats", trace_, "--access", "--json", "--force", "-o", folder_ / "stats.json"});
-        const nlohmann::json                                 stats = json::parse(read_file(folder_ / "stats.json"));
+        const nlohmann::json stats = nlohmann::json::parse(read_file(folder_ / "stats.json"));
         std::map<std::string, std::pair<uint64_t, uint64_t>> want, got;  // reads, bytes
         uint64_t                                             bytes = 0;
         for (const nlohmann::json & step : steps) {
@@ -280,7 +280,7 @@ protected:
         std::map<int32_t, int32_t> at;
         std::stringstream          lines(read_file(folder_ / "rows.jsonl"));
         for (std::string line; std::getline(lines, line);) {
-            const nlohmann::json row = json::parse(line);
+            const nlohmann::json row = nlohmann::json::parse(line);
             at[row["position"]]      = row["token"];
         }
         std::vector<int32_t> tokens;

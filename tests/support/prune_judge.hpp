@@ -9,6 +9,7 @@
 #include "prune/router_kind.hpp"
 #include "prune/writer.hpp"
 #include "routed_run.hpp"
+#include "scratch_folder.hpp"
 
 #include <set>
 
