@@ -36,8 +36,8 @@ std::string one_line(std::string text) {
 
 int run_tool(int argc, char ** argv) {
     CLI::App app{
-        "moescope: which experts a Mixture-of-Experts model on llama.cpp really uses.\n"
-        "Begin with: moescope record -- llama-completion -m model.gguf -p \"Hello\"   (any llama.cpp program)"};
+        "moescope: shows which experts a Mixture-of-Experts model on llama.cpp really uses.\n"
+        "Start with: moescope record -- llama-completion -m model.gguf -p \"Hello\"   (any llama.cpp program)"};
     app.name("moescope");
     app.set_version_flag("--version", "moescope " + std::string(version));
     app.require_subcommand(1);
@@ -53,6 +53,10 @@ int run_tool(int argc, char ** argv) {
         return e.code;
     } catch (const CLI::Success & e) {  // --help, --version
         return app.exit(e);
+    } catch (const CLI::RequiredError & e) {
+        const std::vector<std::string> unknown = app.remaining(true);  // more likely the reason than what is missing
+        return complain(exit_usage, (unknown.empty() ? one_line(e.what()) : "unknown argument '" + unknown[0] + "'") +
+                                        " (see moescope --help)");
     } catch (const CLI::ParseError & e) {
         return complain(exit_usage, one_line(e.what()) + " (see moescope --help)");
     } catch (const usage_error & e) {

@@ -123,7 +123,7 @@ class Edges(unittest.TestCase):
                 with self.subTest(kind[0], n_layer=n_layer):
                     self.told(kind)
         self.assertIn("1 token,", self.told(("frequency", self.path)))
-        self.assertIn("No two neighbouring tokens", self.told(("temporal", self.path)))
+        self.assertIn("no two neighbouring tokens", self.told(("temporal", self.path)))
         self.assertIn("too short", self.told(("cache", self.path)))
 
     def test_one_layer(self):
@@ -171,7 +171,7 @@ class Edges(unittest.TestCase):
     def test_prefill_alone(self):
         self.write([dict(layer=l, n_expert=4, k=2, n_embd=6, columns=GATE_INPUT) for l in (0, 1)], 30, first_decoded=99)
         self.assertIn("--all takes every row", self.told(("gate-drift", self.path)))
-        self.assertIn("record generation", self.told(("placement", self.path, "--model", self.model, "--vram", "1G")))
+        self.assertIn("record a run that generates", self.told(("placement", self.path, "--model", self.model, "--vram", "1G")))
         self.assertIn("(all)", self.told(("cache", self.path)))
 
     def test_missing_capture_says_what_to_record(self):
@@ -187,7 +187,7 @@ class Edges(unittest.TestCase):
         layers = [dict(layer=0, n_expert=8, k=2)]
         pos = [p for i in range(20) for p in (100 + i, 900 + i)]
         self.write(layers, 40, seq=-1, pos=pos)
-        self.assertIn("No two neighbouring tokens", self.told(("temporal", self.path)))
+        self.assertIn("no two neighbouring tokens", self.told(("temporal", self.path)))
         w = TraceWriter(self.path, layers)
         rng = np.random.default_rng(2)
         for i in range(20):  # both in one batch
@@ -200,7 +200,7 @@ class Edges(unittest.TestCase):
             )
         w.close()
         self.assertIn("40 rows left out: their sequences are not known", self.told(("temporal", self.path)))
-        self.assertIn("no token in common that both know the place of", self.told(("compare", self.path, self.path)))
+        self.assertIn("no token in common whose position both know", self.told(("compare", self.path, self.path)))
 
     def test_domains_of_equal_names_stay_apart(self):
         for folder, skew in (("a", 0), ("b", 1)):

@@ -229,13 +229,13 @@ class RealFiles(unittest.TestCase):
     def test_traces_of_two_models_are_not_added_up(self):
         other = self.record("added", self.other_arch)
         for kind in ("frequency", "specialization"):
-            self.assertIn("is of another model", run("analyze", kind, self.trace, other, code=1).stderr)
+            self.assertIn("comes from another model", run("analyze", kind, self.trace, other, code=1).stderr)
 
     def test_a_trace_named_twice_does_not_count_twice(self):
         link = self.path("link.moetrace")
         os.symlink(self.trace, link)
         for again in (self.trace, link):
-            self.assertIn("named twice", run("analyze", "frequency", self.trace, again, code=2).stderr)
+            self.assertIn("given twice", run("analyze", "frequency", self.trace, again, code=2).stderr)
 
     # ---- several runs ----------------------------------------------------------------------------------------------
 

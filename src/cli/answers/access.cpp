@@ -23,9 +23,9 @@ std::string model_behind(const trace::trace_source & source, const std::string &
     const std::string & named = source.model().file;
     std::error_code     ec;
     if (named.empty() || !std::filesystem::exists(named, ec)) {
-        throw error("the model" + (named.empty() ? "" : " " + named) + " is not there, and sizes come from it")
+        throw error("the model" + (named.empty() ? "" : " " + named) + " was not found, and the sizes come from it")
             .in(source.info().path)
-            .fix("give it with --model");
+            .fix("name it with --model");
     }
     return named;
 }
@@ -55,14 +55,14 @@ std::vector<cell> row_of(const weight_reads & w, uint64_t all_bytes) {
 
 table slices_table(const access_result & r, size_t top) {
     table t{"slices",
-            "Hottest experts' slices; a read is one ubatch that needs the slice, however many rows select it",
+            "Hottest expert slices; a read is one ubatch that needs the slice, however many rows select it",
             {layer_column,
              {"tensor", "tensor"},
              {"expert", "expert", shown::integer},
              {"reads", "reads", shown::integer},
              {"rows", "selections", shown::integer},
              {"bytes_per_read", "per read", shown::bytes},
-             {"bytes", "in all", shown::bytes},
+             {"bytes", "total", shown::bytes},
              {"share", "of all bytes", shown::percent}},
             {},
             top};
@@ -74,13 +74,13 @@ table slices_table(const access_result & r, size_t top) {
 
 table tensors_table(const access_result & r, size_t top) {
     table t{"tensors",
-            "The other tensors; of token embeddings and other lookups one row per token is read",
+            "Other tensors; lookups such as token embeddings read one row per token",
             {layer_column,
              {"tensor", "tensor"},
              {"reads", "reads", shown::integer},
              {"rows", "tokens", shown::integer},
              {"bytes_per_read", "per read", shown::bytes},
-             {"bytes", "in all", shown::bytes},
+             {"bytes", "total", shown::bytes},
              {"share", "of all bytes", shown::percent}},
             {},
             top};
@@ -93,16 +93,18 @@ table tensors_table(const access_result & r, size_t top) {
 void add_notes(answer & a, const access_result & r) {
     if (r.n_unknown > 0) {
         a.notes.push_back(
-            fmt::format("{} tensors are not in the model file (an adapter's?): their bytes are not known and not "
-                        "in any sum",
+            fmt::format("{} tensors are not in the model file (from an adapter?): their sizes are unknown and not "
+                        "in the totals",
                         with_commas(r.n_unknown)));
     }
     if (r.n_unchosen > 0) {
-        a.notes.push_back(fmt::format("{} reads take slices by ids that were not recorded (no MoE block's): left out",
-                                      with_commas(r.n_unchosen)));
+        a.notes.push_back(
+            fmt::format("{} reads of slices were left out: their ids are not an MoE block's and were not recorded",
+                        with_commas(r.n_unchosen)));
     }
     if (r.n_unlisted > 0) {
-        a.notes.push_back(fmt::format("{} ubatches have no access list: left out", with_commas(r.n_unlisted)));
+        a.notes.push_back(
+            fmt::format("{} ubatches were left out: they have no access list", with_commas(r.n_unlisted)));
     }
 }
 
@@ -123,9 +125,10 @@ answer answer_access(const std::string & trace, const std::string & model, size_
                  {"bytes", whole(r.bytes())},
                  {"bytes_experts", whole(r.bytes_slices)},
                  {"bytes_other", whole(r.bytes_tensors)}};
-    a.headline.push_back(fmt::format(
-        "{} of weights were read in {} ubatches of {} tokens: {} of experts, {} of all else.", human_bytes(r.bytes()),
-        with_commas(r.ubatches), with_commas(r.tokens), human_bytes(r.bytes_slices), human_bytes(r.bytes_tensors)));
+    a.headline.push_back(
+        fmt::format("{} of weights were read in {} ubatches with {} tokens: {} of experts, {} of everything else.",
+                    human_bytes(r.bytes()), with_commas(r.ubatches), with_commas(r.tokens), human_bytes(r.bytes_slices),
+                    human_bytes(r.bytes_tensors)));
     a.tables = {slices_table(r, top), tensors_table(r, top)};
     add_notes(a, r);
     return a;

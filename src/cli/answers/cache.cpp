@@ -64,7 +64,7 @@ std::vector<uint32_t> slots_to_try(const cache_options & o, const cache_study & 
 
 table scores_table(const cache_result & r, uint32_t n_expert, double bandwidth) {
     table      t{"policies",
-            "Share of the reads that hit, without the first read of each slice (cold); random is what chance evicts",
+            "Reads that hit, not counting the first (cold) read of each slice; 'random' evicts by chance",
             {{"slots", "slots/layer", shown::integer},
                   {"policy", "policy"},
                   {"hit_rate", "hits", shown::percent},
@@ -95,7 +95,7 @@ void add_winner(answer & a, const cache_result & r, uint32_t slots) {
     const cache_score &  best = *ranking.scores[0], &next = *ranking.scores[1];
     const interval &     lead = ranking.lead[1];
     if (std::isnan(best.hit_rate())) {
-        a.headline.push_back("Every read is the first of its slice: the trace is too short to say what a cache holds.");
+        a.headline.push_back("Every read is the first of its slice: the trace is too short to judge a cache.");
         return;
     }
     const auto  optimum = std::find_if(r.scores.begin(), r.scores.end(), [&](const cache_score & s) {
@@ -104,10 +104,10 @@ void add_winner(answer & a, const cache_result & r, uint32_t slots) {
     std::string above =
         optimum == r.scores.end() ? "" : fmt::format(" (Belady's optimum: {:.1f} %)", 100 * optimum->hit_rate());
     a.headline.push_back(fmt::format(
-        "With {} slots per layer {} holds {:.1f} % of the reads{}; {} by {:.2f} points ({}).", slots,
+        "With {} slots per layer, {} serves {:.1f} % of the reads{}; {} by {:.2f} points ({}).", slots,
         to_string(best.policy), 100 * best.hit_rate(), above,
         ranking.first_is_sure() ? fmt::format("it beats {}, the next best,", to_string(next.policy))
-                                : fmt::format("it is not surely the best: it leads {}", to_string(next.policy)),
+                                : fmt::format("it may not be the best: it leads {}", to_string(next.policy)),
         100 * (best.hit_rate() - next.hit_rate()),
         std::isnan(lead.low) ? "too few sequences for an interval"
                              : fmt::format("95 %: {:.2f} to {:.2f}", 100 * lead.low, 100 * lead.high)));
@@ -119,7 +119,7 @@ void add_winner(answer & a, const cache_result & r, uint32_t slots) {
 // How far each policy stays behind the best of its number of slots.
 table ranking_table(const cache_result & r, const std::vector<uint32_t> & slots) {
     table t{"ranking",
-            "Behind the best policy, in points of the hit rate; the 95 % intervals hold for all policies at once",
+            "Behind the best policy, in points of hit rate; the 95 % intervals hold for all policies at once",
             {{"slots", "slots/layer", shown::integer},
              {"policy", "policy"},
              {"behind", "behind the best", shown::percent},
@@ -141,19 +141,20 @@ void add_notes(answer & a, const cache_result & r, const std::optional<phase> & 
     a.notes.push_back(fmt::format("{} ubatches with {} tokens ({}); a read is one ubatch that needs a slice",
                                   with_commas(r.ubatches), with_commas(r.tokens),
                                   !only                    ? "all"
-                                  : *only == phase::decode ? "decoded tokens alone"
-                                                           : "prefilled tokens alone"));
-    a.notes.push_back(r.units_are_sequences
-                          ? fmt::format("intervals are over {} sequences", with_commas(r.units))
-                          : "one sequence: intervals are over stretches of 64 ubatches, and too narrow where "
-                            "these depend on each other");
+                                  : *only == phase::decode ? "decoded tokens only"
+                                                           : "prefilled tokens only"));
+    a.notes.push_back(
+        r.units_are_sequences
+            ? fmt::format("intervals come from resampling {} sequences", with_commas(r.units))
+            : "one sequence: intervals come from resampling stretches of 64 ubatches, and are too narrow if "
+              "stretches depend on each other");
     a.notes.push_back("each half of the trace starts with an empty cache; static holds what the other half used most");
     if (!c.bandwidth.empty() && r.mean_slice_bytes > 0) {
         a.notes.push_back(
-            "tokens/s at most: the bandwidth over the bytes of missed experts; everything else comes on top");
+            "tokens/s at most: the bandwidth divided by the bytes of missed experts; all other work comes on top");
     }
     if (!c.bandwidth.empty() && r.mean_slice_bytes == 0) {
-        a.notes.push_back("--bandwidth says nothing without the sizes of --model");
+        a.notes.push_back("--bandwidth has no effect without --model, which gives the sizes");
     }
 }
 
@@ -187,8 +188,9 @@ void add_result(answer & a, const cache_options & c, cache_study & study, const 
     a.tables.push_back(ranking_table(r, plan.slots));
     add_notes(a, r, study.rows().only, c);
     if (!plan.optimum) {
-        a.notes.push_back(fmt::format("Belady's optimum was left out: it needs {} of memory here; --belady asks for it",
-                                      human_bytes(cache::optimum_bytes(study.counts().accesses()))));
+        a.notes.push_back(
+            fmt::format("Belady's optimum was left out: it needs {} of memory here; --belady computes it anyway",
+                        human_bytes(cache::optimum_bytes(study.counts().accesses()))));
     }
 }
 
@@ -219,23 +221,23 @@ answer answer_cache(const analyze_options & o, const cache_options & c) {
 void add_cache(CLI::App & analyze) {
     auto c = std::make_shared<cache_options>();
     auto kind =
-        add_analysis(analyze, "cache", "how many expert reads a cache would hold: LRU, LFU, static, random, Belady", 1,
+        add_analysis(analyze, "cache", "how many expert reads a cache would serve: LRU, LFU, static, random, Belady", 1,
                      1, [=](analyze_options & o) {
                          o.answer.output.inputs.push_back(c->model);
                          return answer_cache(o, *c);
                      });
-    auto * slots = kind->add_option("--slots", c->slots, "experts per layer that fit, e.g. 8,16,32")
+    auto * slots = kind->add_option("--slots", c->slots, "cache sizes in experts per layer, e.g. 8,16,32")
                        ->delimiter(',')
                        ->type_name("LIST");
-    kind->add_option("--bytes", c->bytes, "memory for the slots of all layers, e.g. 8G; needs --model")
+    kind->add_option("--bytes", c->bytes, "cache memory for all layers together, e.g. 8G; needs --model")
         ->excludes(slots)
         ->type_name("BYTES");
-    kind->add_option("--model", c->model, "the GGUF that ran: how large an expert is")->type_name("MODEL");
-    kind->add_option("--bandwidth", c->bandwidth, "bytes per second from where missed experts come, e.g. 25G")
+    kind->add_option("--model", c->model, "the GGUF that ran, for the size of an expert")->type_name("MODEL");
+    kind->add_option("--bandwidth", c->bandwidth, "bytes per second at which missed experts are loaded, e.g. 25G")
         ->type_name("BYTES");
-    kind->add_flag("--global", c->global, "one pool for all layers instead of one for each");
-    kind->add_flag("--all", c->all, "every ubatch, not those of decoded tokens alone");
-    kind->add_flag("--belady", c->belady, "Belady's optimum whatever memory it needs");
+    kind->add_flag("--global", c->global, "one pool of slots for all layers instead of slots per layer");
+    kind->add_flag("--all", c->all, "all ubatches, not only those with decoded tokens");
+    kind->add_flag("--belady", c->belady, "compute Belady's optimum however much memory it takes");
 }
 
 }  // namespace moescope::cli

@@ -79,8 +79,9 @@ answer answer_coactivation(const analyze_options & o, bool all_pairs) {
         n += p.rows;
     }
     a.figures = {{"rows", whole(n)}};
-    a.tables  = {pairs_table("within", "Pairs within a layer whose lift is surely highest", r.within, o.top),
-                 pairs_table("between", "Pairs from one layer to the next", r.between, o.top)};
+    a.tables  = {pairs_table("within", "Strongest pairs within a layer, by the lower end of their lift's interval",
+                             r.within, o.top),
+                 pairs_table("between", "Strongest pairs from one layer to the next", r.between, o.top)};
     a.figures.push_back({"least_together", whole(least_together)});
     if (all_pairs) {
         a.tables.push_back(all_table(r));
@@ -93,13 +94,13 @@ answer answer_coactivation(const analyze_options & o, bool all_pairs) {
         const auto & best = a.tables[0].rows.front();
         const double low = std::get<double>(best[11]), chance = std::get<double>(best[13]);
         a.headline.push_back(
-            fmt::format("Strongest pair: layer {}, experts {} and {}, {:.1f} times as often together as their "
+            fmt::format("Strongest pair: layer {}, experts {} and {}, together {:.1f} times as often as their "
                         "frequencies alone would give ({:.1f} to {:.1f}; random routing: {:.2f}){}.",
                         std::get<int64_t>(best[0]), std::get<int64_t>(best[2]), std::get<int64_t>(best[5]),
                         std::get<double>(best[10]), low, std::get<double>(best[12]), chance,
                         low > chance ? "" : ": no more than chance"));
         a.notes.push_back(
-            "pairs are ranked by the lower end of their interval; among so many, some intervals miss by chance");
+            "pairs are ranked by the lower end of their interval; among so many, some miss the true value by chance");
     }
     return a;
 }
@@ -108,9 +109,10 @@ answer answer_coactivation(const analyze_options & o, bool all_pairs) {
 
 void add_coactivation(CLI::App & analyze) {
     auto all = std::make_shared<bool>(false);
-    add_analysis(analyze, "coactivation", "which experts work together, within a layer and from one to the next", 1, 1,
+    add_analysis(analyze, "coactivation",
+                 "which experts are selected together, within a layer and from one layer to the next", 1, 1,
                  [=](const analyze_options & o) { return answer_coactivation(o, *all); })
-        ->add_flag("--all-pairs", *all, "a table 'all' of every pair, too");
+        ->add_flag("--all-pairs", *all, "add a table 'all' of every pair");
 }
 
 }  // namespace moescope::cli

@@ -77,9 +77,9 @@ table side_by_side(const shape_free_result & a, const shape_free_result & b) {
     add("experts used (k)", &shape_free_result::k);
     add("normalised entropy", &shape_free_result::entropy);
     add("Gini", &shape_free_result::gini);
-    add("share of experts that hold 90 %", &shape_free_result::held);
+    add("share of experts that take 90 %", &shape_free_result::held);
     add("share of experts never used", &shape_free_result::dead);
-    add("overlap with the token before", &shape_free_result::overlap);
+    add("overlap with the previous token", &shape_free_result::overlap);
     add("overlap of any two tokens", &shape_free_result::random);
     return t;
 }
@@ -96,33 +96,29 @@ std::vector<figure> token_figures(const agreement_result & r) {
 
 void add_token_notes(answer & a, const agreement_result & r) {
     if (r.tokens_differ > 0) {
-        a.notes.push_back(
-            fmt::format("{} sequences part at a token that differs; the {} tokens behind it have another context "
-                        "and were not compared",
-                        with_commas(r.tokens_differ), with_commas(r.tokens_after)));
+        a.notes.push_back(fmt::format("{} sequences diverge; the {} tokens after that point have another context "
+                                      "and were not compared",
+                                      with_commas(r.tokens_differ), with_commas(r.tokens_after)));
     }
     if (r.tokens_unmatched > 0) {
-        a.notes.push_back(with_commas(r.tokens_unmatched) + " tokens have no partner, or no known place in a sequence");
+        a.notes.push_back(with_commas(r.tokens_unmatched) +
+                          " tokens have no counterpart, or no known position in a sequence");
     }
     if (r.ids_unknown) {
-        a.notes.push_back("token ids are not known in one of the runs: tokens were matched by their place alone");
+        a.notes.push_back("token ids are not known in one of the runs: tokens were matched by position only");
     }
 }
 
 void add_agreement(answer & a, const agreement_result & r, bool names_differ) {
-    table t{"layers",
-            "Agreement of the two runs on the same tokens; k/E: of experts numbered at random",
-            agreement_columns,
-            {}};
+    table t{"layers", "Agreement of the two runs on the same tokens; k/E is chance", agreement_columns, {}};
     for (const block_agreement & b : r.blocks) {
         t.rows.push_back(agreement_row(b));
     }
     const running_stats mean = overall(r);
-    a.headline.push_back(
-        fmt::format("The runs share {:.2f} % of the experts of a token (experts numbered at random: {:.2f} %), over "
-                    "{} and {}.",
-                    100 * mean.mean(), 100 * r.blocks.front().overlap_by_chance, counted(r.tokens_matched, "token"),
-                    counted(mean.n(), "layer")));
+    a.headline.push_back(fmt::format("The runs share {:.2f} % of a token's experts (chance: {:.2f} %), over "
+                                     "{} and {}.",
+                                     100 * mean.mean(), 100 * r.blocks.front().overlap_by_chance,
+                                     counted(r.tokens_matched, "token"), counted(mean.n(), "layer")));
     if (mean.mean() < 1 && !(r.relatedness() > surely_related)) {
         a.headline.push_back(
             fmt::format("That is no more than unrelated models show ({:.1f} standard deviations): their expert "
@@ -133,7 +129,7 @@ void add_agreement(answer & a, const agreement_result & r, bool names_differ) {
     add_token_notes(a, r);
     if (names_differ) {
         a.notes.push_back(
-            "the models have different names: expert by expert the comparison holds only where one descends from the "
+            "the models have different names: comparing expert by expert makes sense only if one was made from the "
             "other (quantised, fine-tuned)");
     }
 }
@@ -149,7 +145,7 @@ std::string why_side_by_side(const matched_files & m) {
             "No layer has the same number of experts and the same k in both: expert ids mean different things, so {}",
             so);
     }
-    return "The runs have no token in common that both know the place of: what differs may be the text as well as the model, so "
+    return "The runs have no token in common whose position both know: the texts may differ as well as the models, so "
            "only measures of each run are shown, side by side.";
 }
 
@@ -179,8 +175,8 @@ answer answer_compare(const analyze_options & o) {
 }  // namespace
 
 void add_compare(CLI::App & analyze) {
-    add_analysis(analyze, "compare", "two traces: quantisations, backends, fine-tunes, pruned against full", 2, 2,
-                 answer_compare);
+    add_analysis(analyze, "compare", "how two runs differ: quantisations, backends, fine-tunes, pruned against full", 2,
+                 2, answer_compare);
 }
 
 }  // namespace moescope::cli

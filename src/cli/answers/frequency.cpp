@@ -45,8 +45,8 @@ void add_headline(answer & a, const frequency_result & r) {
         a.headline.push_back(nothing_selected);
         return;
     }
-    a.headline.push_back(fmt::format("{}, {} with MoE, {}, {}.", counted(r.tokens, "token"),
-                                     counted(r.blocks.size(), "layer"), counted(experts, "expert"),
+    a.headline.push_back(fmt::format("{}, {}, {}, {}.", counted(r.tokens, "token"),
+                                     counted(r.blocks.size(), "MoE layer"), counted(experts, "expert"),
                                      counted(selections, "selection")));
     a.headline.push_back(fmt::format("{} of {} experts were never selected{}.", with_commas(dead), with_commas(experts),
                                      std::isnan(dead_by_chance)
@@ -70,10 +70,10 @@ void add_calibration_warning(answer & a, const frequency_result & r) {
         }
     }
     if (n > 0) {
-        a.notes.push_back(
-            fmt::format("calibration hardly saw {} of {} experts (below a tenth of their balanced share): layer/expert "
-                        "{}{}; a text that uses them makes a better imatrix",
-                        with_commas(n), with_commas(r.n_experts()), names, n > named ? ", … (--full)" : ""));
+        a.notes.push_back(fmt::format(
+            "the calibration hardly saw {} of {} experts (below a tenth of their balanced share): layer/expert "
+            "{}{}; a text that uses them would make a better imatrix",
+            with_commas(n), with_commas(r.n_experts()), names, n > named ? ", … (--full)" : ""));
     }
 }
 
@@ -89,7 +89,7 @@ frequency_result read_all(const analyze_options & o, answer & a) {
             stored.add(imatrix.counts);
             a.notes.insert(a.notes.end(), imatrix.notes.begin(), imatrix.notes.end());
             a.notes.push_back(
-                "selections are those that llama-imatrix saw" +
+                "the selections are those that llama-imatrix counted" +
                 (imatrix.datasets.empty() ? "" : ", calibrated on " + printable(imatrix.datasets.front())));
             continue;
         }
@@ -106,10 +106,12 @@ frequency_result read_all(const analyze_options & o, answer & a) {
         }
     }
     if (rows && !stored.layout.empty()) {
-        throw usage_error("traces with rows and counts alone do not go together: analyze them one by one");
+        throw usage_error("traces with rows and traces of counts only cannot be mixed: analyze them separately");
     }
     if (!rows && !o.phase.empty()) {
-        throw error("counts alone do not tell decoded from prefilled").in(o.traces.front()).fix("leave --phase away");
+        throw error("a trace of counts only does not tell decoded from prefilled tokens")
+            .in(o.traces.front())
+            .fix("leave out --phase");
     }
     if (rows) {
         return counter.result();
@@ -146,12 +148,12 @@ answer answer_frequency(const analyze_options & o, bool phases) {
     }
     if (r.invalid_ids > 0) {
         a.notes.push_back(
-            fmt::format("{} ids are not experts of their layer and were left out: moescope check says more",
+            fmt::format("{} ids are not experts of their layer and were left out; 'moescope check' says more",
                         with_commas(r.invalid_ids)));
     }
     if (r.bad_probs > 0) {
         a.notes.push_back(with_commas(r.bad_probs) +
-                          " rows hold probabilities that are negative or not finite; left out");
+                          " rows were left out: their probabilities are negative or not finite");
     }
     return a;
 }
@@ -160,7 +162,7 @@ void add_frequency(CLI::App & analyze) {
     auto phases = std::make_shared<bool>(false);
     add_analysis(analyze, "frequency", "how often each expert is selected; also from an imatrix GGUF", 1, 0,
                  [phases](const analyze_options & o) { return answer_frequency(o, *phases); })
-        ->add_flag("--phases", *phases, "prefilled and decoded tokens apart, too");
+        ->add_flag("--phases", *phases, "also show prefilled and decoded tokens separately");
 }
 
 }  // namespace moescope::cli

@@ -20,7 +20,7 @@ const std::vector<table_column> expert_columns = {layer_column,
                                                   {"share", "share", shown::percent},
                                                   {"share_low", "from", shown::percent},
                                                   {"share_high", "to (95 %)", shown::percent},
-                                                  {"vs_balance", "against 1/E", shown::ratio},
+                                                  {"vs_balance", "vs 1/E", shown::ratio},
                                                   {"frequency", "of rows", shown::percent}};
 
 std::vector<cell> expert_row(const block_frequency & b, uint32_t e) {
@@ -41,7 +41,7 @@ std::vector<cell> expert_row(const block_frequency & b, uint32_t e) {
 
 table frequency_layers(const frequency_result & r) {
     table t{"layers",
-            "Layers; chance: what random routing of as many rows shows; N %: the fewest experts that hold it",
+            "Layers; chance: random routing of as many rows; N %: the fewest experts that take N % of the selections",
             {layer_column,
              block_column,
              {"rows", "rows", shown::integer},
@@ -100,16 +100,17 @@ table frequency_layers(const frequency_result & r) {
 }
 
 table router_by_layer(const frequency_result & r) {
-    table t{"router",
-            "The router's probabilities per row: normalised entropy (1: undecided) and lead of the first expert",
-            {layer_column,
-             block_column,
-             {"rows", "rows", shown::integer},
-             {"entropy", "entropy", shown::real},
-             {"entropy_sd", "sd", shown::real},
-             {"top1_margin", "top-1 margin", shown::real},
-             {"top1_margin_sd", "sd", shown::real}},
-            {}};
+    table t{
+        "router",
+        "The router's probabilities per row: normalised entropy (1: undecided) and the first expert's lead over the second",
+        {layer_column,
+         block_column,
+         {"rows", "rows", shown::integer},
+         {"entropy", "entropy", shown::real},
+         {"entropy_sd", "sd", shown::real},
+         {"top1_margin", "top-1 margin", shown::real},
+         {"top1_margin_sd", "sd", shown::real}},
+        {}};
     for (const block_frequency & b : r.blocks) {
         if (b.router_entropy.n() > 0) {
             t.rows.push_back({layer_cell(b.layout), block_cell(b.layout), whole(b.router_entropy.n()),
@@ -165,7 +166,7 @@ table experts_by_id(const frequency_result & r, size_t top) {
             {{"expert", "expert", shown::integer},
                     {"count", "selections", shown::integer},
                     {"share", "share", shown::percent},
-                    {"vs_balance", "against 1/E", shown::ratio}},
+                    {"vs_balance", "vs 1/E", shown::ratio}},
             {},
             top};
     const double total = static_cast<double>(r.selections()), n = static_cast<double>(r.by_id.size());
@@ -180,7 +181,7 @@ table experts_by_id(const frequency_result & r, size_t top) {
 
 table experts_by_phase(const frequency_result & r) {
     table                         t{"phases",
-            "Prefilled and decoded tokens apart",
+            "Prefilled and decoded tokens separately",
             {layer_column,
                                      block_column,
                                      {"phase", "phase"},

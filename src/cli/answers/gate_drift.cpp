@@ -162,7 +162,7 @@ answer answer_gate_drift(const analyze_options & o, const gate_drift_options & g
     }
     const drift_summary cosine = summarise(r.all(drift_measure::cosine));
     a.headline.push_back(
-        fmt::format("From layer to layer the gate input keeps a cosine similarity of {:.4f} on average "
+        fmt::format("The gate inputs of consecutive layers have a cosine similarity of {:.4f} on average "
                     "({:.4f} to {:.4f}), over {} {}{} and {} layer pair{}.",
                     cosine.mean, cosine.min, cosine.max, with_commas(r.steps.size()), which,
                     r.steps.size() == 1 ? "" : "s", r.pairs.size(), r.pairs.size() == 1 ? "" : "s"));
@@ -179,8 +179,8 @@ void add_gate_drift(CLI::App & analyze) {
     auto g    = std::make_shared<gate_drift_options>();
     auto kind = add_analysis(analyze, "gate-drift", "how the router's input changes from layer to layer", 1, 1,
                              [=](const analyze_options & o) { return answer_gate_drift(o, *g); });
-    kind->add_flag("--all", g->all_rows, "every row, not decoded tokens alone");
-    kind->add_flag("--values", g->values, "a table 'values' of every token and layer pair, too");
+    kind->add_flag("--all", g->all_rows, "all rows, not only decoded tokens");
+    kind->add_flag("--values", g->values, "add a table 'values' of every token and layer pair");
 }
 
 }  // namespace moescope::cli

@@ -1,6 +1,7 @@
 // moescope analyze placement: which layers' experts should have the GPU's memory.
 
 #include <algorithm>
+#include <cmath>
 #include <set>
 
 #include <CLI/CLI.hpp>
@@ -47,7 +48,7 @@ table memory_table(const model_memory & m, const placement_result & r, uint64_t 
               {std::string("compute buffers, 512-token ubatch (estimate)"), whole(m.compute)},
               {std::string("left for experts"), whole(r.budget)},
               {std::string("all experts"), whole(experts)},
-              {std::string("experts placed there"), whole(r.advised.gpu_bytes)}};
+              {std::string("experts placed on the GPU"), whole(r.advised.gpu_bytes)}};
     return t;
 }
 
@@ -78,7 +79,7 @@ table layers_table(const model_memory & m, const expert_reads & reads, const pla
 
 table choices_table(const placement_result & r) {
     table             t{"choices",
-            "Bytes of experts that the CPU reads per token",
+            "Expert bytes that the CPU reads per token",
             {{"choice", "choice"},
                          {"cpu_bytes_per_token", "read by the CPU", shown::bytes},
                          {"gpu_bytes", "on the GPU", shown::bytes},
@@ -95,7 +96,7 @@ table choices_table(const placement_result & r) {
 void add_headline(answer & a, const placement_result & r) {
     const std::string naive = fmt::format("-ngl 99 --n-cpu-moe {}", r.n_cpu_moe);
     if (r.all_fits) {
-        a.headline.push_back("Everything fits: -ngl 99, and no expert needs the CPU.");
+        a.headline.push_back("Everything fits on the GPU: -ngl 99.");
     } else if (r.nothing_fits) {
         a.headline.push_back("No layer's experts fit: -ngl 99 --cpu-moe, or a smaller context with -c.");
     } else if (r.preferred) {
@@ -107,8 +108,10 @@ void add_headline(answer & a, const placement_result & r) {
         a.headline.push_back("-ngl 99 " + override_option(r.advised.on_cpu));
     } else {
         a.headline.push_back(fmt::format(
-            "{}: the trace does not support another choice ({:.2f} % would be saved, 95 %: {:.2f} to {:.2f}).", naive,
-            100 * r.saving, 100 * r.saving_interval.low, 100 * r.saving_interval.high));
+            "{}: the trace supports no better choice (another would save {:.2f} %, {}).", naive, 100 * r.saving,
+            std::isnan(r.saving_interval.low)
+                ? "the trace is too short for an interval"
+                : fmt::format("95 %: {:.2f} to {:.2f}", 100 * r.saving_interval.low, 100 * r.saving_interval.high)));
     }
 }
 
@@ -130,7 +133,7 @@ answer answer_placement(const analyze_options & options, const placement_options
     if (reads.ubatches() == 0) {
         throw error("no decoded token in this trace")
             .in(o.traces.front())
-            .fix("record generation, or give --phase prefill");
+            .fix("record a run that generates text, or give --phase prefill");
     }
     const placement_result r = advise_placement(m, reads, vram);
     add_headline(a, r);
@@ -140,7 +143,7 @@ answer answer_placement(const analyze_options & options, const placement_options
                  {"all_fits", int64_t{r.all_fits}}};
     a.tables  = {choices_table(r), memory_table(m, r, vram, p.n_ctx), layers_table(m, reads, r)};
     a.notes.push_back(
-        "a token that is decoded alone reads k experts in every layer, whatever they are: layers differ only where "
+        "a token decoded on its own reads k experts in every layer, whichever they are: layers differ only if "
         "several sequences are decoded together, or in size");
     for (const model_memory::layer & l : m.layers) {
         bool seen = false;
@@ -158,15 +161,14 @@ answer answer_placement(const analyze_options & options, const placement_options
 
 void add_placement(CLI::App & analyze) {
     auto p    = std::make_shared<placement_options>();
-    auto kind = add_analysis(analyze, "placement",
-                             "which layers' experts should have the GPU's memory, as options for llama.cpp", 1, 1,
-                             [=](analyze_options & o) {
+    auto kind = add_analysis(analyze, "placement", "which layers' experts to keep on the GPU, as options for llama.cpp",
+                             1, 1, [=](analyze_options & o) {
                                  o.answer.output.inputs.push_back(p->model);
                                  return answer_placement(o, *p);
                              });
     kind->add_option("--model", p->model, "the GGUF that ran")->required()->type_name("MODEL");
-    kind->add_option("--vram", p->vram, "the GPU's memory, e.g. 12G")->required()->type_name("BYTES");
-    kind->add_option("-c,--ctx-size", p->n_ctx, "context that the KV cache is to hold")
+    kind->add_option("--vram", p->vram, "memory of the GPU, e.g. 12G")->required()->type_name("BYTES");
+    kind->add_option("-c,--ctx-size", p->n_ctx, "context length that the KV cache must hold")
         ->capture_default_str()
         ->type_name("N");
 }

@@ -61,10 +61,10 @@ layer_line look_at(const stats::saliency_block & b) {
 std::string in_words(uint64_t rarest) {
     // The standard error of a mean over n rows is its spread over sqrt(n): 10 rows leave a third of it, 100 a tenth.
     if (rarest >= 100) {
-        return "enough to rank even the rarest experts";
+        return "large enough to rank even the rarest experts";
     }
-    return rarest >= 10 ? "enough for most experts; the rarest are ranked on few rows"
-                        : "not enough: the rarest experts are ranked on fewer than 10 rows";
+    return rarest >= 10 ? "large enough for most experts; the rarest are ranked on few rows"
+                        : "too small: the rarest experts are ranked on fewer than 10 rows";
 }
 
 }  // namespace
@@ -88,12 +88,12 @@ void print_profile(std::FILE * out, const stats::moestats & s) {
     if (broken > 0) {
         fmt::print(
             out,
-            "\nThe scores of {} experts are no numbers: the model computes NaN or infinity, nothing can be ranked.\n",
+            "\nThe scores of {} experts are not finite: the model computed NaN or infinity, so nothing can be ranked.\n",
             with_commas(broken));
         return;
     }
     if (rarest != UINT64_MAX) {
-        fmt::print(out, "\nThe corpus is {} ({} rows for the rarest{}).\n", in_words(rarest), with_commas(rarest),
+        fmt::print(out, "\nThe corpus is {} (rows of the rarest: {}{}).\n", in_words(rarest), with_commas(rarest),
                    dead > 0 ? fmt::format("; {} experts were never selected", with_commas(dead)) : "");
     }
 }

@@ -50,15 +50,15 @@ std::string why_unrelated(const model_info & a, const model_info & b) {
 void one_model::add(const std::string & path, const model_info & model, const graph_layout & blocks) {
     for (const std::string & before : paths_) {
         if (same_file(before, path)) {
-            throw usage_error("'" + path + "' is named twice: everything in it would count twice");
+            throw usage_error("'" + path + "' is given twice: everything in it would count twice");
         }
     }
     std::string why = why_unrelated(model_, model);
     why             = why.empty() ? why_blocks_differ(blocks_, blocks) : why;
     if (!why.empty()) {
-        throw error("is of another model than " + paths_.front() + " (" + why + ")")
+        throw error("comes from another model than " + paths_.front() + " (" + why + ")")
             .in(path)
-            .fix("analyze them one by one, or use: analyze compare");
+            .fix("analyze them separately, or use 'moescope analyze compare'");
     }
     paths_.push_back(path);
     model_  = model_.architecture.empty() ? model : model_;

@@ -17,12 +17,12 @@ CLI::App * add_analysis(CLI::App & analyze, const std::string & name, const std:
                         int max_traces, std::function<answer(analyze_options &)> run) {
     auto   o    = std::make_shared<analyze_options>();
     auto * kind = analyze.add_subcommand(name, what);
-    kind->add_option("T", o->traces, "traces (.moetrace), or logs that moescope reads")
+    kind->add_option("T", o->traces, "traces (.moetrace), or logs of other tools")
         ->required()
         ->expected(min_traces, max_traces == 0 ? 1 << 20 : max_traces)
         ->type_name("");
     kind->add_option("--layers", o->layers, "only these layers, e.g. 20-24 or 0-3,20")->type_name("LIST");
-    kind->add_option("--phase", o->phase, "only rows of prefilled or of decoded tokens")
+    kind->add_option("--phase", o->phase, "only prefilled or only decoded tokens")
         ->check(CLI::IsMember({"prefill", "decode"}));
     kind->add_option("--top", o->top, "how many rows a ranking shows")->capture_default_str()->type_name("N");
     add_answer_options(*kind, o->answer);
@@ -106,9 +106,7 @@ std::unique_ptr<trace::trace_source> read_rows(const analyze_options & o, const 
 
 void require_rows(const trace::trace_source & source) {
     if (source.info().counts_only) {
-        throw error("this trace holds counts alone, no rows")
-            .in(source.info().path)
-            .fix("record without --counts-only");
+        throw error("this trace holds only counts, no rows").in(source.info().path).fix("record without --counts-only");
     }
 }
 

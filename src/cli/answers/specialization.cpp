@@ -69,22 +69,23 @@ std::vector<std::string> labels_of(const trace::trace_source & source) {
     std::vector<std::string> labels = prompt_labels(source.info().notes);
     if (labels.empty()) {
         throw usage_error(
-            "specialization needs domains: several traces, one each; a trace of `run --label-key`; or --jsonl FILE");
+            "specialization needs domains: give one trace per domain, one trace of 'run --label-key', or --jsonl FILE");
     }
     return labels;
 }
 
 table distances_table(const specialization_result & r) {
-    table t{"distances",
-            "Jensen-Shannon distance of domains (0 alike, 1 disjoint), mean over layers; halves: of equally many "
-            "rows, the one of a domain with itself is what chance shows",
-            {{"domain_a", "domain"},
-             {"domain_b", "and"},
-             {"distance", "all rows", shown::real},
-             {"half_distance", "halves", shown::real},
-             {"split_half_a", "first itself", shown::real},
-             {"split_half_b", "second itself", shown::real}},
-            {}};
+    table t{
+        "distances",
+        "Jensen-Shannon distance of domains (0: identical, 1: disjoint), mean over layers; halves: samples of equal size; "
+        "within: two halves of one domain, which is chance",
+        {{"domain_a", "domain"},
+         {"domain_b", "and"},
+         {"distance", "all rows", shown::real},
+         {"half_distance", "halves", shown::real},
+         {"split_half_a", "within first", shown::real},
+         {"split_half_b", "within second", shown::real}},
+        {}};
     for (size_t a = 0; a < r.domains.size(); ++a) {
         for (size_t b = a + 1; b < r.domains.size(); ++b) {
             running_stats all, half, self_a, self_b;
@@ -114,8 +115,8 @@ table layers_table(const specialization_result & r) {
              {"domain_b", "and"},
              {"distance", "all rows", shown::real},
              {"half_distance", "halves", shown::real},
-             {"split_half_a", "first itself", shown::real},
-             {"split_half_b", "second itself", shown::real}},
+             {"split_half_a", "within first", shown::real},
+             {"split_half_b", "within second", shown::real}},
             {},
             0};
     for (const block_specialization & s : r.blocks) {
@@ -161,7 +162,7 @@ std::vector<cell> expert_row(const specialization_result & r, const block_specia
 
 void add_expert_tables(answer & a, const specialization_result & r, size_t top) {
     table best{"specialists",
-               "Experts that a domain uses most above the others (by the lower end of the interval)",
+               "Experts that a domain uses more than the others do (by the lower end of the interval)",
                expert_columns,
                {}};
     table every{"experts", "", expert_columns, {}, 0};
@@ -203,11 +204,11 @@ specialization_result read_domains(const analyze_options & o, const label_option
         }
         feed(*source, o, {&s});
         if (!from.jsonl.empty() && s.sequences_of_source() != labels.size()) {
-            throw error(fmt::format("has {} lines, but {} has {} sequences: a label would go to the wrong one",
+            throw error(fmt::format("has {} lines, but {} has {} sequences: labels would go to the wrong ones",
                                     with_commas(labels.size()), path, with_commas(s.sequences_of_source())))
                 .in(from.jsonl)
-                .fix("give the file that the trace was recorded from, without the lines that did not run; "
-                     "run --label-key keeps labels in the trace");
+                .fix("give the file that the trace was recorded from, without the lines that were skipped; "
+                     "'run --label-key' keeps labels in the trace");
         }
         for (std::string & n : source_notes(*source)) {
             a.notes.push_back(std::move(n));
@@ -224,8 +225,8 @@ void add_notes(answer & a, const specialization_result & r) {
     for (size_t d = 0; d < r.domains.size(); ++d) {
         if (r.sequences[d] == 1) {
             a.notes.push_back("'" + printable(r.domains[d]) +
-                              "' is one sequence: its halves are stretches of it, and closer "
-                              "to each other than two texts would be");
+                              "' is one sequence: its halves are stretches of one text, and more alike "
+                              "than two texts would be");
         }
     }
 }
@@ -233,7 +234,8 @@ void add_notes(answer & a, const specialization_result & r) {
 // distances: distances_table's
 void add_headline(answer & a, const specialization_result & r, const table & distances) {
     if (r.domains.size() < 2 || r.blocks.empty()) {
-        a.headline.push_back(r.blocks.empty() ? nothing_selected : "There is only one domain: nothing to tell apart.");
+        a.headline.push_back(r.blocks.empty() ? nothing_selected
+                                              : "There is only one domain, so there is nothing to compare.");
         return;
     }
     running_stats between, within;
@@ -248,15 +250,14 @@ void add_headline(answer & a, const specialization_result & r, const table & dis
     a.figures.push_back({"half_distance", between.mean()});
     a.figures.push_back({"split_half", within.mean()});
     if (between.n() == 0) {
-        a.headline.push_back(
-            "Too few rows: no domain has two halves, so nothing shows how far chance alone drives domains apart.");
+        a.headline.push_back("Too few rows: no domain has two halves, so the distance by chance is unknown.");
         return;
     }
-    a.headline.push_back(fmt::format("Domains lie {:.3f} apart, halves of one domain {:.3f}: {}.", between.mean(),
-                                     within.mean(),
-                                     between.mean() > 1.5 * within.mean() ? "the experts tell them apart"
-                                     : between.mean() > within.mean()     ? "the experts tell them apart little"
-                                                                          : "no more than chance"));
+    a.headline.push_back(fmt::format("{}: the distance between domains is {:.3f}, between halves of one domain {:.3f}.",
+                                     between.mean() > 1.5 * within.mean() ? "The domains use different experts"
+                                     : between.mean() > within.mean()     ? "The domains use slightly different experts"
+                                                                          : "The domains differ no more than by chance",
+                                     between.mean(), within.mean()));
 }
 
 answer answer_specialization(const analyze_options & o, const label_options & from) {
@@ -275,15 +276,16 @@ answer answer_specialization(const analyze_options & o, const label_options & fr
 
 void add_specialization(CLI::App & analyze) {
     auto from = std::make_shared<label_options>();
-    auto kind = add_analysis(analyze, "specialization",
-                             "do domains use different experts? One trace each, or one trace of `run --label-key`", 1,
-                             0, [=](analyze_options & o) {
-                                 o.answer.output.inputs.push_back(from->jsonl);
-                                 return answer_specialization(o, *from);
-                             });
+    auto kind =
+        add_analysis(analyze, "specialization",
+                     "whether domains use different experts: one trace per domain, or one trace of 'run --label-key'",
+                     1, 0, [=](analyze_options & o) {
+                         o.answer.output.inputs.push_back(from->jsonl);
+                         return answer_specialization(o, *from);
+                     });
     kind->add_option("--jsonl", from->jsonl, "for traces without labels: line i of this file labels sequence i")
         ->type_name("FILE");
-    kind->add_option("--label-key", from->key, "its field that holds the label")
+    kind->add_option("--label-key", from->key, "the field of --jsonl that holds the label")
         ->capture_default_str()
         ->type_name("KEY");
 }

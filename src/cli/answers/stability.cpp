@@ -24,11 +24,11 @@ answer answer_stability(const analyze_options & o) {
     answer a;
     a.kind = "stability";
     table                                                      pairs{"pairs",
-                "Runs in pairs: shared experts per token, mean over layers",
+                "Pairs of runs: experts shared per token, mean over layers",
                 {{"run_a", "run"},
                                                                       {"run_b", "and"},
                                                                       {"tokens", "tokens", shown::integer},
-                                                                      {"tokens_after", "after parting", shown::integer},
+                                                                      {"tokens_after", "after diverging", shown::integer},
                                                                       {"overlap", "|A and B|/k", shown::percent},
                                                                       {"overlap_min", "lowest layer", shown::percent},
                                                                       {"overlap_chance", "random", shown::percent}},
@@ -41,9 +41,9 @@ answer answer_stability(const analyze_options & o) {
             const matched_files      m = measure_files(o.traces[i], o.traces[j], o);
             const agreement_result & r = m.result;
             if (!m.why_not.empty()) {
-                throw error("is of another model than the first (" + m.why_not + ")")
+                throw error("comes from another model than the first (" + m.why_not + ")")
                     .in(o.traces[j])
-                    .fix("use: analyze compare");
+                    .fix("use 'moescope analyze compare'");
             }
             const running_stats mean = overall(r);
             pairs.rows.push_back({o.traces[i], o.traces[j], whole(r.tokens_matched), whole(r.tokens_after), mean.mean(),
@@ -61,7 +61,7 @@ answer answer_stability(const analyze_options & o) {
         }
     }
     table t{"layers",
-            "Layers: shared experts per token over the pairs of runs",
+            "Layers: experts shared per token, over the pairs of runs",
             {layer_column,
              block_column,
              {"pairs", "pairs", shown::integer},
@@ -77,12 +77,12 @@ answer answer_stability(const analyze_options & o) {
     }
     a.figures = {{"runs", whole(n)}, {"overlap", all.mean()}, {"overlap_min", all.min()}};
     a.headline.push_back(
-        all.n() == 0 ? "The runs have no token in common that both know the place of: nothing to compare."
-                     : fmt::format("Runs share {:.2f} % of the experts of a token (lowest pair {:.2f} %), over {}.",
+        all.n() == 0 ? "The runs have no token in common whose position both know, so there is nothing to compare."
+                     : fmt::format("The runs share {:.2f} % of a token's experts (lowest pair: {:.2f} %), over {}.",
                                    100 * all.mean(), 100 * all.min(), counted(all.n(), "pair")));
     a.tables = {t, pairs};
     if (n > all_pairs_most) {
-        a.notes.push_back("of so many runs, each was compared with the first alone");
+        a.notes.push_back("with so many runs, each was compared only with the first");
     }
     return a;
 }
@@ -90,7 +90,7 @@ answer answer_stability(const analyze_options & o) {
 }  // namespace
 
 void add_stability(CLI::App & analyze) {
-    add_analysis(analyze, "stability", "several runs of the same tokens: do they route alike?", 2, 0, answer_stability);
+    add_analysis(analyze, "stability", "whether several runs of the same tokens route alike", 2, 0, answer_stability);
 }
 
 }  // namespace moescope::cli

@@ -47,9 +47,10 @@ std::string size_lines(const trace::trace_info & info, const frequency_result & 
                        r.blocks.size() == 1 ? "" : "s", range_of(r, &block_layout::n_expert),
                        range_of(r, &block_layout::n_expert_used), with_commas(r.selections()));
     if (info.run_ns > 0) {
-        out += fmt::format("capture    took {:.2f} % of {}{}\n", 100.0 * double(info.capture_ns) / double(info.run_ns),
+        out += fmt::format("capture    took {:.2f} % of the run's {}{}\n",
+                           100.0 * double(info.capture_ns) / double(info.run_ns),
                            human_duration(double(info.run_ns) / 1e9),
-                           info.bytes > 0 ? ", trace of " + human_bytes(info.bytes) : "");
+                           info.bytes > 0 ? "; the trace is " + human_bytes(info.bytes) : "");
     }
     return out;
 }
@@ -105,25 +106,28 @@ std::string insight_lines(const summary_result & s) {
     }
     const double experts = static_cast<double>(r.n_experts());
     std::string  out     = fmt::format(
-             "balance    normalised entropy {:.3f} (random routing {:.3f}), busiest expert {:.1f}x its part (random {:.1f}x)\n",
+             "balance    normalised entropy {:.3f} (random routing {:.3f}), busiest expert {:.1f}x its balanced share "
+                  "(random {:.1f}x)\n",
              entropy / n, entropy_chance / n, 1 + max_vio / n, 1 + max_vio_chance / n);
     out += fmt::format(
-        "spread     90 % of the selections go to {:.0f} % of the experts (random {:.0f} %); {} of {} never used (random {:.1f})\n",
+        "spread     90 % of the selections go to {:.0f} % of the experts (random {:.0f} %); {} of {} never used "
+        "(random {:.1f})\n",
         100 * held / experts, 100 * held_chance / experts, with_commas(r.n_dead()), with_commas(r.n_experts()),
         dead_chance);
     if (!std::isnan(s.overlap_next)) {
         out += fmt::format(
-            "repeats    a token shares {:.1f} % of its experts with the one before (any two tokens {:.1f} %)\n",
+            "repeats    a token shares {:.1f} % of its experts with the previous one (any two tokens {:.1f} %)\n",
             100 * s.overlap_next, 100 * s.overlap_by_popularity);
     }
     if (!std::isnan(s.lru_hits)) {
         out += fmt::format(
-            "cache      a quarter of each layer's experts, LRU, holds {:.1f} % of the reads while decoding (random routing {:.0f} %)\n",
+            "cache      LRU with a quarter of each layer's experts serves {:.1f} % of the reads while decoding "
+            "(random routing {:.0f} %)\n",
             100 * s.lru_hits, 100 * s.lru_hits_chance);
     }
     if (!std::isnan(s.phase_distance)) {
         out += fmt::format(
-            "phases     prefill and decode lie {:.3f} apart, 0 alike to 1 disjoint (equal routing {:.3f})\n",
+            "phases     distance between prefill and decode {:.3f} (same routing {:.3f}); 0 is identical, 1 disjoint\n",
             s.phase_distance, s.phase_distance_chance);
     }
     return out;

@@ -17,7 +17,7 @@ using namespace analysis;
 
 table layers_table(const temporal_result & r) {
     table t{"layers",
-            "Overlap |A and B| / k of two tokens of a sequence that lie so many tokens apart",
+            "Overlap |A and B| / k of two tokens of a sequence, by their distance in tokens",
             {layer_column,
              block_column,
              {"neighbours", "pairs", shown::integer},
@@ -105,17 +105,17 @@ answer answer_temporal(const analyze_options & o) {
                  {"overlap_by_chance", chance / rows}};
     if (r.rows_unknown > 0) {
         a.notes.push_back(counted(r.rows_unknown, "row") +
-                          " left out: their sequences are not known, and tokens of different ones "
+                          " left out: their sequences are unknown, and tokens of different sequences "
                           "must not count as neighbours");
     }
     if (rows == 0) {
         a.headline.push_back(r.blocks.empty() ? nothing_selected
-                                              : "No two neighbouring tokens of a sequence in this trace.");
+                                              : "This trace has no two neighbouring tokens of one sequence.");
         return a;
     }
     a.headline.push_back(
-        fmt::format("A token shares {:.1f} % of its experts with the token before it; any two tokens of the "
-                    "trace share {:.1f} %, balanced random routing {:.1f} %.",
+        fmt::format("A token shares {:.1f} % of its experts with the previous token; any two tokens of the "
+                    "trace share {:.1f} %, and balanced random routing gives {:.1f} %.",
                     100 * overlap / rows, 100 * popular / rows, 100 * chance / rows));
     a.tables = {layers_table(r), reuse_table(r)};
     return a;

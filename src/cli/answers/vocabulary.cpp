@@ -31,11 +31,11 @@ std::string quoted(const trace::trace_source & source, int32_t token) {
 
 table layers_table(const std::vector<const block_vocabulary *> & blocks) {
     table t{"layers",
-            "How well a token's id foretells its expert: the leading expert of half its occurrences, in the other half",
+            "How well a token's id predicts an expert: the leading expert of half its occurrences, in the other half",
             {layer_column,
              block_column,
              {"tokens", "token ids", shown::integer},
-             {"specialization", "foretold", shown::percent},
+             {"specialization", "predicted", shown::percent},
              {"blind", "busiest expert", shown::percent},
              {"chance", "k/E", shown::percent}},
             {}};
@@ -51,7 +51,7 @@ table experts_table(const std::vector<const block_vocabulary *> & blocks, const 
                     size_t top) {
     constexpr size_t                                  n_tokens = 5;
     table                                             t{"experts",
-            "What experts specialise in: tokens by lift (lower end of its 95 % interval)",
+            "What experts specialise in: tokens by lift (lower end of the 95 % interval)",
             {layer_column,
                                                          block_column,
                                                          {"expert", "expert", shown::integer},
@@ -89,7 +89,7 @@ table experts_table(const std::vector<const block_vocabulary *> & blocks, const 
 table tokens_table(const std::vector<const block_vocabulary *> & blocks, const trace::trace_source & source,
                    size_t top) {
     table        t{"tokens",
-            "Token ids, most frequent first: the layer and expert that serve them most steadily",
+            "Token ids, most frequent first: the layer and expert that serve them most consistently",
             {{"token", "token", shown::integer},
                     {"text", "text"},
                     {"count", "seen", shown::integer},
@@ -97,7 +97,7 @@ table tokens_table(const std::vector<const block_vocabulary *> & blocks, const t
                     block_column,
                     {"expert", "expert", shown::integer},
                     {"frequency", "selected", shown::percent},
-                    {"specialization", "foretold", shown::percent},
+                    {"specialization", "predicted", shown::percent},
                     {"overall", "all tokens", shown::percent}},
             {},
             top};
@@ -147,7 +147,7 @@ answer answer_vocabulary(const analyze_options & o, uint64_t least) {
         a.headline.push_back(blocks.empty() ? std::string(nothing_selected)
                              : counted.n_tokens() == 0
                                  ? "Token ids are not known in this trace."
-                                 : fmt::format("No token id occurs {} times: --min N asks for fewer.", least));
+                                 : fmt::format("No token id occurs {} times; ask for fewer with --min N.", least));
         return a;
     }
     running_stats foretold, blind;
@@ -158,11 +158,11 @@ answer answer_vocabulary(const analyze_options & o, uint64_t least) {
         }
     }
     a.headline.push_back(fmt::format(
-        "Knowing a token's id foretells an expert of it in {:.1f} % of the rows (the busiest expert "
-        "alone: {:.1f} %); {} of {} token ids occur {} times or more.",
+        "A token's id predicts one of its experts in {:.1f} % of the rows (always guessing the busiest expert: "
+        "{:.1f} %); {} of {} token ids occur {} times or more.",
         100 * foretold.mean(), 100 * blind.mean(), with_commas(chosen.size()), with_commas(counted.n_tokens()), least));
     if (chosen.size() == most_tokens(source->blocks())) {
-        a.notes.push_back("the rarer token ids were left out: their counts would take more than " +
+        a.notes.push_back("the rarest token ids were left out: their counts would take more than " +
                           human_bytes(most_memory));
     }
     a.tables = {layers_table(blocks), experts_table(blocks, *source, o.top), tokens_table(blocks, *source, o.top)};

@@ -163,7 +163,7 @@ void llama_options::check_values(const std::vector<std::string> & args) const {
             throw usage_error("unknown option '" + args[i] + "'");
         }
         if (o->refused && !harmless.count(args[i])) {
-            throw usage_error(args[i] + " has no meaning here");
+            throw usage_error(args[i] + " has no effect here");
         }
         if (i + o->n_values >= args.size()) {
             throw usage_error(args[i] + " takes " + o->value_hint + ", but no value follows");

@@ -31,26 +31,27 @@ std::vector<infer::sample> read_samples(const prompt_options & o, const common_p
 }  // namespace
 
 void add_prompt_options(CLI::App & app, prompt_options & o) {
-    app.add_option("--jsonl", o.jsonl, "prompts, a JSON object a line: prompt (and response), text, or messages")
+    app.add_option("--jsonl", o.jsonl, "prompts, one JSON object per line: prompt (and response), text, or messages")
         ->type_name("FILE");
     app.add_option("--prompt-key", o.corpus.prompt_key, "the JSONL field of the prompt (default: prompt)")
         ->type_name("KEY");
-    app.add_option("--response-key", o.corpus.response_key, "… of the response (default: response)")->type_name("KEY");
-    app.add_option("--label-key", o.corpus.label_key, "… of a label that the trace keeps, e.g. a domain")
+    app.add_option("--response-key", o.corpus.response_key, "the JSONL field of the response (default: response)")
+        ->type_name("KEY");
+    app.add_option("--label-key", o.corpus.label_key, "the JSONL field of a label that the trace keeps, e.g. a domain")
         ->type_name("KEY");
     app.add_option("--limit", o.corpus.limit, "only the first N prompts of the JSONL file")->type_name("N");
     app.add_flag("--strict", o.corpus.strict, "stop at a malformed JSONL line instead of skipping it");
-    app.add_flag("--chat", o.chat, "put the prompt through the model's chat template");
+    app.add_flag("--chat", o.chat, "apply the model's chat template to the prompt");
 }
 
 void check_prompt_source(const prompt_options & o, const model_verb & verb) {
     const bool p = verb.given("-p"), f = verb.given("-f") || verb.given("-bf");
     const int  n = int(p) + int(f) + int(!o.jsonl.empty());
     if (n == 0) {
-        throw usage_error("what shall the model read? give a prompt with -p TEXT, -f FILE or --jsonl FILE");
+        throw usage_error("no prompt was given: use -p TEXT, -f FILE or --jsonl FILE");
     }
     if (n > 1) {
-        throw usage_error("give one of -p, -f and --jsonl, not several");
+        throw usage_error("give only one of -p, -f and --jsonl");
     }
     if (verb.given("-f")) {
         infer::read_text_file(verb.value_of("-f"));  // llama.cpp's parser would call a missing file a bad option
@@ -77,8 +78,8 @@ std::vector<run_prompt> read_prompts(const prompt_options & o, const common_para
         const size_t n = prompts.back().tokens.size();
         if (n > e.n_ctx()) {
             const std::string where = s.line == 0 ? "the prompt" : fmt::format("line {}: the prompt", s.line);
-            throw error(
-                fmt::format("{} has {} tokens, the context holds {}", where, with_commas(n), with_commas(e.n_ctx())))
+            throw error(fmt::format("{} has {} tokens, but the context holds only {}", where, with_commas(n),
+                                    with_commas(e.n_ctx())))
                 .in(o.jsonl)
                 .fix(fmt::format("give -c {} or more", n));
         }

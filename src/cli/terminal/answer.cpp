@@ -50,8 +50,8 @@ void add_answer_options(CLI::App & verb, answer_options & o) {
     auto * csv =
         verb.add_flag("--csv", o.csv, "one table as CSV: the first, or the one that --table names")->excludes(json);
     verb.add_option("--table", o.csv_table, "which table --csv writes")->needs(csv)->type_name("NAME");
-    verb.add_flag("--full", o.full, "tables with all their rows");
-    add_output_options(verb, o.output, "write the result here instead of stdout");
+    verb.add_flag("--full", o.full, "show all rows of each table");
+    add_output_options(verb, o.output, "write here instead of to stdout");
 }
 
 void print_answer(const answer & a, const answer_options & o) {

@@ -69,7 +69,7 @@ void require_writable(const std::string & path, bool force, const std::vector<st
     struct stat       s      = {};
     const bool        there  = ::stat(path.c_str(), &s) == 0;
     if (there && S_ISDIR(s.st_mode)) {
-        throw error("this is a folder").in(path).fix("give -o the name of a file");
+        throw error("this is a folder").in(path).fix("give -o a file name");
     }
     if (::access(there ? path.c_str() : folder.c_str(), W_OK) != 0) {
         throw error(std::string("cannot write there: ") + std::strerror(errno))

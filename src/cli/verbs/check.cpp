@@ -81,15 +81,31 @@ std::string tested(uint64_t rows, const char * untested) {
     return rows > 0 ? with_commas(rows) + " rows" : untested;
 }
 
+std::string finding_line(const check::finding & f) {
+    std::string where;
+    if (f.layer >= 0) {
+        where = fmt::format("layer {}{}: ", f.layer, f.block > 0 ? fmt::format(" block {}", f.block) : "");
+    }
+    std::string line = fmt::format("FINDING {}: {}{}", f.name, where, printable(f.what));
+    if (f.ubatch >= 0) {
+        line += fmt::format(" (ubatch {}, row {}{})", f.ubatch, f.row,
+                            f.count > 1 ? fmt::format("; {} times in all", with_commas(f.count)) : "");
+    }
+    return line + "\n";
+}
+
 std::string check_text(const check::check_result & r, const std::string & path) {
-    std::string text;
+    std::string text = r.findings.empty() ? "no findings\n" : "";
+    for (const check::finding & f : r.findings) {
+        text += finding_line(f);
+    }
     for (const check::part_integrity & p : r.parts) {
         text += fmt::format("{}: {}, {} bytes, {} whole chunks{}\n", printable(p.path), state_name(p.state.what),
                             with_commas(p.bytes), with_commas(p.n_chunks),
-                            p.state.what == trace::damage::kind::none ? ", every checksum fits" : "");
+                            p.state.what == trace::damage::kind::none ? ", every checksum matches" : "");
     }
     if (r.parts.empty()) {
-        text += printable(path) + ": a foreign log, without checksums\n";
+        text += printable(path) + ": a log of another tool, without checksums\n";
     }
     const check::invariant_result & i = r.invariants;
     text += fmt::format("read                     {} ubatches, {} tokens, {} rows of MoE blocks\n",
@@ -97,8 +113,7 @@ std::string check_text(const check::check_result & r, const std::string & path) 
     text += fmt::format("ids distinct             {}\n", tested(i.rows_distinct, "not tested"));
     text += fmt::format("weights add up           {}\n",
                         tested(i.rows_summed, "not tested (not normalised, or not captured)"));
-    text +=
-        fmt::format("ids = top-k of scores    {}\n", tested(i.rows_topk, "not tested (capture 'selection' for that)"));
+    text += fmt::format("ids = top-k of scores    {}\n", tested(i.rows_topk, "not tested (needs --capture selection)"));
     text +=
         i.windows > 0
             ? fmt::format("contiguous misread       {} windows, {} partition the experts, {:.3g} expected by chance\n",
@@ -108,19 +123,7 @@ std::string check_text(const check::check_result & r, const std::string & path) 
     for (const std::string & line : analysis::without_prompt_labels(r.notes)) {
         text += "note: " + printable(line) + "\n";
     }
-    for (const check::finding & f : r.findings) {
-        std::string where;
-        if (f.layer >= 0) {
-            where = fmt::format("layer {}{}: ", f.layer, f.block > 0 ? fmt::format(" block {}", f.block) : "");
-        }
-        text += fmt::format("FINDING {}: {}{}", f.name, where, printable(f.what));
-        if (f.ubatch >= 0) {
-            text += fmt::format(" (ubatch {}, row {}{})", f.ubatch, f.row,
-                                f.count > 1 ? fmt::format("; {} times in all", with_commas(f.count)) : "");
-        }
-        text += "\n";
-    }
-    return text + (r.findings.empty() ? "no findings\n" : "");
+    return text;
 }
 
 void run_check(check_options & o) {
@@ -139,8 +142,8 @@ void run_check(check_options & o) {
 void add_check(CLI::App & app) {
     const auto o = std::make_shared<check_options>();
     CLI::App & verb =
-        *app.add_subcommand("check", "is a trace whole, and does it hold what every correct capture holds?");
-    verb.add_option("T", o->trace, "a trace (all its parts), or a foreign log")->required()->type_name("");
+        *app.add_subcommand("check", "whether a trace is whole, and holds what every correct capture holds");
+    verb.add_option("T", o->trace, "a trace (all its parts), or a log of another tool")->required()->type_name("");
     verb.add_flag("--json", o->json, "as JSON");
     add_output_options(verb, o->output, "write here instead of to stdout");
     verb.footer("Exit code 1 when there are findings. What is checked: docs/check.md.");

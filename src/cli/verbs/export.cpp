@@ -56,7 +56,7 @@ void refuse_other_folders(const std::string & path) {
 std::vector<std::string> export_to_folder(trace::trace_source & source, const formats::format & format,
                                           const export_options & o, const trace::read_progress & tick) {
     if (o.output.path == "-") {
-        throw usage_error("this format is a folder: give its name with -o");
+        throw usage_error("this format writes a folder: name it with -o");
     }
     if (o.output.force) {
         refuse_other_folders(o.output.path);
@@ -100,7 +100,7 @@ void run_export(export_options & o) {
 void add_export(CLI::App & app) {
     CLI::App & verb = *app.add_subcommand("export", "write a trace in another format");
     const auto o    = std::make_shared<export_options>();
-    verb.add_option("T", o->trace, "a trace, or a foreign log (see docs/logs.md)")->required()->type_name("");
+    verb.add_option("T", o->trace, "a trace, or a log of another tool (docs/logs.md)")->required()->type_name("");
 
     std::vector<std::string> names;
     for (const formats::format & f : formats::all_formats()) {
@@ -113,7 +113,7 @@ void add_export(CLI::App & app) {
     verb.add_option("--max-columns", o->how.max_columns, "log: show at most N values of each list")->type_name("N");
     verb.add_option("--model", o->how.model, "access-json: the GGUF file (default: the one that the trace names)")
         ->type_name("FILE");
-    add_output_options(verb, o->output, "where to write (default: stdout; a folder where the format is one)");
+    add_output_options(verb, o->output, "the file, or the folder if the format writes one (default: stdout)");
     verb.callback([o] { run_export(*o); });
 }
 

@@ -213,8 +213,8 @@ void run_info(info_options & o) {
 void add_info(CLI::App & app) {
     const auto o = std::make_shared<info_options>();
     CLI::App & verb =
-        *app.add_subcommand("info", "what a trace is and holds; for a model: its MoE tensors and routing metadata");
-    verb.add_option("FILE", o->file, "a trace, a foreign log, or a GGUF model")->required()->type_name("");
+        *app.add_subcommand("info", "what a trace holds; for a model, its MoE tensors and routing metadata");
+    verb.add_option("FILE", o->file, "a trace, a log of another tool, or a GGUF model")->required()->type_name("");
     verb.add_flag("--json", o->json, "as JSON");
     add_output_options(verb, o->output, "write here instead of to stdout");
     verb.callback([o] { run_info(*o); });

@@ -98,7 +98,7 @@ void add_map(CLI::App & app) {
         ->check(CLI::IsMember({"csv", "json"}))
         ->capture_default_str();
     verb.add_flag("--absolute", o->absolute, "CSV offsets from the file's start, not from its data section's");
-    verb.add_flag("--totals", o->totals, "only the totals: bytes by component, by layer, read per decoded token");
+    verb.add_flag("--totals", o->totals, "only the totals: bytes by component, by layer, and per decoded token");
     verb.add_flag("--check", o->check,
                   "look for overlaps, data outside the file, wrong alignment; exit 1 if there are any");
     verb.add_flag("--json", o->json, "the same as -f json");

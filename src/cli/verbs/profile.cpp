@@ -95,7 +95,7 @@ void check_model(const profile_options & o, const std::string & path) {
 
 void check_outputs(const profile_options & o, const std::string & sums, std::vector<std::string> inputs) {
     if (o.output == "-") {
-        throw usage_error("-o takes a file: beside it lies the .moestats file");
+        throw usage_error("-o takes a file name: the .moestats file is written next to it");
     }
     inputs.insert(inputs.end(), {o.job.jsonl, o.job.text});
     require_writable(o.output, o.force || o.job.resume, inputs);
@@ -106,8 +106,8 @@ void explain_gated_norms(const stats::moestats & s) {
     for (const stats::saliency_block & b : s.blocks) {
         if (b.norms_gated()) {
             note(fmt::format(
-                "{} multiplies an expert's input by the gate, so its output norms hold the gate already: reap takes "
-                "them as they are, and ean_mean is that of gated outputs",
+                "{} multiplies an expert's input by the gate, so its output norms already include the gate: reap takes "
+                "them as they are, and ean_mean is the mean norm of gated outputs",
                 s.model.architecture));
             return;
         }
@@ -122,14 +122,16 @@ void save(const stats::moestats & s, const std::string & path) {
 profile::profile_events events_on_terminal(const std::string & checkpoint, std::optional<progress> & bar) {
     profile::profile_events on;
     on.read              = note_malformed;
-    on.nothing_to_resume = [](const std::string & path) { note("nothing to resume in " + path + ": beginning anew"); };
+    on.nothing_to_resume = [](const std::string & path) {
+        note("nothing to resume in " + path + ": starting from the beginning");
+    };
     on.resumed = [](uint64_t samples) { note(fmt::format("resuming after {} samples", with_commas(samples))); };
     on.skipped = [](uint64_t line, const std::string & why) {
-        note(fmt::format("the sample of line {} does not decode and is skipped{}", line,
+        note(fmt::format("the sample in line {} does not decode and is skipped{}", line,
                          why.empty() ? "" : ": " + printable(why)));
     };
     on.estimated = [](double seconds, uint64_t samples) {
-        note(fmt::format("about {} for the {} samples that are left", human_duration(seconds), with_commas(samples)));
+        note(fmt::format("about {} for the remaining {} samples", human_duration(seconds), with_commas(samples)));
     };
     on.was_complete = [] { note("this profile is complete: nothing is left to compute"); };
     on.progress     = [&bar](uint64_t done, uint64_t total, uint64_t tokens, double seconds) {
@@ -148,7 +150,7 @@ void finish(const profile_options & o, const stats::moestats & s, const std::str
     write_text({o.output, true}, stats::expert_stats_json(s));
     const stats::corpus_part & part = s.corpora.front();
     if (part.truncated > 0) {
-        note(fmt::format("{} samples were cut to the context; -c gives it more", with_commas(part.truncated)));
+        note(fmt::format("{} samples were cut to the context; -c makes it larger", with_commas(part.truncated)));
     }
     explain_gated_norms(s);
     if (!o.quiet) {
@@ -163,7 +165,7 @@ void take_share(profile_options & o, const profile::ranks & company) {
         return;
     }
     if (o.job.n_shards > 1) {
-        throw usage_error("--shard and mpirun both divide the corpus: use one of them");
+        throw usage_error("--shard and mpirun both divide the corpus: use only one of them");
     }
     o.job.shard    = static_cast<uint64_t>(company.rank());
     o.job.n_shards = static_cast<uint64_t>(company.size());
@@ -178,7 +180,7 @@ std::string rank_path(const std::string & sums, const profile::ranks & company) 
 
 void profile_corpus(const model_verb & verb, profile_options & o, const profile::ranks & company) {
     if (o.job.jsonl.empty() == o.job.text.empty()) {
-        throw usage_error("give the corpus with one of --jsonl FILE and --text FILE");
+        throw usage_error("give the corpus with either --jsonl FILE or --text FILE");
     }
     parse_shard(o.shard, o.job);
     take_share(o, company);
@@ -198,7 +200,7 @@ void profile_corpus(const model_verb & verb, profile_options & o, const profile:
     const bool              whole = job.run();
     bar.reset();
     if (!company.all(whole)) {
-        note(fmt::format("interrupted after {} samples, which {} keeps; go on with --resume",
+        note(fmt::format("interrupted after {} samples, which are kept in {}; continue with --resume",
                          with_commas(job.result().samples()), checkpoint));
         throw exit_with{interrupt_guard::requested() ? interrupt_guard::exit_code() : exit_interrupted};
     }
@@ -235,7 +237,7 @@ void add_profile(CLI::App & app) {
     const auto o    = std::make_shared<profile_options>();
     CLI::App & own  = verb->own();
     own.add_option("--jsonl", o->job.jsonl,
-                   "the corpus, a JSON object a line: prompt (and response), text, or messages")
+                   "the corpus, one JSON object per line: prompt (and response), text, or messages")
         ->type_name("FILE");
     own.add_option("--text", o->job.text, "the corpus as plain text, cut into windows of the context's length")
         ->type_name("FILE");
@@ -243,7 +245,7 @@ void add_profile(CLI::App & app) {
                    "the result (default: expert_stats.json); the exact sums go into NAME.moestats")
         ->type_name("FILE");
     own.add_flag("--force", o->force, "replace existing files");
-    own.add_flag("--resume", o->job.resume, "go on where an interrupted profile stopped");
+    own.add_flag("--resume", o->job.resume, "continue where an interrupted profile stopped");
     own.add_option("--save-every", o->job.save_every, "samples between checkpoints (default: 100)")
         ->type_name("N")
         ->check(CLI::PositiveNumber);
@@ -254,21 +256,22 @@ void add_profile(CLI::App & app) {
     own.add_option("--n-experts", o->n_experts, "fail unless the model has this many experts")->type_name("N");
     own.add_option("--prompt-key", o->job.corpus.prompt_key, "the JSONL field of the prompt (default: prompt)")
         ->type_name("KEY");
-    own.add_option("--response-key", o->job.corpus.response_key, "… of the response (default: response)")
+    own.add_option("--response-key", o->job.corpus.response_key, "the JSONL field of the response (default: response)")
         ->type_name("KEY");
-    own.add_option("--label-key", o->job.corpus.label_key, "… of a label; selections are also counted per label")
+    own.add_option("--label-key", o->job.corpus.label_key,
+                   "the JSONL field of a label; selections are also counted per label")
         ->type_name("KEY");
-    own.add_option("--limit", o->job.corpus.limit, "only N samples")->type_name("N");
+    own.add_option("--limit", o->job.corpus.limit, "only the first N samples")->type_name("N");
     o->shuffle = own.add_option("--shuffle-seed", o->job.corpus.shuffle_seed, "shuffle the samples (before --limit)")
                      ->type_name("SEED");
     own.add_flag("--strict", o->job.corpus.strict, "stop at a malformed line instead of skipping it");
-    own.add_option("--shard", o->shard, "only shard I of N, to be merged later: 0/4")->type_name("I/N");
+    own.add_option("--shard", o->shard, "only shard I of N, to be merged later, e.g. 0/4")->type_name("I/N");
     own.add_option("--layers", o->job.layers, "only these layers, e.g. 0,20-24")->type_name("LIST");
     own.add_option("--last-layer", o->last_layer,
-                   "rows of the last layer: all (default), sample:N per sample, or requested")
+                   "rows that the last layer computes: all (default), sample:N per sample, or requested")
         ->type_name("ROWS");
     own.add_option("--way", o->way,
-                   "how to capture: probes (default), callback, or none (only compute, to see what capture costs)")
+                   "how to capture: probes (default), callback, or none (compute only, to see what capture costs)")
         ->check(CLI::IsMember({"probes", "callback", "none"}))
         ->type_name("WAY");
     own.add_flag("-q,--quiet", o->quiet, "no notes, no progress, no summary");

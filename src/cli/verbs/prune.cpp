@@ -77,7 +77,7 @@ std::string removed_ids(const prune::layer_plan & layer, uint32_t n_expert) {
 std::string plan_table(const prune::prune_plan & plan) {
     const uint32_t n_gone = plan.shape.n_expert - plan.n_keep;
     std::string text = fmt::format("{:>5} {:>6} {:>6} {:>12} {:>12}  {:>10}  {}\n", "layer", "keeps", "drops", "before",
-                                   "after", "score kept", "drops these");
+                                   "after", "score kept", "dropped experts");
     for (const auto & [il, layer] : plan.layers) {
         text += fmt::format("{:>5} {:>6} {:>6} {:>12} {:>12}  {:>10}  {}{}\n", il, layer.kept.size(), n_gone,
                             human_bytes(layer.bytes_before), human_bytes(layer.bytes_after),
@@ -150,7 +150,7 @@ void write_everything(const prune_options & o, const gguf::model_file & model, c
     json["file_size"]     = result.file_size;
     if (result.hash_ids_replaced > 0) {
         json["hash_ids_replaced"] = result.hash_ids_replaced;
-        note(fmt::format("{} entries of the hash tables named an expert that went",
+        note(fmt::format("{} hash-table entries named a removed expert and were replaced",
                          with_commas(result.hash_ids_replaced)));
     }
     if (!o.imatrix.empty()) {
@@ -206,20 +206,24 @@ void add_prune(CLI::App & app) {
                     "what the criterion reads: .moestats, expert_stats.json, or an imatrix for frequency");
     verb.add_option("--criterion", o->criterion, "reap, ean, frequency, gate, weighted-frequency, random")
         ->capture_default_str();
-    auto * keep  = verb.add_option("--keep", o->keep, "experts to keep in each layer")->check(CLI::PositiveNumber);
-    auto * ratio = verb.add_option("--ratio", o->ratio, "share of the experts to remove, 0 to 1 (0.25: a quarter goes)")
-                       ->check(CLI::Range(0.0, 1.0));
-    auto * ids = verb.add_option("--keep-ids", o->keep_ids, "file of the ids to keep per layer (3: 52 40 85), or JSON");
+    auto * keep = verb.add_option("--keep", o->keep, "experts to keep in each layer")->check(CLI::PositiveNumber);
+    auto * ratio =
+        verb.add_option("--ratio", o->ratio, "share of the experts to remove, 0 to 1 (0.25 removes a quarter)")
+            ->check(CLI::Range(0.0, 1.0));
+    auto * ids =
+        verb.add_option("--keep-ids", o->keep_ids, "file of the ids to keep in each layer (3: 52 40 85), or JSON");
     keep->excludes(ratio)->excludes(ids);
     ratio->excludes(ids);
-    verb.add_option("--protect", o->protect, "ids that stay: 3,17 in every layer, 5:3,17 in layer 5; repeatable")
+    verb.add_option("--protect", o->protect,
+                    "ids to keep in any case: 3,17 in every layer, 5:3,17 in layer 5; repeatable")
         ->allow_extra_args(false);
-    verb.add_option("--seed", o->seed, "of --criterion random")->capture_default_str();
-    verb.add_option("--imatrix", o->imatrix, "an imatrix (GGUF) of MODEL to slice along, into OUT.imatrix.gguf");
+    verb.add_option("--seed", o->seed, "seed of --criterion random")->capture_default_str();
+    verb.add_option("--imatrix", o->imatrix,
+                    "an imatrix (GGUF) of MODEL to slice in the same way, into OUT.imatrix.gguf");
     verb.add_option("-o,--output", o->output, "the pruned model")->type_name("OUT.gguf");
     verb.add_flag("--force", o->force, "replace existing files");
-    verb.add_flag("--dry-run", o->dry_run, "only show what would go, and what it weighs");
-    verb.add_flag("--json", o->json, "the same as JSON");
+    verb.add_flag("--dry-run", o->dry_run, "only show what would be removed, and its size");
+    verb.add_flag("--json", o->json, "print the summary as JSON");
     verb.add_flag("-q,--quiet", o->quiet, "no notes, no progress");
     verb.callback([o] { run_prune(*o); });
 }

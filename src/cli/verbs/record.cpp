@@ -47,7 +47,7 @@ live_mode parse_live(const std::string & text) {
         return {live_mode::line};
     }
     if (text.size() > 5 || text.find_first_not_of("0123456789") != std::string::npos || std::stoi(text) > 65535) {
-        throw usage_error("--live: '" + text + "' is no port").fix("it takes 0 (any free one) to 65535");
+        throw usage_error("--live: '" + text + "' is not a port").fix("it takes 0 (any free one) to 65535");
     }
     return {live_mode::page, std::stoi(text)};
 }
@@ -150,8 +150,8 @@ void say_why_nothing(const recorder::launch_result & r, const std::string & prog
         note("nothing was recorded: the program was killed before its first batch was complete");
     } else {
         note(fmt::format(
-            "nothing was recorded: {} computed no llama.cpp graph that could be seen. It may have done no inference, "
-            "leave that to another process (then: --follow), or have llama.cpp linked in statically",
+            "nothing was recorded: no llama.cpp graph was seen in {}. It did no inference, or another process did it "
+            "(then use --follow), or llama.cpp is linked into it statically",
             program));
     }
 }
@@ -223,7 +223,7 @@ void add_record(CLI::App & app) {
     const auto o    = std::make_shared<record_options>();
     CLI::App & verb = *app.add_subcommand("record", "run any llama.cpp program and record which experts it uses");
     verb.footer(
-        "The program is not changed: a library is loaded into it that watches llama.cpp's graphs. Its exit code is\n"
+        "The program is not changed: a library that watches llama.cpp's graphs is loaded into it. Its exit code is\n"
         "passed on. The same works by hand: LD_PRELOAD=…/libmoescope-record.so MOESCOPE_OUTPUT=x.moetrace PROGRAM");
     verb.add_option("-o,--output", o->launch.trace_path, "trace file (default: moescope.PROGRAM.PID.moetrace)")
         ->type_name("FILE");
@@ -233,14 +233,14 @@ void add_record(CLI::App & app) {
         ->type_name("LIST");
     verb.add_option("--layers", o->launch.layers, "only these layers, e.g. 3 or 0,2,20-24")->type_name("LIST");
     verb.add_flag("--counts-only", o->launch.counts_only,
-                  "keep counts per expert instead of rows: bounded, for runs of days");
+                  "keep selection counts per expert instead of rows: stays small, for runs of days");
     verb.add_flag("--f16", o->launch.f16, "store weights, norms and scores in half precision");
     verb.add_option("--max-size", o->max_size, "start a new part of the trace at this size, e.g. 500M or 2G")
         ->type_name("BYTES");
-    verb.add_flag("--follow", o->launch.follow, "record the program's children as well");
+    verb.add_flag("--follow", o->launch.follow, "record the program's child processes as well");
     verb.add_flag("--live", o->live,
-                  "show tokens and bytes while the program runs; with --live=PORT (0: any free one) the live "
-                  "page is served on that port of 127.0.0.1");
+                  "show tokens and bytes while the program runs; --live=PORT (0: any free one) also serves "
+                  "the live page on that port of 127.0.0.1");
     verb.add_flag("--nop", o->launch.nop, "load the recorder but record nothing (to measure what that costs)");
     verb.add_flag("-q,--quiet", o->quiet, "print nothing but errors");
     verb.add_option("command", o->launch.command, "the program and its arguments, after --")->type_name("");

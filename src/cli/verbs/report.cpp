@@ -55,7 +55,7 @@ void write_page(const report_options & o, const report::page & p) {
     const std::string html = report::page_with_data(report::to_bytes(p, true));
     write_text(o.output, html);
     if (o.output.path != "-") {
-        note(fmt::format("{}: {}, open it in a browser", o.output.path, human_bytes(html.size())));
+        note(fmt::format("{}: {}; open it in a browser", o.output.path, human_bytes(html.size())));
     }
 }
 
@@ -88,17 +88,16 @@ void run_report(report_options & o) {
 
 void add_report(CLI::App & app) {
     const auto o    = std::make_shared<report_options>();
-    CLI::App & verb = *app.add_subcommand("report", "one self-contained HTML page of one or several traces");
+    CLI::App & verb = *app.add_subcommand("report", "write a self-contained HTML page of one or more traces");
     o->output.path.clear();  // report.html, unless only charts are wanted
     verb.add_option("T", o->report.traces, "traces, or logs of other tools")->required()->type_name("");
-    verb.add_option("--model", o->report.model, "GGUF file that the traces ran, for the memory view")
-        ->type_name("MODEL");
-    verb.add_option("--label", o->report.labels, "how the page names a trace, in order; may be given several times")
+    verb.add_option("--model", o->report.model, "the GGUF that ran, for the memory view")->type_name("MODEL");
+    verb.add_option("--label", o->report.labels, "what the page calls a trace; once per trace, in order")
         ->type_name("TEXT")
         ->allow_extra_args(false);
-    verb.add_flag("--no-text", o->no_text, "leave the texts of the tokens out");
+    verb.add_flag("--no-text", o->no_text, "leave out the text of the tokens");
     verb.add_option("--charts", o->charts,
-                    "write the standard charts as SVG and PNG into this folder; a page only with -o")
+                    "write the standard charts as SVG and PNG into this folder, and no page unless -o is given")
         ->type_name("DIR");
     verb.add_option("--chart-layer", o->chart_layer, "layer of the chart expert_heatmap (default: the middle one)")
         ->check(CLI::NonNegativeNumber)

@@ -147,7 +147,7 @@ private:
             print_generated("\n");
         }
         if (r.why == infer::generation_result::end::context) {
-            note(fmt::format("the context of {} tokens is full; -c gives it more", with_commas(engine_.n_ctx())));
+            note(fmt::format("the context of {} tokens is full; -c makes it larger", with_commas(engine_.n_ctx())));
         }
     }
 
@@ -176,7 +176,7 @@ void list_tensors(common_params & params, infer::llama_log & log, const run_opti
 void summarize(const run_options & o, const recording & r, const run_totals & t, const std::string & path) {
     const auto * writer = r.writer();
     if (writer == nullptr) {
-        note("nothing was recorded: no MoE block was computed in the layers asked for");
+        note("nothing was recorded: no MoE block was computed in the selected layers");
         return;
     }
     if (!o.quiet) {
@@ -301,24 +301,24 @@ void add_run(CLI::App & app) {
         ->type_name("LIST");
     own.add_option("--layers", o->layers, "only these layers, e.g. 0,20-24")->type_name("LIST");
     own.add_option("--last-layer", o->last_layer,
-                   "rows of the last layer: all (default), sample:N per prompt, or requested "
-                   "(the last token's; saves their share of the language head)")
+                   "rows that the last layer computes: all (default), sample:N per prompt, or requested "
+                   "(the last token's only, which saves time in the language head)")
         ->type_name("ROWS");
     o->log_option = own.add_option("--log", o->log,
-                                   "also write the expert selection log, which grows as the "
-                                   "run does (default name: moe_expert_selection.log)")
+                                   "also write the expert selection log during the run "
+                                   "(default: moe_expert_selection.log)")
                         ->expected(0, 1)
                         ->type_name("[FILE]");
-    own.add_flag("--counts-only", o->counts_only, "keep selections per expert, no rows");
+    own.add_flag("--counts-only", o->counts_only, "keep selection counts per expert instead of rows");
     own.add_flag("--f16", o->f16, "store values in half precision");
-    own.add_option("--max-size", o->max_size, "begin a new part of the trace at this size, e.g. 500M")
+    own.add_option("--max-size", o->max_size, "start a new part of the trace at this size, e.g. 500M")
         ->type_name("BYTES");
     own.add_option("--way", o->way, "how to capture: probes (default) or callback (slower, same results)")
         ->check(CLI::IsMember({"probes", "callback"}))
         ->type_name("WAY");
     o->list_option = own.add_option("--list-tensors", o->list_tensors,
                                     "print name, op, type and shape of every node of the "
-                                    "graph (or of those whose name matches the pattern, e.g. 'ffn_moe_*-3') and stop")
+                                    "graph (or of those that match the pattern, e.g. 'ffn_moe_*-3') and exit")
                          ->expected(0, 1)
                          ->type_name("[PATTERN]");
     own.add_flag("-q,--quiet", o->quiet, "no notes, no progress");

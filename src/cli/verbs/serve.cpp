@@ -31,7 +31,7 @@ void open_browser(const std::string & url) {
     char *      argv[] = {program.data(), address.data(), nullptr};
     pid_t       pid    = 0;
     if (::posix_spawnp(&pid, argv[0], nullptr, nullptr, argv, ::environ) != 0) {
-        note("no xdg-open here; open the address yourself");
+        note("xdg-open was not found; open the address yourself");
     }
 }
 
@@ -53,7 +53,7 @@ void run_serve(serve_options & o) {
     }
     fmt::print("{}\n", server.url());
     std::fflush(stdout);
-    note("Ctrl-C ends it; only this machine can reach the page");
+    note("only this machine can reach the page; stop with Ctrl-C");
     if (o.open) {
         open_browser(server.url());
     }
@@ -70,18 +70,17 @@ void run_serve(serve_options & o) {
 
 void add_serve(CLI::App & app) {
     const auto o    = std::make_shared<serve_options>();
-    CLI::App & verb = *app.add_subcommand("serve", "the page of one or several traces from a local server");
+    CLI::App & verb = *app.add_subcommand("serve", "serve the page of one or more traces on this machine");
     verb.add_option("T", o->traces, "traces, or logs of other tools")->required()->type_name("");
-    verb.add_option("--model", o->server.model, "GGUF file that the traces ran, for the memory view")
-        ->type_name("MODEL");
-    verb.add_option("--label", o->labels, "how the page names a trace, in order; may be given several times")
+    verb.add_option("--model", o->server.model, "the GGUF that ran, for the memory view")->type_name("MODEL");
+    verb.add_option("--label", o->labels, "what the page calls a trace; once per trace, in order")
         ->type_name("TEXT")
         ->allow_extra_args(false);
     verb.add_option("--port", o->server.port, "port of 127.0.0.1 (default: any free one)")
         ->check(CLI::Range(0, 65535))
         ->type_name("PORT");
     verb.add_flag("--live", o->server.live, "follow traces that are still being written");
-    verb.add_flag("--no-text", o->no_text, "leave the texts of the tokens out");
+    verb.add_flag("--no-text", o->no_text, "leave out the text of the tokens");
     verb.add_flag("--open", o->open, "open the page in the browser");
     verb.callback([o] { run_serve(*o); });
 }

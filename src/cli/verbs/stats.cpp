@@ -27,7 +27,7 @@ void run_stats(stats_options & o) {
     o.answer.output.inputs = {o.trace, o.model};
     check_output(o.answer.output);
     if (!o.model.empty() && !o.access) {
-        throw usage_error("--model belongs to --access: only that needs the model's file");
+        throw usage_error("--model goes with --access: nothing else needs the model file");
     }
     if (o.access) {
         print_answer(answer_access(o.trace, o.model, o.top), o.answer);
@@ -56,11 +56,13 @@ void add_stats(CLI::App & app) {
     const auto o = std::make_shared<stats_options>();
     CLI::App & verb =
         *app.add_subcommand("stats", "one screen: what ran, how evenly the experts are used, which are hot");
-    verb.add_option("T", o->trace, "a trace (.moetrace), or a log that moescope reads")->required()->type_name("");
-    verb.add_option("--top", o->top, "how many experts to name at each end")->capture_default_str()->type_name("N");
-    verb.add_flag("--heatmap", o->heatmap, "layers x experts as characters also where the output is no terminal");
+    verb.add_option("T", o->trace, "a trace (.moetrace), or a log of another tool")->required()->type_name("");
+    verb.add_option("--top", o->top, "how many of the most and of the least used experts to name")
+        ->capture_default_str()
+        ->type_name("N");
+    verb.add_flag("--heatmap", o->heatmap, "show layers x experts as characters even if the output is not a terminal");
     verb.add_flag("--access", o->access,
-                  "the weights that were read, hottest first, in bytes; needs a trace of --capture access");
+                  "the weights that were read, in bytes, hottest first; needs a trace of --capture access");
     verb.add_option("--model", o->model, "with --access: the GGUF that ran (default: the one that the trace names)")
         ->type_name("MODEL");
     add_answer_options(verb, o->answer);
