@@ -75,7 +75,7 @@ class ChunkList:
     def check(self, chunk: Chunk) -> None:
         """Raises TraceError unless the payload is what was written, as far as that can be told here."""
         if payload_hash is not None and payload_hash(self.file.view(chunk.offset, (chunk.size,), "u1")) != chunk.hash:
-            raise damaged("a chunk's checksum does not fit", self.file.path, chunk.offset)
+            raise damaged("a chunk's checksum does not match", self.file.path, chunk.offset)
 
     def decoder(self, chunk: Chunk) -> Decoder:
         """Of a payload that is checked first."""

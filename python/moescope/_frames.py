@@ -120,7 +120,7 @@ class FrameScanner:
             raise fail("a record is longer than its chunk")
         size, layout, _, _, access, n_tokens, n_blocks = _HEADER.unpack(source.file.copy(at, _HEADER.size))
         if size < _HEADER.size or size % 8 or size > left or layout >= len(source.layouts) or access > source.n_access:
-            raise fail("a frame that cannot be")
+            raise fail("an impossible frame")
         graph = source.layouts[layout]
         if n_blocks != len(graph.blocks):
             raise fail(f"a frame of {n_blocks} blocks where the layout has {len(graph.blocks)}")

@@ -119,9 +119,9 @@ def read_layout(d: Decoder) -> tuple[BlockLayout, ...]:
 def _read_block(d: Decoder) -> BlockLayout:
     b = BlockLayout(*d.unpack(_RECORD)[:-1])
     if not 0 < b.n_expert <= _MOST_WIDTH or not 0 < b.n_expert_used <= _MOST_WIDTH or b.n_embd > _MOST_WIDTH:
-        raise d.fail("a layout that cannot be")
+        raise d.fail("an impossible layout")
     if b.value_bytes not in (2, 4):
-        raise d.fail("a layout that cannot be")
+        raise d.fail("an impossible layout")
     if b.columns & ~_ALL or not b.columns & _IDS:
         raise d.fail("a layout with columns that this package does not know")  # their width, too, is unknown
     return b

@@ -126,7 +126,7 @@ class TraceFiles:
         self._part_number = max(1, pairs.number("part"))
         if len(self.parts) == 1 and self._part_number > 1:
             self.info.first_part = self._part_number
-            self.notes.append(f"this is part {self._part_number} of a trace; what came before is not read")
+            self.notes.append(f"this is part {self._part_number} of a trace; the parts before it are not read")
 
     def _read_end(self, part: Part, chunk: Chunk) -> None:
         pairs = part.list.decoder(chunk).pairs()

@@ -162,14 +162,14 @@ def _split(file: MappedFile, data: bytes) -> tuple[bytes, bytes]:
     """JSON and sums, without the hash behind them."""
     magic, version, text_size = _HEAD.unpack(data[: _HEAD.size]) if len(data) >= _HEAD.size else (b"", 0, 0)
     if magic != b"MOESTATS":
-        raise TraceError("this is no .moestats file", file.path, advice="moescope profile writes them")
+        raise TraceError("not a .moestats file", file.path, advice="moescope profile writes them")
     if version != _VERSION:
-        reason = f"this is version {version} of the format, this package reads {_VERSION}"
+        reason = f"this is version {version} of the format, but this package reads {_VERSION}"
         raise TraceError(reason, file.path, advice="use a newer moescope")
     body, text_end = len(data) - 8, _HEAD.size + text_size
     own_hash = int.from_bytes(data[max(0, body) :], "little")
     if text_end > body or (payload_hash is not None and payload_hash(data[:body]) != own_hash):
-        raise TraceError("the file is cut or damaged: its hash does not fit", file.path)
+        raise TraceError("the file is cut or damaged: its hash does not match", file.path)
     return data[_HEAD.size : text_end], data[text_end:body]
 
 
@@ -190,7 +190,7 @@ class _Sums:
 
     def finish(self) -> None:
         if self._at != len(self._data):
-            raise TraceError("there are bytes behind the last sum", self._path, self._origin + self._at)
+            raise TraceError("there are bytes after the last sum", self._path, self._origin + self._at)
 
 
 def _profile(path: str, head: dict[str, Any], sums: _Sums) -> Profile:

@@ -263,7 +263,7 @@ agreement_result measure_agreement(trace::trace_source & a, trace::trace_source 
             streams[side].read([&](const token_key & key, routed_token && t) { match.take(side, key, std::move(t)); });
         if (match.bytes_waiting() > max_waiting) {
             throw error(
-                "the runs go through their sequences in different order: too many tokens wait for their partner")
+                "the runs compute their sequences in different orders: too many tokens wait for their counterpart")
                 .in(b.info().path)
                 .fix("record both with one sequence at a time");
         }

@@ -51,7 +51,7 @@ std::vector<double> cpu_bytes(const model_memory & m, const expert_reads & reads
             std::find_if(m.layers.begin(), m.layers.end(), [&](auto & x) { return x.il == l.layout.layer; });
         if (layer == m.layers.end()) {
             throw error("layer " + std::to_string(l.layout.layer) + " of the trace has no experts in the model")
-                .fix("give the model that ran");
+                .fix("give the model that the trace was recorded with");
         }
         const double slice = double(layer->bytes) / double(blocks[l.layout.layer]);
         for (size_t s = 0; on_cpu.count(layer->il) != 0 && s < l.reads.size(); ++s) {

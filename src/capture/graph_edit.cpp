@@ -117,7 +117,7 @@ std::string graph_edit::refusal() const {
     }
     for (const insertion & i : insertions_) {
         if (i.from != nullptr && !laid_out_alike(i.from, i.node)) {
-            return std::string("the graph's ") + i.from->name + " lies in memory differently than what replaces it";
+            return std::string("the graph's ") + i.from->name + " has another layout in memory than what replaces it";
         }
     }
     return {};

@@ -8,16 +8,16 @@ namespace {
 
 std::string test_node(const ggml_api & api, const ggml_tensor * t) {
     if (api.ggml_get_name(t) != t->name || std::memchr(t->name, 0, sizeof(t->name)) == nullptr) {
-        return "names lie elsewhere";
+        return "names are elsewhere";
     }
     if (api.ggml_get_data(t) != t->data) {
-        return "data pointers lie elsewhere";
+        return "data pointers are elsewhere";
     }
     if (t->type < 0 || t->type >= GGML_TYPE_COUNT || api.ggml_type_name(t->type) == nullptr) {
-        return "types lie elsewhere";
+        return "types are elsewhere";
     }
     if (api.ggml_nelements(t) != t->ne[0] * t->ne[1] * t->ne[2] * t->ne[3]) {
-        return "shapes lie elsewhere";
+        return "shapes are elsewhere";
     }
     size_t bytes = api.ggml_element_size(t);
     for (int i = 0; i < GGML_MAX_DIMS; ++i) {
@@ -25,7 +25,7 @@ std::string test_node(const ggml_api & api, const ggml_tensor * t) {
     }
     const bool plain = t->type == GGML_TYPE_F32 || t->type == GGML_TYPE_I32;
     if (plain && api.ggml_nelements(t) > 0 && api.ggml_nbytes(t) != bytes) {
-        return "strides lie elsewhere";
+        return "strides are elsewhere";
     }
     return {};
 }
@@ -60,7 +60,7 @@ std::string test_blocks(const ggml_api & api, const moe_graph & g) {
             return "expert outputs are not 32-bit floats";
         }
         if (api.is(b.topk, GGML_OP_VIEW) && b.topk->view_src != b.topk->src[0]) {
-            return "views lie elsewhere";
+            return "views are elsewhere";
         }
     }
     return {};

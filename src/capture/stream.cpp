@@ -124,9 +124,8 @@ void stream::release() {
 void stream::close() {
     release_held();
     if (sink_ && n_stopped_ > 0) {
-        sink_->note(
-            "graphs that the program's own eval callback stopped before their end, and that are not recorded: " +
-            std::to_string(n_stopped_));
+        sink_->note("graphs not recorded, because the program's own eval callback stopped them early: " +
+                    std::to_string(n_stopped_));
     }
     sink_.reset();
 }

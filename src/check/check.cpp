@@ -27,7 +27,7 @@ void check_files(const std::vector<std::string> & paths, check_result & r) {
             cut ? "file-cut" : "file-damaged",
             p.path + ": " + p.state.reason + " (at byte " + std::to_string(p.state.offset) + "); " +
                 std::to_string(p.bytes - p.whole_bytes) + " of " + std::to_string(p.bytes) +
-                " bytes are lost, the first " + std::to_string(p.whole_bytes) + " are whole and hold " +
+                " bytes are lost; the first " + std::to_string(p.whole_bytes) + " are whole and hold " +
                 std::to_string(p.ubatches) + " ubatches, " + std::to_string(p.tokens) + " tokens" +
                 (cut ? "" : "; save them with: head -c " + std::to_string(p.whole_bytes) + " FILE > SAVED.moetrace")));
     }
@@ -37,15 +37,15 @@ void check_files(const std::vector<std::string> & paths, check_result & r) {
 void check_end(const trace::trace_info & info, check_result & r) {
     const part_integrity & last = r.parts.back();
     if (!last.has_end || last.goes_on) {
-        r.notes.push_back("the trace has no end: the program was killed, or still runs");
+        r.notes.push_back("the trace has no end: the program was killed or is still running");
         return;
     }
     if (r.findings.empty() && info.first_part == 1 &&
         (r.invariants.ubatches != last.end_ubatches || r.invariants.tokens != last.end_tokens)) {
-        r.findings.push_back(of_file("end-mismatch", "the trace's end tells of " + std::to_string(last.end_ubatches) +
-                                                         " ubatches and " + std::to_string(last.end_tokens) +
-                                                         " tokens, read were " + std::to_string(r.invariants.ubatches) +
-                                                         " and " + std::to_string(r.invariants.tokens)));
+        r.findings.push_back(of_file(
+            "end-mismatch", "the trace's end says " + std::to_string(last.end_ubatches) + " ubatches and " +
+                                std::to_string(last.end_tokens) + " tokens, but the trace holds " +
+                                std::to_string(r.invariants.ubatches) + " and " + std::to_string(r.invariants.tokens)));
     }
 }
 
@@ -94,9 +94,9 @@ check_result check_trace(const std::string & path) {
         check_files(reader->part_paths(), r);
     }
     if (!info.unread_part.empty()) {
-        r.findings.push_back(
-            of_file("part-unread", info.unread_part + ": the trace goes on there, but the file is missing, damaged, or "
-                                                      "follows a part that lost its end; nothing from it on is read"));
+        r.findings.push_back(of_file(
+            "part-unread", info.unread_part + ": the trace continues there, but the file is missing or damaged, or "
+                                              "follows a part that lost its end; nothing from there on is read"));
     }
     r.notes.insert(r.notes.end(), info.notes.begin(), info.notes.end());
     check_rows(*source, r);

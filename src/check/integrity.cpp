@@ -12,7 +12,7 @@ void count_frames(const trace::chunk_list & list, const trace::chunk_place & c, 
     for (uint64_t at = 0; at < c.size;) {
         const auto h = trace::decoder(list.payload(c) + at, c.size - at, c.offset + at).value<trace::frame_header>();
         if (h.size < sizeof(h) || h.size > c.size - at) {
-            throw error("a frame that cannot be").in({}, static_cast<int64_t>(c.offset + at));
+            throw error("an impossible frame").in({}, static_cast<int64_t>(c.offset + at));
         }
         p.ubatches += 1;
         p.tokens += h.n_tokens;
@@ -53,7 +53,7 @@ part_integrity check_part(const std::string & path) {
     for (uint64_t at = p.whole_bytes; at < end; at = p.whole_bytes) {
         const trace::chunk_place c = list.chunk_at(at);
         if (!list.intact(c)) {
-            return stop(c.offset, "a chunk's checksum does not fit");
+            return stop(c.offset, "a chunk's checksum does not match");
         }
         try {
             switch (c.kind) {

@@ -198,7 +198,7 @@ std::vector<finding> invariant_check::finish() {
         f.block = id.block;
         f.count = test.partitions();
         f.what  = count_of(test.partitions(), "window", "windows") + " of " + std::to_string(test.windows()) +
-                 " hold every expert exactly once, where chance gives " + fixed(test.expected()) +
+                 " hold every expert exactly once, where chance would give " + fixed(test.expected()) +
                  ": these ids look like an argsort read without its strides, not like selections";
         list.push_back(std::move(f));
     }

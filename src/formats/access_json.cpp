@@ -69,7 +69,7 @@ public:
         }
         if (without_access_ > 0) {
             notes_.push_back(std::to_string(without_access_) +
-                             " ubatches have no access list: their entries are empty");
+                             " ubatches have no access list, so their entries are empty");
         }
         return notes_;
     }
@@ -78,8 +78,8 @@ private:
     void write_map(const std::string & path, bool asked_for) {
         std::error_code ec;
         if (!asked_for && (path.empty() || !std::filesystem::exists(path, ec))) {
-            notes_.push_back("memory-map.json is not written: the model" + (path.empty() ? "" : " " + path) +
-                             " is not there; give --model");
+            notes_.push_back("memory-map.json was not written: the model" + (path.empty() ? "" : " " + path) +
+                             " was not found; name it with --model");
             return;
         }
         const gguf::model_file model(path);

@@ -14,7 +14,7 @@ std::vector<std::string> second_block_note(uint64_t rows) {
         return {};
     }
     return {std::to_string(rows) +
-            " rows of second MoE blocks are left out: this format has no place for them (jsonl has)"};
+            " rows of second MoE blocks were left out: this format has no place for them, but jsonl has"};
 }
 
 class csv_exporter final : public exporter {

@@ -30,7 +30,7 @@ const format * find_format(const std::string & name) {
 
 std::vector<std::string> write_all(trace::trace_source & source, exporter & to, const trace::read_progress & progress) {
     if (source.info().counts_only) {
-        throw error("the trace holds counts only, no rows to export")
+        throw error("the trace holds only counts, no rows to export")
             .in(source.info().path)
             .fix("record without --counts-only, or see 'moescope stats'");
     }

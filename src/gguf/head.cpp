@@ -23,13 +23,13 @@ struct gguf_closer {
 void check_magic(const std::string & path) {
     struct stat s = {};
     if (::stat(path.c_str(), &s) == 0 && !S_ISREG(s.st_mode)) {
-        throw error("this is not a file").in(path).fix("give -m a GGUF model");
+        throw error("not a file").in(path).fix("give -m a GGUF model");
     }
     if (::access(path.c_str(), R_OK) != 0) {
         throw error(std::string("cannot open the model: ") + std::strerror(errno)).in(path).fix("give -m a GGUF model");
     }
     if (!is_gguf(path)) {
-        throw error("this is not a GGUF model").in(path).fix("give -m a GGUF model");
+        throw error("not a GGUF model").in(path).fix("give -m a GGUF model");
     }
 }
 
@@ -88,7 +88,7 @@ model_head require_moe(const std::string & path) {
         throw error("no MoE layers: the model is dense (architecture " + head.architecture + ", no " +
                     head.architecture + ".expert_count)")
             .in(path)
-            .fix("moescope looks at Mixture-of-Experts models");
+            .fix("moescope needs a Mixture-of-Experts model");
     }
     return head;
 }

@@ -26,7 +26,7 @@ void read_magic_and_version(byte_cursor & in, file_header & header) {
     }
     header.version = in.get<uint32_t>("the version");
     if ((header.version & 0xffff) == 0 && header.version != 0) {
-        in.fail_at("this GGUF file is of the other byte order", 4);
+        in.fail_at("this GGUF file has the opposite byte order", 4);
     }
     if (header.version < 2 || header.version > GGUF_VERSION) {
         in.fail_at(fmt::format("GGUF version {} is not supported (2 to {} are)", header.version, GGUF_VERSION), 4);
@@ -38,7 +38,7 @@ uint64_t read_count(byte_cursor & in, const char * what, uint64_t min_bytes) {
     const uint64_t at = in.position();
     const auto     n  = in.get<uint64_t>(what);
     if (n > max_entries || n > in.remaining() / min_bytes) {
-        in.fail_at(fmt::format("{} is {}, more than the file can hold", what, n), at);
+        in.fail_at(fmt::format("{} is {}, which is more than the file can hold", what, n), at);
     }
     return n;
 }

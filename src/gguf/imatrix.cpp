@@ -15,7 +15,7 @@ const std::string counts_suffix = ".counts";
 
 error no_imatrix(const std::string & what, const std::string & path) {
     return error(what).in(path).fix(
-        "an imatrix of a MoE model has them: llama-imatrix -m MODEL -f TEXT -o imatrix.gguf");
+        "an imatrix of an MoE model has them: llama-imatrix -m MODEL -f TEXT -o imatrix.gguf");
 }
 
 bool is_expert_matrix(const std::string & base) {
@@ -44,7 +44,7 @@ std::vector<uint64_t> read_counts(const model_file & file, const model_file::ten
 imatrix read_imatrix(const std::string & path) {
     const model_file file(path);
     if (file.metadata().get_string("general.type") != "imatrix") {
-        throw no_imatrix("a GGUF file, but not an imatrix with counts of experts", path);
+        throw no_imatrix("a GGUF file, but not an imatrix with expert counts", path);
     }
     imatrix result;
     result.datasets = file.metadata().get_strings("imatrix.datasets");
@@ -70,7 +70,7 @@ imatrix read_imatrix(const std::string & path) {
         it = it->second.count.size() > 1 ? std::next(it) : result.layers.erase(it);
     }
     if (result.layers.empty()) {
-        throw no_imatrix("this imatrix has no counts of experts", path);
+        throw no_imatrix("this imatrix has no expert counts", path);
     }
     return result;
 }

@@ -13,7 +13,7 @@ namespace moescope::gguf {
 std::vector<std::string> split_part_paths(const std::string & path, uint64_t n_split) {
     const std::string first = fmt::format("-{:05}-of-{:05}.gguf", 1, n_split);
     if (path.size() <= first.size() || path.compare(path.size() - first.size(), first.size(), first) != 0) {
-        throw error(fmt::format("this is one of {} parts, and its name does not end in {}", n_split, first))
+        throw error(fmt::format("this is one of {} parts, but its name does not end in {}", n_split, first))
             .in(path)
             .fix("give the first part, under its own name");
     }
@@ -50,7 +50,7 @@ model_metadata model_file::add_part(const std::string & path) {
     file_header    header   = read_header(file);
     const auto     problems = find_layout_problems(header, file.size());
     if (!problems.empty()) {
-        throw error(problems.front()).in(path).fix("moescope map --check lists every such place");
+        throw error(problems.front()).in(path).fix("'moescope map --check' lists every such place");
     }
     model_metadata metadata(file, header);
     for (const tensor_info & t : header.tensors) {
@@ -79,7 +79,7 @@ void model_file::add_further_parts(const std::string & path, uint64_t n_split) {
     }
     const auto n_tensors = metadata_.get_uint("split.tensors.count");
     if (n_tensors && *n_tensors != tensors_.size()) {
-        throw error(fmt::format("the parts hold {} tensors where {} are expected", tensors_.size(), *n_tensors))
+        throw error(fmt::format("the parts hold {} tensors, but {} are expected", tensors_.size(), *n_tensors))
             .in(path);
     }
     std::unordered_set<std::string> seen;

@@ -15,7 +15,7 @@ constexpr uint64_t max_layers = 512;  // llama.cpp's LLAMA_MAX_LAYERS
 uint32_t get_count(const model_metadata & metadata, const std::string & key, uint64_t max) {
     const uint64_t n = metadata.get_uint(key).value_or(0);
     if (n > max) {
-        throw error(fmt::format("{} is {}; at most {} make sense", key, n, max));
+        throw error(fmt::format("{} is {}, but at most {} make sense", key, n, max));
     }
     return static_cast<uint32_t>(n);
 }

@@ -33,7 +33,7 @@ std::string plain(const std::string & what) {
 std::string text_of(const json & value, const std::string & key) {
     if (!value.is_string()) {
         throw bad_line("'" + key + "' is " + (value.is_null() ? "null" : "a " + std::string(value.type_name())) +
-                       ", not a text");
+                       ", not a string");
     }
     return value.get<std::string>();
 }
@@ -96,7 +96,7 @@ sample parse_line(const std::string & line, const corpus_options & o) {
         throw bad_line(plain(e.what()));
     }
     if (!object.is_object()) {
-        throw bad_line("this is not an object");
+        throw bad_line("not a JSON object");
     }
     sample s;
     if (object.contains(o.prompt_key)) {
@@ -106,7 +106,7 @@ sample parse_line(const std::string & line, const corpus_options & o) {
     } else if (object.contains("messages")) {
         s.messages = messages_of(object["messages"]);
     } else {
-        throw bad_line("it has neither '" + o.prompt_key + "' nor 'text' nor 'messages'");
+        throw bad_line("the object has neither '" + o.prompt_key + "' nor 'text' nor 'messages'");
     }
     if (!o.label_key.empty()) {
         s.label = label_of(object, o.label_key);
@@ -182,12 +182,12 @@ corpus parse_jsonl(const std::string & text, const std::string & name, const cor
         begin = end + 1;
     }
     if (c.samples.empty()) {
-        error e("no sample can be read");
+        error e("it holds no readable sample");
         if (!c.malformed.empty()) {
-            e = error("no sample can be read: line " + std::to_string(c.malformed.front().line) + ": " +
+            e = error("it holds no readable sample: line " + std::to_string(c.malformed.front().line) + ": " +
                       c.malformed.front().what);
         }
-        throw e.in(name).fix("lines are JSON objects with '" + options.prompt_key +
+        throw e.in(name).fix("each line must be a JSON object with '" + options.prompt_key +
                              "', 'text' or 'messages'; see --prompt-key");
     }
     if (options.shuffle) {

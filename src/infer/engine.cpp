@@ -36,8 +36,8 @@ engine::engine(common_params & params, llama_log & log, std::function<bool()> in
     }
     if (init_->context() == nullptr) {
         const std::string advice =
-            params.lora_adapters.empty() ? "try a smaller -c" : "is the --lora adapter made for this model?";
-        throw error("cannot make a context: " + reason(log)).in(params.model.path).fix(advice);
+            params.lora_adapters.empty() ? "try a smaller -c" : "check that the --lora adapter was made for this model";
+        throw error("cannot create a context: " + reason(log)).in(params.model.path).fix(advice);
     }
     log_.take_error();  // what llama.cpp tried and gave up on the way is no failure
     llama_set_abort_callback(

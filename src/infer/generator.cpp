@@ -17,7 +17,7 @@ void check_prompt(const engine & e, const std::vector<int32_t> & prompt) {
         throw error("the prompt is empty").fix("give a text with -p, -f or --jsonl");
     }
     if (prompt.size() > e.n_ctx()) {
-        throw error("the prompt has " + std::to_string(prompt.size()) + " tokens, the context holds " +
+        throw error("the prompt has " + std::to_string(prompt.size()) + " tokens, but the context holds only " +
                     std::to_string(e.n_ctx()))
             .fix("give -c " + std::to_string(prompt.size()) + " or more");
     }
@@ -25,7 +25,7 @@ void check_prompt(const engine & e, const std::vector<int32_t> & prompt) {
 
 [[noreturn]] void throw_failed(engine & e, uint64_t at) {
     const std::string why = e.last_error();
-    throw error("llama.cpp fails to decode at token " + std::to_string(at) + (why.empty() ? "" : ": " + why));
+    throw error("llama.cpp failed to decode at token " + std::to_string(at) + (why.empty() ? "" : ": " + why));
 }
 
 // Holds back the end of a text while it could still become a stop text.

@@ -60,13 +60,13 @@ public:
 
     void write(const void * data, size_t size) override {
         if (!still_ours()) {
-            throw error("the program closed this file, which was not its own").in(path_);
+            throw error("the program closed this file, which it does not own").in(path_);
         }
         if (const int why = write_whole(fd_, data, size); why != 0) {
             cut_back();
             throw error(std::string("cannot write: ") + std::strerror(why))
                 .in(path_)
-                .fix("what was written before reads well; free some space or choose another place");
+                .fix("what was written so far can be read; free some space, or choose another place");
         }
         size_ += size;
     }

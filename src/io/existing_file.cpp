@@ -52,7 +52,7 @@ void refuse_existing(const std::string & path, existing_file policy, const file_
     }
     const bool others = S_ISREG(there.st_mode) && there.st_size > 0 && !begins_with(path, own.magic);
     if (policy == existing_file::replace_own && others) {
-        throw error(std::string("this is not ") + own.name + ", and is not replaced")
+        throw error(std::string("this is not ") + own.name + ", so it is not replaced")
             .in(path)
             .fix("choose another name");
     }

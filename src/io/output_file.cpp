@@ -33,7 +33,7 @@ void output_file::check(const std::string & path, existing_file policy, const st
     refuse_input(path, inputs);
     std::error_code unknown;
     if (std::filesystem::is_directory(path, unknown)) {
-        throw error("this is a folder").in(path).fix("give -o the name of a file");
+        throw error("this is a folder").in(path).fix("give -o a file name");
     }
     if (!is_device_or_pipe(path)) {
         refuse_existing(path, policy);
@@ -87,7 +87,7 @@ void output_file::reserve(uint64_t size) {
     if (::fstatvfs(fd_, &disk) == 0) {
         const uint64_t free = static_cast<uint64_t>(disk.f_bavail) * disk.f_frsize;
         if (free < size) {
-            throw error(fmt::format("the disk has {} bytes left, and this file needs {}", free, size))
+            throw error(fmt::format("the disk has {} bytes left, but this file needs {}", free, size))
                 .in(path_)
                 .fix("choose another place with -o");
         }
@@ -120,7 +120,7 @@ void output_file::write_at(uint64_t offset, const void * data, size_t n) {
 // Into what knows no places, with zeros up to this one.
 void output_file::write_on(uint64_t offset, const void * data, size_t n) {
     if (offset < written_) {
-        throw error("a device or a pipe can only be written from front to back").in(path_);
+        throw error("a device or a pipe can only be written from beginning to end").in(path_);
     }
     static constexpr char zeros[4096] = {};
     const auto            put         = [&](const void * bytes, size_t size) {

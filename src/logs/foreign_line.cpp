@@ -118,7 +118,7 @@ void parse_token_row(cursor c, foreign_line & out) {
     }
     c.spaces();
     if (c.front() != '[' || !read_list(c, out.values, out.cut)) {
-        out.problem = "its list cannot be read";
+        out.problem = "its list is unreadable";
     }
 }
 
@@ -145,7 +145,7 @@ void parse_csv(cursor c, foreign_line & out) {
             !four.done()) {
             out.problem = "not Layer,Token,ExpertIDs,ExpertWeights";
         } else if (!out.values.empty() && out.values.size() != out.ids.size()) {
-            out.problem = "as many weights as ids are needed";
+            out.problem = "the numbers of weights and ids differ";
         }
     } else {
         out.token = -1;
@@ -159,7 +159,7 @@ void parse_csv(cursor c, foreign_line & out) {
     }
     for (const uint32_t id : out.ids) {
         if (out.problem.empty() && id >= max_expert) {
-            out.problem = "an id that no model has";
+            out.problem = "an id larger than any model has";
         }
     }
 }

@@ -30,10 +30,10 @@ foreign_log::foreign_log(const std::string & path) : path_(path), in_(path, std:
         ubatch_ += 1;
     }
     if (n_rows_ == 0) {
-        throw error(n_malformed_ > 0 ? "no line of the log makes sense; " + first_malformed_
+        throw error(n_malformed_ > 0 ? "no line of the log makes sense: " + first_malformed_
                                      : "neither a moescope trace nor a log that moescope reads")
             .in(path)
-            .fix("docs/logs.md lists what it reads");
+            .fix("docs/logs.md lists what moescope reads");
     }
     describe();
     first_pass_ = false;
@@ -81,9 +81,9 @@ void foreign_log::describe() {
     if (n_expert_ < fewest && has_ids_) {
         if (has_shape_line_) {
             info_.notes.push_back("the log names expert " + std::to_string(largest_id_) +
-                                  " of n_experts=" + std::to_string(n_expert_));
+                                  " , but says n_experts=" + std::to_string(n_expert_));
         } else {
-            info_.notes.push_back("the log does not say how many experts there are: taken as " +
+            info_.notes.push_back("the log does not say how many experts there are; assumed: " +
                                   std::string(fewest > k ? "the largest id + 1, " : "the number of ids in a row, ") +
                                   std::to_string(fewest));
         }
@@ -91,7 +91,7 @@ void foreign_log::describe() {
     }
     if (!seen(kind::token_row)) {
         info_.notes.push_back(
-            "the log does not say which tokens were generated: a batch of one row behind the first batch counts "
+            "the log does not say which tokens were generated: every batch of one row after the first batch counts "
             "as generated");
     }
     if (n_malformed_ > 0) {
@@ -223,7 +223,7 @@ void foreign_log::take(foreign_line & l) {
                 if (values_as_ids(l)) {
                     add_ids(b, l);
                 } else {
-                    malformed("these are no expert ids");
+                    malformed("these are not expert ids");
                 }
             } else if (section_.about == title::weights) {
                 add_values(b.weights, s.k, column::weights, b, l);

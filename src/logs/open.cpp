@@ -16,7 +16,7 @@ std::unique_ptr<trace::trace_source> open_source(const std::string & path) {
     in.read(beginning, sizeof(beginning));
     const auto n = static_cast<size_t>(in.gcount());
     if (io::begins_with(path, "GGUF")) {
-        throw error("a GGUF file is no trace").in(path).fix("'moescope info' and 'moescope map' read models");
+        throw error("this is a GGUF file, not a trace").in(path).fix("'moescope info' and 'moescope map' read models");
     }
     // A log is text; whatever else this is, the trace reader says what is wrong with it.
     if (n == 0 || std::memchr(beginning, 0, n) != nullptr) {

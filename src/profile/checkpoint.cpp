@@ -26,7 +26,7 @@ std::string why_not(const stats::moestats & before, const stats::moestats & begu
         return "the labels differ";
     }
     if (before.corpora.size() != 1 || !same_corpus(before.corpora.front(), begun.corpora.front())) {
-        return "the corpus, or what is taken of it, differs";
+        return "the corpus differs, or the part of it that is taken";
     }
     return "";
 }
@@ -45,7 +45,7 @@ std::optional<stats::moestats> read_checkpoint(const std::string & path, const s
     if (const std::string why = why_not(before, begun); !why.empty()) {
         throw error("this profile cannot be resumed: " + why)
             .in(path)
-            .fix("give the options it was begun with, or another --output");
+            .fix("use the same options as before, or another --output");
     }
     return before;
 }

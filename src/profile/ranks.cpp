@@ -79,7 +79,7 @@ void ranks::gather(stats::moestats & s) const {
 
 ranks::ranks() {
     if (launched_by_mpirun()) {
-        throw error("this moescope is built without MPI, so every rank would compute the whole corpus")
+        throw error("this moescope was built without MPI, so every rank would compute the whole corpus")
             .fix("install libopenmpi-dev and build again, or use --shard I/N and moescope merge");
     }
 }

@@ -50,7 +50,7 @@ uint32_t expert_count_step(const gguf::moe_shape & shape) {
 void check_expert_count(const gguf::moe_shape & shape, uint32_t n_keep) {
     const uint32_t k = shape.n_expert_used_max(), groups = n_groups(shape), chunk = chunk_size(shape);
     if (shape.n_expert < 2) {
-        throw error("not a mixture of experts: the metadata name no experts");
+        throw error("not a mixture of experts: its metadata name no experts");
     }
     if (k == 0) {
         throw error("the metadata do not say how many experts a token uses");
@@ -79,14 +79,16 @@ void check_expert_count(const gguf::moe_shape & shape, uint32_t n_keep) {
     const uint32_t per_group = n_keep / groups;
     if (groups > 1 && (per_group < 2 || shape.n_group_used * per_group < k)) {
         throw error(
-            fmt::format("{} experts leave {} in each of {} groups; the router rates a group by its best two and "
-                        "takes {} experts from {} groups",
-                        n_keep, per_group, groups, k, shape.n_group_used))
+            fmt::format(
+                "keeping {} experts leaves {} in each of {} groups, but the router rates a group by its best two and "
+                "takes {} experts from {} groups",
+                n_keep, per_group, groups, k, shape.n_group_used))
             .fix(fmt::format("keep at least {}",
                              groups * std::max(2u, (k + shape.n_group_used - 1) / std::max(1u, shape.n_group_used))));
     }
     if (n_keep / chunk < std::min(k, shape.n_expert / chunk)) {
-        throw error(fmt::format("{} experts leave {} chunk experts, and a token uses {}", n_keep, n_keep / chunk, k))
+        throw error(
+            fmt::format("keeping {} experts leaves {} chunk experts, but a token uses {}", n_keep, n_keep / chunk, k))
             .fix(fmt::format("keep at least {}", k * chunk));
     }
     if (shape.arch == "llama4" && (shape.n_expert == 128) != (n_keep == 128)) {
@@ -126,7 +128,8 @@ void check_chosen_ids(const gguf::moe_shape & shape, const std::vector<int32_t> 
     std::vector<bool> is_kept(shape.n_expert, false);
     for (const int32_t id : ids) {
         if (id < 0 || static_cast<uint32_t>(id) >= shape.n_expert || is_kept[static_cast<size_t>(id)]) {
-            throw error(fmt::format("layer {}: expert {} is not one of {}, or comes twice", layer, id, shape.n_expert));
+            throw error(
+                fmt::format("layer {}: expert {} is not one of {}, or is listed twice", layer, id, shape.n_expert));
         }
         is_kept[static_cast<size_t>(id)] = true;
     }

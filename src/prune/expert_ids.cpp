@@ -43,7 +43,7 @@ expert_ids_by_layer from_json(const nlohmann::json & json, const std::string & p
         }
         for (const auto & id : list) {
             if (!id.is_number_unsigned() || id.get<uint64_t>() > INT32_MAX) {
-                throw error(fmt::format("layer {} has an id that is no id", key)).in(path);
+                throw error(fmt::format("layer {} lists something that is not an id", key)).in(path);
             }
             ids[layer->front()].push_back(id.get<int32_t>());
         }

@@ -13,7 +13,8 @@ hash_table_remap::hash_table_remap(const std::vector<int32_t> & kept, uint32_t n
       n_keep_(static_cast<int32_t>(kept.size())),
       k_(k) {
     if (k > kept.size()) {
-        throw error(fmt::format("the hash table has {} experts per token, more than the {} that stay", k, kept.size()));
+        throw error(
+            fmt::format("the hash table has {} experts per token, more than the {} that are kept", k, kept.size()));
     }
     for (size_t i = 0; i < kept.size(); ++i) {
         new_id_[static_cast<size_t>(kept[i])] = static_cast<int32_t>(i);

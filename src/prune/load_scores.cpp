@@ -32,7 +32,7 @@ expert_scores load_scores(const std::string & path, prune_criterion criterion) {
     scores.source = path;
     for (const stats::saliency_block * block : profile.routed()) {
         if (criterion == prune_criterion::ean && block->norms_gated()) {
-            throw usage_error("this model gates its experts' input, so their norms hold the gate already")
+            throw usage_error("this model gates its experts' input, so their norms already include the gate")
                 .in(path)
                 .fix("use --criterion reap");
         }
@@ -51,11 +51,11 @@ std::string doubt_about_scores(const std::string & path, const std::string & mod
     const stats::moestats profile = stats::read_moestats(path);
     if (profile.model_fingerprint != gguf::fingerprint(model)) {
         return fmt::format(
-            "{} was measured on another file ({} of {} bytes): its scores fit only where the same ids are the "
+            "{} was measured on another file ({}, {} bytes): its scores are valid only if the same ids are the "
             "same experts",
             path, profile.model.file, profile.model.file_size);
     }
-    return profile.complete() ? "" : path + " is not finished: it speaks of a part of its corpus";
+    return profile.complete() ? "" : path + " is not finished: it covers only part of its corpus";
 }
 
 }  // namespace moescope::prune

@@ -33,10 +33,9 @@ void find_expert_tensors(const gguf::model_file & model, prune_plan & plan) {
         }
     }
     if (n_unknown > 0) {
-        throw error(
-            fmt::format("{} tensor{} an expert's name or shape, but none that can be sliced for {} experts: {}{}",
-                        n_unknown, n_unknown == 1 ? " has" : "s have", plan.shape.n_expert, unknown,
-                        n_unknown > 5 ? ", …" : ""))
+        throw error(fmt::format("{} tensor{} an expert's name or shape, but cannot be sliced for {} experts: {}{}",
+                                n_unknown, n_unknown == 1 ? " has" : "s have", plan.shape.n_expert, unknown,
+                                n_unknown > 5 ? ", …" : ""))
             .in(model.path());
     }
     if (plan.layers.empty()) {
@@ -89,7 +88,7 @@ void check_scores(const prune_plan & plan, const std::map<int, std::vector<doubl
                   const std::string & source) {
     const auto missing = uncovered_layers(plan, scores, false);
     if (!missing.empty()) {
-        throw error(fmt::format("nothing about {}", join_layers(missing)))
+        throw error(fmt::format("there is nothing about {}", join_layers(missing)))
             .in(source)
             .fix("every layer must keep the same number of experts, so all of them need scores");
     }
@@ -99,7 +98,7 @@ void check_scores(const prune_plan & plan, const std::map<int, std::vector<doubl
             continue;
         }
         if (it->second.size() != plan.shape.n_expert) {
-            throw error(fmt::format("layer {} has {} experts there and {} in the model", il, it->second.size(),
+            throw error(fmt::format("layer {} has {} experts here, but {} in the model", il, it->second.size(),
                                     plan.shape.n_expert))
                 .in(source)
                 .fix("these are the statistics of another model");
@@ -137,10 +136,9 @@ void choose_by_scores(prune_plan & plan, const prune_request & request) {
     }
     const auto blind = is_random ? std::vector<int>{} : uncovered_layers(plan, request.scores.layers, true);
     if (!blind.empty()) {
-        plan.warnings.push_back(
-            fmt::format("{} drafts (MTP) and has no scores: its experts were drawn at random; drafts "
-                        "may be accepted less often, the text does not change",
-                        join_layers(blind)));
+        plan.warnings.push_back(fmt::format("there are no scores for {} (MTP), so experts were drawn at random; drafts "
+                                            "may be accepted less often, but the text does not change",
+                                            join_layers(blind)));
     }
 }
 
@@ -151,7 +149,7 @@ void choose_by_ids(prune_plan & plan, const prune_request & request) {
             throw error(fmt::format("layer {} has no experts", il));
         }
         if (ids.size() != plan.n_keep) {
-            throw error(fmt::format("layer {} keeps {} experts and layer {} keeps {}", il, ids.size(),
+            throw error(fmt::format("layer {} keeps {} experts, but layer {} keeps {}", il, ids.size(),
                                     request.keep_ids.begin()->first, plan.n_keep))
                 .fix("llama.cpp reads one expert_count for all layers");
         }
@@ -178,8 +176,8 @@ void choose_by_ids(prune_plan & plan, const prune_request & request) {
         }
     }
     if (!blind.empty()) {
-        plan.warnings.push_back(fmt::format(
-            "{} drafts (MTP) and is not in the id file: its experts were drawn at random", join_layers(blind)));
+        plan.warnings.push_back(
+            fmt::format("the id file has nothing for {} (MTP), so experts were drawn at random", join_layers(blind)));
     }
 }
 
@@ -217,14 +215,14 @@ void add_warnings(const gguf::model_file & model, prune_plan & plan) {
     }
     if (on_cuda_fast_path(shape.n_expert) && !on_cuda_fast_path(plan.n_keep)) {
         plan.warnings.push_back(
-            fmt::format("llama.cpp's CUDA backend fuses the routing of a power of two of experts (or "
-                        "288, 576), but not of {}",
+            fmt::format("llama.cpp's CUDA backend has a fast path for routing among a power of two of experts (or "
+                        "288, 576), but not among {}",
                         plan.n_keep));
     }
     if (find_router_effect(model.metadata(), shape.arch) == router_effect::scales_gates) {
         plan.warnings.push_back(
-            "this router's gates are a softmax over all experts: with fewer of them the gates of those "
-            "that stay grow, even for tokens that lose none of theirs");
+            "this router's gates are a softmax over all experts: with fewer experts, the remaining gates "
+            "grow, even for tokens that lose none of their experts");
     }
     bool has_bias = false, has_table = false;
     for (const tensor_plan & tp : plan.tensors) {
@@ -233,16 +231,18 @@ void add_warnings(const gguf::model_file & model, prune_plan & plan) {
         has_table              = has_table || tp.layout.part == gguf::expert_part::hash_table;
     }
     if (adds_bias_to_softmax(model.metadata(), shape.arch, has_bias)) {
-        plan.warnings.push_back("this router adds a bias to softmax probabilities, which grow when experts go: it may "
-                                "select other experts even among those that stay");
+        plan.warnings.push_back(
+            "this router adds a bias to softmax probabilities, which grow when experts are removed: it may "
+            "select differently even among those that stay");
     }
     if (shape.experts_per_chunk > 1) {
         plan.warnings.push_back(
-            "llama.cpp weighs the adjugate expert of chunk c by the probability of expert number c: new "
+            "llama.cpp weighs the adjugate expert of chunk c by the probability of expert c: the new "
             "numbers change these weights, even for tokens that lose none of their experts");
     }
     if (has_table) {
-        plan.warnings.push_back("layers that route by token id send the tokens of a removed expert to others, in turn");
+        plan.warnings.push_back(
+            "layers that route by token id send the tokens of a removed expert to the others in turn");
     }
 }
 

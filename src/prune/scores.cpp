@@ -35,7 +35,7 @@ int parse_layer(const std::string & key, const std::string & path) {
     if (failed != std::errc() || end != key.data() + key.size() || layer < 0) {
         throw error(fmt::format("key '{}' is not a layer", key))
             .in(path)
-            .fix("expert_stats.json has one key per layer and nothing else at top level");
+            .fix("expert_stats.json has one key per layer and nothing else at the top level");
     }
     return layer;
 }
@@ -48,7 +48,7 @@ std::vector<double> read_numbers(const nlohmann::json & layer, const char * name
     std::vector<double> values;
     for (const auto & v : *it) {
         if (!v.is_number() || !std::isfinite(v.get<double>())) {
-            throw error(fmt::format("'{}' holds something that is not a finite number", name)).in(path);
+            throw error(fmt::format("'{}' holds a value that is not a finite number", name)).in(path);
         }
         values.push_back(v.get<double>());
     }
@@ -134,8 +134,9 @@ expert_scores read_expert_scores(const std::string & path, prune_criterion crite
     const io::input_file must_be_readable(path);
     if (gguf::is_gguf(path)) {
         if (criterion != prune_criterion::frequency) {
-            throw usage_error(fmt::format("an imatrix says how often experts were selected, which is not enough for {}",
-                                          criterion_name(criterion)))
+            throw usage_error(
+                fmt::format("an imatrix says only how often experts were selected, which is not enough for {}",
+                            criterion_name(criterion)))
                 .in(path)
                 .fix("use --criterion frequency");
         }

@@ -215,7 +215,7 @@ paint tokens_chart(const page_run & run, size_t index, const box & at) {
         color_bar(d, {page_width - 150, at.y + at.height + 16, 110, 6}, "0", fmt::format("{:.3g}", most),
                   "gate weight");
         never_key(d, at.x, at.y + at.height + 22,
-                  per_column > 1 ? "not selected; a column is the strongest of several tokens" : "not selected");
+                  per_column > 1 ? "not selected; a column shows the strongest of several tokens" : "not selected");
     };
 }
 

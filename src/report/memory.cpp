@@ -104,7 +104,7 @@ void add_accesses(page_memory & memory, const page_run & run, const std::vector<
                 : static_cast<int64_t>(run.cells.accesses[b->first_cell + static_cast<uint32_t>(e.expert)]));
     }
     if (!any && !run.blocks.empty()) {
-        throw error("no expert tensor of the model has the layers and experts of " + run.label)
+        throw error("the model has no expert tensors that match the layers and experts of " + run.label)
             .in(memory.files.front().first)
             .fix("give the model that the trace was recorded with");
     }

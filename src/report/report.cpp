@@ -77,13 +77,13 @@ void note_what_is_missing(page & p, const page_run & run) {
             run.tile.size(), run.tokens));
     }
     if (run.source.counts_only) {
-        say("the trace holds counts only: no tokens, pairs or weights.");
+        say("the trace holds only counts: no tokens, pairs or weights.");
     }
     if (!run.pairs.complete) {
-        say("pairs of experts are too many for one page; 'moescope serve' shows them layer by layer.");
+        say("there are too many pairs of experts for one page; 'moescope serve' shows them layer by layer.");
     }
     if (run.source.lost_bytes > 0) {
-        say(fmt::format("the file was cut: {} bytes at its end are not part of this.", run.source.lost_bytes));
+        say(fmt::format("the file was cut: {} bytes at its end are missing here.", run.source.lost_bytes));
     }
     for (const std::string & n : analysis::without_prompt_labels(run.source.notes)) {
         say(n);

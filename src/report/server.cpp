@@ -26,7 +26,7 @@ constexpr uint64_t max_tile_tokens = 16384;  // in one answer
 std::string random_token() {
     unsigned char bytes[16];
     if (::getrandom(bytes, sizeof(bytes), 0) != static_cast<ssize_t>(sizeof(bytes))) {
-        throw error("no random numbers for the page's address");
+        throw error("the system gives no random numbers for the page's address");
     }
     std::string out;
     for (const unsigned char b : bytes) {

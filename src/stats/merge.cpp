@@ -69,8 +69,8 @@ void check_parts(const moestats & to, const std::string & to_name, const moestat
     for (const corpus_part & a : to.corpora) {
         for (const corpus_part & b : from.corpora) {
             if (may_overlap(a, b)) {
-                throw error("it holds samples of " + a.name + " that are in " + to_name +
-                            " too: they would count twice")
+                throw error("it holds samples of " + a.name + " that are also in " + to_name +
+                            ", so they would count twice")
                     .in(from_name);
             }
         }

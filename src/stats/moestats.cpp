@@ -100,7 +100,7 @@ corpus_selection selection_from_json(const json & j) {
     if (const auto s = parse_corpus_selection(text)) {
         return *s;
     }
-    throw error("the head is damaged: '" + text + "' does not say what was taken of a corpus");
+    throw error("the head is damaged: '" + text + "' does not say which part of a corpus was taken");
 }
 
 json corpus_to_json(const corpus_part & c) {
@@ -218,7 +218,7 @@ void parse(const std::string & path, const uint8_t * data, size_t body, const fi
         read_block(arrays, b, s.labels.size(), s.blocks.back());
     }
     if (!arrays.done()) {
-        throw error("there are bytes behind the last sum").in(path);
+        throw error("there are bytes after the last sum").in(path);
     }
 }
 
@@ -228,10 +228,10 @@ moestats decode(const std::string & name, const uint8_t * data, size_t size) {
         std::memcpy(&head, data, sizeof(head));
     }
     if (std::memcmp(head.magic, magic, sizeof(magic)) != 0) {
-        throw error("this is no .moestats file").in(name).fix("moescope profile writes them");
+        throw error("not a .moestats file").in(name).fix("moescope profile writes them");
     }
     if (head.version != version) {
-        throw error("this is version " + std::to_string(head.version) + " of the format, this moescope reads " +
+        throw error("this is version " + std::to_string(head.version) + " of the format, but this moescope reads " +
                     std::to_string(version))
             .in(name)
             .fix("use a newer moescope");
@@ -243,7 +243,7 @@ moestats decode(const std::string & name, const uint8_t * data, size_t size) {
     }
     if (size < sizeof(head) + sizeof(hash) || head.text_size > body - sizeof(head) ||
         io::hash_bytes(data, body) != hash) {
-        throw error("the file is cut or damaged: its hash does not fit").in(name);
+        throw error("the file is cut or damaged: its hash does not match").in(name);
     }
     moestats s;
     try {

@@ -153,7 +153,7 @@ graph_layout read_layout(decoder & d, std::vector<uint32_t> & value_bytes) {
         const auto r = d.value<block_record>();
         if (r.n_expert == 0 || r.n_expert_used == 0 || r.n_expert > max_width || r.n_expert_used > max_width ||
             r.n_embd > max_width || (r.value_bytes != 4 && r.value_bytes != 2)) {
-            d.fail("a layout that cannot be");
+            d.fail("an impossible layout");
         }
         if ((r.columns & ~column_set::all().bits()) != 0 || (r.columns & column_set(column::ids).bits()) == 0) {
             d.fail("a layout with columns that this moescope does not know");  // their width, too, is unknown

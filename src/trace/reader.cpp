@@ -73,7 +73,7 @@ void trace_reader::parse_new_chunks(part & p) {
         }
         const chunk_place c = p.list.chunk_at(run.begin);
         if (!p.list.intact(c)) {
-            throw_broken(p.list, c.offset, "a chunk's checksum does not fit");
+            throw_broken(p.list, c.offset, "a chunk's checksum does not match");
         }
         p.list.file().release_before(c.offset, released);
         try {
@@ -153,7 +153,7 @@ void trace_reader::parse_head(const text_pairs & pairs) {
     if (parts_.size() == 1 && part_number_ > 1) {
         info_.first_part = part_number_;
         info_.notes.push_back("this is part " + std::to_string(part_number_) +
-                              " of a trace; what came before is not read");
+                              " of a trace; the parts before it are not read");
     }
 }
 
@@ -285,7 +285,7 @@ bool trace_reader::next_in_run(const part & p, position & at, routed_ubatch & u,
 
 void trace_reader::check_chunk(const part & p, const chunk_place & c, position & at) const {
     if (!p.list.intact(c)) {
-        throw_broken(p.list, c.offset, "a chunk's checksum does not fit");
+        throw_broken(p.list, c.offset, "a chunk's checksum does not match");
     }
     at.checked = true;
     p.list.file().read_on(c.offset, at.released);
@@ -297,7 +297,7 @@ void trace_reader::read_frame(const part & p, const chunk_place & c, position & 
     const frame_header h = d.value<frame_header>();
     if (h.size < sizeof(h) || h.size % frame_alignment != 0 || h.size > c.size - at.byte ||
         h.layout >= p.layouts_known[at.run] || h.access > p.access_number.size()) {
-        d.fail("a frame that cannot be");
+        d.fail("an impossible frame");
     }
     const uint32_t layout = p.layout_number[h.layout];
     u                     = {};

@@ -192,7 +192,7 @@ class RealFiles(unittest.TestCase):
             capture_output=True,
         )
         self.assertIn(
-            "give the model that ran",
+            "give the model that the trace was recorded with",
             run("analyze", "placement", self.trace, "--model", deeper, "--vram", "1G", code=1).stderr,
         )
 

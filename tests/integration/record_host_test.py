@@ -94,7 +94,7 @@ class RecordHost(unittest.TestCase):
         self.assertEqual(self.tokens(), [*range(20), 21])  # the token at 20 got no further than the second layer
         info = subprocess.run([MOESCOPE, "info", "--json", self.trace], capture_output=True, text=True, check=True)
         self.assertIn(
-            "graphs that the program's own eval callback stopped before their end, and that are not recorded: 1",
+            "graphs not recorded, because the program's own eval callback stopped them early: 1",
             json.loads(info.stdout)["notes"],
         )
         self.check()
@@ -369,7 +369,7 @@ class RecordHost(unittest.TestCase):
 
         self.assertIn("no such program", complaint("no-such-program-here"))
         self.assertIn("not an executable", complaint(self.model))
-        self.assertIn("llama.cpp linked into it", complaint(MOESCOPE, "run"))
+        self.assertIn("llama.cpp linked in statically", complaint(MOESCOPE, "run"))
         script = os.path.join(self.folder, "script")
         with open(script, "w") as f:
             f.write("#!/bin/sh\nexit 3\n")

@@ -162,7 +162,7 @@ TEST(gguf_prune_plan, ids_from_a_file) {
     EXPECT_SAYS(refusal(model, from("0: 1 2 3\n1: 1 2\n")), "one expert_count");
     EXPECT_SAYS(refusal(model, from("0: 1 2 3\n")), "nothing about layer 1");
     EXPECT_SAYS(refusal(model, from("0: 1 2 3\n1: 1 2 8\n")), "expert 8");
-    EXPECT_SAYS(refusal(model, from("0: 1 2 3\n1: 1 2 2\n")), "comes twice");
+    EXPECT_SAYS(refusal(model, from("0: 1 2 3\n1: 1 2 2\n")), "is listed twice");
     EXPECT_SAYS(refusal(model, from("0: 1 2 3\n1: 1 2 3\n7: 1 2 3\n")), "layer 7 has no experts");
     EXPECT_THROW(from("0: 1 2\n0: 3 4\n"), error);
     EXPECT_THROW(from("zero: 1 2\n"), error);

@@ -137,7 +137,7 @@ TEST(gguf_imatrix, refuses_what_cannot_be_counts) {
     for (const float bad : {-1.0f, 0.5f, std::nanf(""), HUGE_VALF, 0x1p63f}) {
         EXPECT_NE(refusal_of_counts(dir, {1, bad}).find("not whole numbers"), std::string::npos) << bad;
     }
-    EXPECT_NE(refusal_of_counts(dir, {1}).find("no counts of experts"), std::string::npos) << "a dense layer";
+    EXPECT_NE(refusal_of_counts(dir, {1}).find("no expert counts"), std::string::npos) << "a dense layer";
     EXPECT_NE(refusal_of_counts(dir, {1, 2}, "model").find("not an imatrix"), std::string::npos);
 }
 

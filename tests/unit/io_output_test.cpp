@@ -260,7 +260,7 @@ TEST(open_file_sink, replaces_only_files_of_its_own_kind_where_that_is_asked) {
     EXPECT_EQ(open(dir / "empty"), "");
     EXPECT_EQ(open(dir / "new"), "");
     for (const char * name : {"model", "short", "link"}) {
-        EXPECT_EQ(open(dir / name), "error: this is not a note, and is not replaced") << name;
+        EXPECT_EQ(open(dir / name), "error: this is not a note, so it is not replaced") << name;
     }
     EXPECT_EQ(read(dir / "ours"), "NOTE new");
     EXPECT_EQ(read(dir / "model"), "GGUF precious");

@@ -78,7 +78,7 @@ void require_fit(const trace::trace_source & source, const analysis::expert_size
                                       : fmt::format("has {} experts in layer {}, the trace has {}", of->n_expert,
                                                     l.layer, l.n_expert))
                 .in(model_path)
-                .fix("give the model that ran");
+                .fix("give the model that the trace was recorded with");
         }
     }
 }

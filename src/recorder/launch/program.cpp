@@ -72,19 +72,19 @@ void refuse_setuid(const std::string & path) {
 void check_elf(const std::string & path) {
     const elf_file elf(path);
     if (!elf.for_this_machine()) {
-        throw error("is for another kind of machine (" + elf.machine_name() + ") than this moescope")
+        throw error("was built for another kind of machine (" + elf.machine_name() + ") than this moescope")
             .in(path)
             .fix("use a moescope built for it");
     }
     if (!elf.is_dynamic()) {
-        throw error("is statically linked, so nothing can be loaded into it")
+        throw error("is statically linked, so no recorder can be loaded into it")
             .in(path)
             .fix("build it with shared libraries (-DBUILD_SHARED_LIBS=ON), or embed moescope.h");
     }
     if (elf.defines("llama_decode") || elf.defines("ggml_backend_sched_graph_compute_async")) {
-        throw error("has llama.cpp linked into it, so its calls cannot be seen from outside")
+        throw error("has llama.cpp linked in statically, so its calls cannot be seen from outside")
             .in(path)
-            .fix("build it with -DBUILD_SHARED_LIBS=ON, or embed moescope.h, or use 'moescope run' on the same model");
+            .fix("build it with -DBUILD_SHARED_LIBS=ON, embed moescope.h, or use 'moescope run' on the same model");
     }
 }
 
@@ -103,7 +103,7 @@ program check_program(const std::string & name) {
         p.script = p.script.empty() ? p.path : p.script;
         p.path   = find_in_path(interpreter);
     }
-    throw error("a script of a script of a script").in(name).fix("start its interpreter yourself");
+    throw error("scripts are nested too deeply").in(name).fix("start its interpreter yourself");
 }
 
 std::string find_recorder_library() {
@@ -111,7 +111,7 @@ std::string find_recorder_library() {
         if (::access(given, R_OK) != 0) {
             throw error(std::string("cannot read the recorder: ") + std::strerror(errno))
                 .in(given)
-                .fix("MOESCOPE_RECORDER names it");
+                .fix("check MOESCOPE_RECORDER");
         }
         return given;
     }
@@ -127,9 +127,9 @@ std::string find_recorder_library() {
             return found;
         }
     }
-    throw error("libmoescope-record.so is not beside this program")
+    throw error("libmoescope-record.so is not next to this program")
         .in(folder)
-        .fix("install moescope whole, or set MOESCOPE_RECORDER");
+        .fix("install all of moescope, or set MOESCOPE_RECORDER");
 }
 
 }  // namespace moescope::recorder
