@@ -6,7 +6,7 @@ from typing import Optional
 
 
 class TraceError(Exception):
-    """A file that is no trace or profile, or is damaged.
+    """A file that is not a trace or profile, or is damaged.
 
     A file that is missing or may not be read raises the usual OSError instead.
     """

@@ -1,4 +1,4 @@
-"""The rows of MoE blocks as arrays: what `trace.layers[3]` and the blocks of an ubatch offer."""
+"""The rows of MoE blocks as arrays: what `trace.layers[3]` and the blocks of a ubatch offer."""
 
 from __future__ import annotations
 

@@ -129,7 +129,7 @@ class Trace(Table):
 def open_trace(path: Union[str, os.PathLike[str]], *, cache_bytes: int = 256 << 20) -> Trace:
     """Opens a trace; parts that it rolled over into are read as one.
 
-    Arrays that were gathered stay in memory up to `cache_bytes`. Raises TraceError where the file is no trace or is
+    Arrays that were gathered stay in memory up to `cache_bytes`. Raises TraceError where the file is not a trace or is
     damaged, OSError where it cannot be opened. A trace that was cut (its program was killed) reads up to its last whole
     chunk; `trace.info.lost_bytes` says what is missing.
     """

@@ -7,7 +7,7 @@ namespace moescope::analysis {
 
 namespace {
 
-// The kind of all rows of an ubatch, where it is one and the same and every row's token is known.
+// The kind of all rows of a ubatch, where it is one and the same and every row's token is known.
 bool uniform_kind(const routed_ubatch & u, row_kind & kind) {
     if (u.phases.empty()) {
         return false;

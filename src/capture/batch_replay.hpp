@@ -9,7 +9,7 @@ struct llama_batch;
 
 namespace moescope::capture {
 
-// Finds out which tokens of a llama_decode batch an ubatch holds, so that its rows get their sequence ids.
+// Finds out which tokens of a llama_decode batch a ubatch holds, so that its rows get their sequence ids.
 //
 // llama.cpp splits a batch into ubatches in one of a few ways (llama_batch_allocr::split_simple, split_equal with and
 // without increasing sequence ids, split_seq); which one depends on the context's memory and cannot be seen from
@@ -42,7 +42,7 @@ private:
         split             how;
         std::vector<char> used;
     };
-    using rows = std::vector<size_t>;  // of an ubatch: indices into entries_
+    using rows = std::vector<size_t>;  // of a ubatch: indices into entries_
 
     // What the next ubatch of n tokens may be.
     std::vector<rows> next(const way & w, size_t n) const;

@@ -80,7 +80,7 @@ check_result check_trace(const std::string & path) {
     try {
         source = logs::open_source(path);
     } catch (const error & e) {
-        check_files({path}, r);  // throws where this is no trace at all
+        check_files({path}, r);  // throws where this is not a trace at all
         if (r.findings.empty()) {
             r.findings.push_back(of_file("unreadable", e.what()));
         } else {

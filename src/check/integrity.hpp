@@ -26,7 +26,7 @@ struct part_integrity {
     uint64_t end_tokens   = 0;
 };
 
-// Reads one file of a trace through. Throws error only where it is no trace at all.
+// Reads one file of a trace through. Throws error only where it is not a trace at all.
 part_integrity check_part(const std::string & path);
 
 }  // namespace moescope::check

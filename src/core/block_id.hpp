@@ -4,7 +4,7 @@
 
 namespace moescope {
 
-// Names a MoE block of a model, whatever graph it is part of. Most layers have one block; GroveMoE's have two
+// Names an MoE block of a model, whatever graph it is part of. Most layers have one block; GroveMoE's have two
 // (trap 8 of docs/capture.md).
 struct block_id {
     int32_t layer = 0;  // il

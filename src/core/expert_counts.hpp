@@ -21,7 +21,7 @@ struct expert_counts {
     uint64_t           decoded  = 0;  // of them, decoded rather than prefilled
     uint64_t           ubatches = 0;
 
-    // Adds an ubatch. Blocks are matched by (layer, block), so graphs of different layouts add up.
+    // Adds a ubatch. Blocks are matched by (layer, block), so graphs of different layouts add up.
     void add(const routed_ubatch & u);
     // Adds another stretch of the same model.
     void add(const expert_counts & other);

@@ -79,10 +79,10 @@ void expert_mask::add(int32_t layer, int32_t first, int32_t last, float bias) {
                           " is none");
     }
     if (first < 0 || last < first || last > max_expert) {
-        throw usage_error(std::to_string(first) + "-" + std::to_string(last) + " is no range of experts");
+        throw usage_error(std::to_string(first) + "-" + std::to_string(last) + " is not a range of experts");
     }
     if (bias != omitted && !(std::abs(bias) <= max_bias)) {
-        throw usage_error("a bias lies between -1e6 and 1e6, or is -inf");
+        throw usage_error("a bias must be between -1e6 and 1e6, or -inf");
     }
     biases_.push_back({layer, first, last, bias});
 }

@@ -14,7 +14,7 @@ enum class expert_part {
     router,        // one row of the router per expert
     value,         // one number or row per expert: biases, scales, the selection bias
     hash_table,    // expert ids as values, one row per token id (hash-routed layers)
-    unknown,       // looks as if it had an expert dimension, but is no tensor that llama.cpp knows as such
+    unknown,       // looks as if it had an expert dimension, but is not a tensor that llama.cpp knows as one
 };
 
 struct expert_layout {

@@ -20,7 +20,7 @@ struct imatrix {
     std::vector<std::string> datasets;  // that it was made from
 };
 
-// Throws error when the file is no imatrix in GGUF, has no counts of experts, or counts that cannot be selections.
+// Throws error when the file is not an imatrix in GGUF, has no expert counts, or counts that cannot be selections.
 imatrix read_imatrix(const std::string & path);
 
 }  // namespace moescope::gguf

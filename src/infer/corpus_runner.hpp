@@ -19,7 +19,7 @@ struct corpus_position {
 };
 
 struct runner_options {
-    uint32_t   n_seq = 64;  // samples that may share an ubatch
+    uint32_t   n_seq = 64;  // samples that may share a ubatch
     logit_rows rows;
     uint64_t   shard      = 0;  // computes the units whose number is shard modulo n_shards
     uint64_t   n_shards   = 1;

@@ -40,7 +40,7 @@ struct foreign_line : block_id {
 // Parses one line without its end into `out`, whose vectors are reused. Never throws.
 void parse_foreign_line(std::string_view line, foreign_line & out);
 
-// A token row's values as expert ids; false where one is no id.
+// A token row's values as expert ids; false if one is not an id.
 bool values_as_ids(foreign_line & line);
 
 }  // namespace moescope::logs

@@ -16,7 +16,7 @@ namespace moescope::logs {
 // gate_input,layer_id,token_id,values rows, and any of them mixed. docs/logs.md tells what is taken from each.
 //
 // The file is read twice: once for what its lines add up to (experts, k, what is malformed), once more by next().
-// Memory is bounded by the largest ubatch. An ubatch ends where a layer comes again after others, or where a layer's rows
+// Memory is bounded by the largest ubatch. A ubatch ends where a layer comes again after others, or where a layer's rows
 // begin again at 0.
 class foreign_log final : public trace::trace_source {
 public:

@@ -1,4 +1,4 @@
-// The second half of foreign_log: from the lines of an ubatch to the views that next() hands out.
+// The second half of foreign_log: from the lines of a ubatch to the views that next() hands out.
 
 #include <algorithm>
 #include <numeric>
@@ -31,7 +31,7 @@ bool foreign_log::next(routed_ubatch & u) {
 }
 
 // Selections and gate inputs of one block are one block only where they have the same rows; else the gate inputs follow
-// as an ubatch of their own.
+// as a ubatch of their own.
 void foreign_log::split_gate() {
     const bool fits = std::all_of(pending_.begin(), pending_.end(), [](const pending_block & b) {
         return b.ids.rows.empty() || b.gate.rows.empty() || b.ids.rows.size() == b.gate.rows.size();

@@ -8,7 +8,7 @@
 
 namespace moescope::report {
 
-// The memory map of a model for the page. Throws error where the file is no GGUF that llama.cpp could load.
+// The memory map of a model for the page. Throws error where the file is not a GGUF that llama.cpp could load.
 page_memory read_memory(const std::string & model_path);
 
 // Appends how often each entry was read in this run. Expert slices are counted by the ids of their block: one access is

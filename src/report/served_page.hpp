@@ -24,7 +24,7 @@ public:
     explicit served_page(const server_options & o);
     ~served_page() { stop(); }
 
-    void add(const std::string & path, const std::string & label);  // throws error where the file is no trace
+    void add(const std::string & path, const std::string & label);  // throws error where the file is not a trace
     void start();
     void stop();
 

@@ -32,7 +32,7 @@ public:
     explicit page_server(server_options o);
     ~page_server();  // stops
 
-    // May be called at any time, from any thread. Throws error where the file is no trace. label: empty for the file's name.
+    // May be called at any time, from any thread. Throws error where the file is not a trace. label: empty for the file's name.
     void add_trace(const std::string & path, const std::string & label = {});
 
     std::string url() const;      // "http://127.0.0.1:PORT/TOKEN/"

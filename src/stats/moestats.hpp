@@ -32,7 +32,7 @@ struct corpus_part {
 // What changes rounding alone: which samples were computed together. Kept, and compared by resume, not by merge.
 struct numerics {
     uint32_t n_ubatch = 0;  // tokens
-    uint32_t n_seq    = 0;  // samples that may share an ubatch
+    uint32_t n_seq    = 0;  // samples that may share a ubatch
     uint32_t unit     = 0;  // samples within which they are packed
 };
 bool operator==(const numerics & a, const numerics & b);

@@ -222,7 +222,7 @@ void trace_writer::encode_frame(const routed_ubatch & u, uint32_t layout) {
     if (frames_.size() - start > UINT32_MAX) {
         frames_.shrink(start);
         failed_ = true;
-        throw error("an ubatch of " + std::to_string(u.n_tokens()) + " tokens holds more than 4 GiB of captured values")
+        throw error("a ubatch of " + std::to_string(u.n_tokens()) + " tokens holds more than 4 GiB of captured values")
             .fix("capture less, fewer layers (--layers), or use a smaller -ub");
     }
     frames_.at<frame_header>(start)->size = static_cast<uint32_t>(frames_.size() - start);

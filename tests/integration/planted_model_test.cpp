@@ -32,7 +32,7 @@ struct routed {
     doubles          weights, norms;
 };
 
-// A MoE transformer without attention, as its GGUF says, in double precision.
+// An MoE transformer without attention, as its GGUF says, in double precision.
 class reference {
 public:
     reference(const std::string & path, const std::string & arch) : family_(planted_family_of(arch)) {

@@ -51,7 +51,7 @@ inline std::string bytes_of(const block_layout & l) {
     return s;
 }
 
-// Everything an ubatch says, down to the bits of its floats. Access lists by content, because their numbers may differ.
+// Everything a ubatch says, down to the bits of its floats. Access lists by content, because their numbers may differ.
 inline std::string bytes_of(const routed_ubatch & u, const access_list * access) {
     std::string s;
     put(s, u.time_ns);

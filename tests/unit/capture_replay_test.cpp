@@ -1,4 +1,4 @@
-// Which sequence a row of an ubatch belongs to, from the batch alone: right or -1, never a guess.
+// Which sequence a row of a ubatch belongs to, from the batch alone: right or -1, never a guess.
 
 #include <gtest/gtest.h>
 

@@ -14,7 +14,7 @@ namespace {
 using namespace test;
 using strings = std::vector<std::string>;
 
-// An ubatch in short: "decode pos 5: layer 1 [3 4] [0.5 0.5]; …", one per row.
+// A ubatch in short: "decode pos 5: layer 1 [3 4] [0.5 0.5]; …", one per row.
 strings summary(const std::string & path, column column = column::weights) {
     strings    list;
     const auto source = logs::open_source(path);

@@ -85,14 +85,14 @@ void put_gemma4(key_writer & kv, const plan & p) {
     kv.f32(LLM_KV_ROPE_FREQ_BASE_SWA, 10000.0f);
 }
 
-// An encoder: no logits, attention in both directions, every other layer a MoE.
+// An encoder: no logits, attention in both directions, every other layer an MoE.
 void put_nomic_bert(key_writer & kv) {
     kv.u32(LLM_KV_TOKENIZER_TOKEN_TYPE_COUNT, 1);
     kv.u32(LLM_KV_MOE_EVERY_N_LAYERS, 2);
     kv.boolean(LLM_KV_ATTENTION_CAUSAL, false);
 }
 
-// Not a MoE, but multiplies by id: adapters that a token of the text switches on.
+// Not an MoE, but multiplies by id: adapters that a token of the text switches on.
 void put_granite_switch(key_writer & kv) {
     kv.u32(LLM_KV_ADAPTER_COUNT, 2);
     kv.u32(LLM_KV_ADAPTER_LORA_RANK, 8);

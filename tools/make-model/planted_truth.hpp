@@ -86,7 +86,7 @@ private:
         std::vector<int>    ids;
         std::vector<double> weights, weights_raw, norms, logits, probs, selection;
     };
-    struct input {  // the normalised input of a MoE block
+    struct input {  // the normalised input of an MoE block
         double scale, x_class, x_ballast;
     };
 

@@ -50,17 +50,17 @@ export function pressKey(e: KeyboardEvent, on: KeyTarget): void {
 }
 
 const list: [key: string, what: string][] = [
-  ['1 … 8', 'the views'],
-  ['← ↑ → ↓', 'move through cells or tokens; with Shift ten at a time'],
-  ['Enter', 'from a cell to its tokens'],
-  ['[ ]', 'previous, next layer'],
+  ['1 … 8', 'switch views'],
+  ['← ↑ → ↓', 'move through cells or tokens; ten at a time with Shift'],
+  ['Enter', 'go from a cell to its tokens'],
+  ['[ ]', 'previous or next layer'],
   ['m', 'next metric'],
-  ['r', 'absolute, against balance'],
-  ['s', 'order of experts'],
+  ['r', 'absolute or relative to balance'],
+  ['s', 'next order of experts'],
   ['Space', 'play through the generated tokens'],
-  ['+ − 0', 'zoom; with the wheel: hold Ctrl or ⌘'],
-  ['t', 'dark or light'],
-  ['Esc', 'nothing selected'],
+  ['+ − 0', 'zoom in, out, reset; or the wheel with Ctrl or ⌘'],
+  ['t', 'dark or light theme'],
+  ['Esc', 'clear the selection'],
   ['?', 'this list'],
 ];
 

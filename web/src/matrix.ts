@@ -45,7 +45,7 @@ export class Matrix {
     this.reset = h(
       'button',
       { type: 'button', class: 'zoom-reset', hidden: true, onclick: () => this.zoomTo(zoomIdentity) },
-      'Whole picture',
+      'Reset zoom',
     );
     this.element = h('div', { class: 'matrix-box' }, this.canvas, this.axes.element, this.overlay, this.reset);
     this.canvas.setAttribute('aria-label', options.label);

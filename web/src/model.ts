@@ -14,13 +14,13 @@ export interface MetricInfo {
 export const metrics: Record<Metric, MetricInfo> = {
   count: { name: 'Count', what: 'selections', relativeTo: 'a balanced expert' },
   share: { name: 'Share', what: 'share of the layer’s selections', relativeTo: 'the balanced share 1/E' },
-  weight_mean: { name: 'Mean gate', what: 'mean gate weight where selected', relativeTo: 'the layer’s mean' },
+  weight_mean: { name: 'Mean gate', what: 'mean gate weight when selected', relativeTo: 'the layer’s mean' },
   reap: {
     name: 'REAP',
-    what: 'mean of gate weight × output norm where selected',
+    what: 'mean of gate weight × output norm when selected',
     relativeTo: 'the layer’s mean',
   },
-  ean: { name: 'EAN', what: 'mean output norm where selected', relativeTo: 'the layer’s mean' },
+  ean: { name: 'EAN', what: 'mean output norm when selected', relativeTo: 'the layer’s mean' },
   accesses: { name: 'Accesses', what: 'ubatches that read the expert', relativeTo: 'the layer’s mean' },
 };
 

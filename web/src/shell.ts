@@ -153,7 +153,7 @@ export class Shell implements KeyTarget, GrowingPage {
     const { page } = this.app;
     mountTooltip();
     const brand = h('div', { class: 'brand' }, logo(), 'moescope');
-    const theme = iconButton('◐', 'Dark or light', 'Dark or light (t)', () => this.toggleTheme());
+    const theme = iconButton('◐', 'Dark or light', 'Switch between dark and light (t)', () => this.toggleTheme());
     const keys = iconButton('?', 'Keys', 'Keys (?)', () => this.showHelp());
     fill(
       this.root,

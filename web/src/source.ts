@@ -43,7 +43,7 @@ class Served implements DataSource {
   private async get<T>(path: string): Promise<T | null> {
     const answer = await fetch(path, { cache: 'no-store', signal: AbortSignal.timeout(30000) });
     if (answer.status === 204) return null;
-    if (!answer.ok) throw new Error(`the server answers ${answer.status}`);
+    if (!answer.ok) throw new Error(`the server answered ${answer.status}`);
     return readBundle<T>(new Uint8Array(await answer.arrayBuffer()));
   }
   async page(): Promise<Page> {

@@ -15,7 +15,7 @@ struct imatrix_counts {
     std::vector<std::string> notes;
 };
 
-// Throws error when the file is no imatrix, or has no counts of experts.
+// Throws error when the file is not an imatrix, or has no expert counts.
 imatrix_counts read_imatrix_counts(const std::string & path);
 
 }  // namespace moescope::analysis

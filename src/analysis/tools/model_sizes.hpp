@@ -22,7 +22,7 @@ struct expert_sizes {
 };
 
 // Of a GGUF model (GroveMoE's chunk experts are block 1). Biases and scales, which are small and stay whole, are left out.
-// Throws error where the file is no model with experts.
+// Throws error where the file is not a model with experts.
 expert_sizes read_expert_sizes(const std::string & model_path);
 
 // How large a weight tensor is, whole and in the pieces that a graph may read of it. Bytes.

@@ -20,7 +20,7 @@ struct row_choice {
 };
 
 // Hands on the chosen blocks and rows of each ubatch, so that every analysis can be asked about some layers or about
-// decoded tokens alone. Tokens stay as they are; rows are copied only where an ubatch mixes phases.
+// decoded tokens alone. Tokens stay as they are; rows are copied only where a ubatch mixes phases.
 class row_filter final : public routing_sink {
 public:
     row_filter(row_choice choice, routing_sink & next) : choice_(std::move(choice)), next_(next) {}

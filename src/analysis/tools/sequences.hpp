@@ -18,7 +18,7 @@ struct token_place {
 // sequence (the context was cleared, or rolled back).
 //
 // Where tokens have no sequence ids, as in most foreign logs, only positions can tell, so nothing is taken for granted: a
-// sequence goes on only with the position behind its last, anything else begins another; and where an ubatch's positions
+// sequence goes on only with the position behind its last, anything else begins another; and where a ubatch's positions
 // are not one run, it computed several sequences at once and its tokens stay unknown. Where only some lack an id, those do.
 class sequence_tracker {
 public:

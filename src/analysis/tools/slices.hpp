@@ -7,8 +7,8 @@
 
 namespace moescope::analysis {
 
-// The experts whose slices an ubatch reads in a block: each once however many rows select it, by rising id, as ggml reads
-// them. Ids that are no experts are left out.
+// The experts whose slices a ubatch reads in a block: each once however many rows select it, by rising id, as ggml reads
+// them. Ids that are not experts are left out.
 void slices_read(const block_rows & rows, std::vector<uint32_t> & ids);
 
 }  // namespace moescope::analysis

@@ -15,7 +15,7 @@ namespace {
 struct layer_line {
     uint32_t dead = 0, highest = 0, lowest = 0, half = 0, most = 0;
     uint64_t rarest = 0;  // rows of the least used expert that was used at all
-    uint32_t broken = 0;  // experts whose REAP is no number
+    uint32_t broken = 0;  // experts whose REAP is not a finite number
 };
 
 // The fewest experts that together hold this share of a sum.

@@ -78,7 +78,7 @@ common_params parse_params(const model_verb & verb) {
     }
     // Logits are asked for all rows (docs/capture.md, trap 6): short batches bound their buffer.
     params.n_batch = params.n_ubatch = std::min(params.n_batch, params.n_ubatch);
-    // llama.cpp aborts where more sequences than tokens of an ubatch may ask for logits.
+    // llama.cpp aborts where more sequences than tokens of a ubatch may ask for logits.
     params.n_parallel = std::max(1, std::min(params.n_parallel, params.n_ubatch));
     params.kv_unified = true;  // else llama.cpp splits unequal samples into many ubatches
     params.warmup     = false;

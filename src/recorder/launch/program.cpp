@@ -42,7 +42,7 @@ std::string find_in_path(const std::string & name) {
     throw error("no such program in PATH").in(name).fix("give its path");
 }
 
-// "#!/usr/bin/env -S python3 -u" -> the interpreter that will really run; empty when the file is no script.
+// "#!/usr/bin/env -S python3 -u" -> the interpreter that will really run; empty when the file is not a script.
 std::string interpreter_of(const std::string & path) {
     std::ifstream file(path, std::ios::binary);
     std::string   line;

@@ -14,11 +14,11 @@ import { hideTip, showTip } from '../tooltip';
 
 const margin = { top: 22, right: 14, bottom: 36, left: 46 };
 const whatIs: Record<string, string> = {
-  LRU: 'drops what was not used for longest',
-  LFU: 'drops what was used least often',
+  LRU: 'evicts what was used least recently',
+  LFU: 'evicts what was used least often',
   static: 'holds what the other half of the trace used most',
-  random: 'drops anything',
-  Belady: 'knows the future: nothing can do better',
+  random: 'evicts at random',
+  Belady: 'knows the future, so nothing can do better',
 };
 
 export class CacheView implements View {
@@ -68,7 +68,7 @@ export class CacheView implements View {
       'Scope',
       [
         { value: 'layer', label: 'Slots in each layer' },
-        { value: 'pool', label: 'One pool', title: 'As many slots in all, for whichever layer' },
+        { value: 'pool', label: 'One pool', title: 'The same number of slots in total, shared by all layers' },
       ],
       (v) => {
         this.pool = v === 'pool' ? 1 : 0;
@@ -154,9 +154,9 @@ export class CacheView implements View {
     this.empty.textContent = waiting
       ? 'Simulating caches …'
       : run.source.counts_only
-        ? 'This trace holds counts only; caches need every read.'
+        ? 'This trace holds only counts, but a cache needs every read.'
         : c && c.too_many > 0
-          ? `${integer(c.too_many)} reads are too many to simulate here: moescope analyze cache does it.`
+          ? `${integer(c.too_many)} reads are too many to simulate here; use moescope analyze cache.`
           : 'Nothing was read that a cache could hold.';
     if (!shown) return;
     this.at = this.at < 0 ? c.slots.findIndex((s) => s >= c.n_expert / 2) : Math.min(this.at, c.slots.length - 1);
@@ -295,7 +295,7 @@ export class CacheView implements View {
 
   private writeCaption(c: Cache): void {
     const asked =
-      c.asked === 'decode' ? 'generated tokens alone' : c.asked === 'prefill' ? 'prompt tokens alone' : 'all tokens';
+      c.asked === 'decode' ? 'generated tokens only' : c.asked === 'prefill' ? 'prompt tokens only' : 'all tokens';
     const cold = percent(c.accesses > 0 ? c.cold / c.accesses : NaN);
     const units = c.units_are_sequences
       ? plural(c.units, 'sequence')
@@ -303,10 +303,10 @@ export class CacheView implements View {
     this.caption.textContent =
       `${plural(c.ubatches, 'ubatch', 'ubatches')} with ${plural(c.tokens, 'token')} (${asked}), ` +
       `${plural(c.accesses, 'read')}: a read is one ubatch that needs an expert’s slices. ` +
-      `Left out: the ${cold} that are the first of their slice, which no cache can hold. ` +
-      `Each half of the trace starts with an empty cache. Intervals are over ${units}.` +
+      `The first read of each slice is left out (${cold} of the reads): no cache can serve it. ` +
+      `Each half of the trace starts with an empty cache. Intervals come from resampling ${units}.` +
       (Number.isNaN(c.bytes_per_token[0]!)
-        ? ' With --model, bytes and tokens per second are shown too.'
-        : ' Tokens/s at most: the bandwidth over the missed bytes; everything else comes on top.');
+        ? ' With --model, bytes and tokens per second are shown as well.'
+        : ' Tokens/s at most: the bandwidth divided by the missed bytes; all other work comes on top.');
   }
 }

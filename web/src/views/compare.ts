@@ -100,9 +100,9 @@ export class CompareView implements View {
     this.overlaps = [];
     for (let i = 0; i < n; i++)
       if (a.tile.token[i] !== b.tile.token[i] || a.tile.token[i]! < 0)
-        return 'The runs read different tokens: no overlap of selections can be given.';
+        return 'The runs read different tokens, so their selections have no overlap to measure.';
     if (n === 0 || a.tokens !== b.tokens)
-      return 'The runs read different tokens: no overlap of selections can be given.';
+      return 'The runs read different tokens, so their selections have no overlap to measure.';
     const ra = new TileReader(a.tile, a);
     const rb = new TileReader(b.tile, b);
     a.blocks.forEach((block, row) => {
@@ -117,7 +117,7 @@ export class CompareView implements View {
       }
       this.overlaps.push(rows > 0 ? common / (rows * block.n_expert_used) : NaN);
     });
-    return `Overlap: mean share of common experts over ${integer(n)} tokens.`;
+    return `Overlap: share of experts in common, mean over ${integer(n)} tokens.`;
   }
 
   private draw(): void {

@@ -42,7 +42,7 @@ export class DomainsView implements View {
   private empty = h(
     'p',
     { class: 'empty' },
-    'The prompts of this trace have no labels (run --jsonl … --label-key KEY).',
+    'The prompts of this trace have no labels (record them with run --jsonl … --label-key KEY).',
   );
   private wanted: Kind = 'label';
   private sides: Side[] = [];
@@ -66,7 +66,7 @@ export class DomainsView implements View {
       'Scale',
       [
         { value: 'absolute', label: 'Share' },
-        { value: 'relative', label: 'Against balance' },
+        { value: 'relative', label: 'Relative to balance' },
       ],
       (v) => store.set({ relative: v === 'relative' }),
     );
@@ -93,7 +93,7 @@ export class DomainsView implements View {
           h('div', { class: 'toolbar' }, h('h4', null, 'Distance between domains'), this.distanceLegend.element),
           this.distances.element,
         ),
-        h('div', null, h('h4', null, 'Most special experts of this layer'), this.tops),
+        h('div', null, h('h4', null, 'Most specialised experts of this layer'), this.tops),
       ),
     );
     this.element = h('section', { class: 'card' }, this.body, this.empty);
@@ -199,7 +199,7 @@ export class DomainsView implements View {
         ['of rows', percent(share * b.n_expert_used)],
         ['rows', integer(side.rows(block))],
         ['share', percent(share)],
-        ['against balance', times(share * b.n_expert)],
+        ['relative to balance', times(share * b.n_expert)],
       ],
     };
   }

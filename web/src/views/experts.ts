@@ -44,7 +44,7 @@ export class ExpertsView implements View {
       'Scale',
       [
         { value: 'absolute', label: 'Absolute' },
-        { value: 'relative', label: 'Against balance', title: 'Ratio to what a balanced expert would have' },
+        { value: 'relative', label: 'Relative to balance', title: 'Ratio to what a balanced expert would have' },
       ],
       (v) => store.set({ relative: v === 'relative' }),
     );
@@ -114,7 +114,7 @@ export class ExpertsView implements View {
         value: 'similarity',
         label: 'By similarity',
         title: hasPairs(run)
-          ? 'Experts that are selected together stand together'
+          ? 'Experts that are selected together are next to each other'
           : 'Needs co-selections, which this page does not hold',
         disabled: !hasPairs(run),
       },
@@ -208,7 +208,7 @@ export class ExpertsView implements View {
     rows.push(
       ['selections', integer(count)],
       ['share', percent(share)],
-      ['against balance', times(share * b.n_expert)],
+      ['relative to balance', times(share * b.n_expert)],
     );
     rows.push(['rows of the layer', compact(rowsOf(run, b, phase))]);
     for (const m of availableMetrics(run)) {

@@ -78,7 +78,7 @@ export class MemoryView implements View {
       this.facts,
       h('div', { class: 'strips' }, this.strip.overview, this.strip.canvas, this.where),
       this.caption,
-      h('h4', null, 'Every layer as a row; all layers on one scale'),
+      h('h4', null, 'One row per layer, all on one scale'),
       this.rows.canvas,
     );
     this.listen();
@@ -160,13 +160,13 @@ export class MemoryView implements View {
       factTile('never read', integer(sums.slices - sums.slicesRead), bytes(sums.sliceBytes - sums.bytesRead)),
     );
     this.caption.textContent =
-      'Colour: ubatches of the trace that read an expert’s slice; ' +
-      'tensors outside the experts are blue-grey where they were read. ' +
+      'Colour: how many ubatches read an expert’s slice. ' +
+      'Other tensors are blue-grey if they were read. ' +
       (sums.othersUnknown > 0
-        ? 'Tensors outside the experts are grey where the trace does not say who reads them ' +
+        ? 'They are grey if the trace does not say what read them ' +
           '(record with --capture access).'
         : '') +
-      ' The wheel zooms, dragging moves, a click selects the expert.';
+      ' Scroll to zoom, drag to move, click to select an expert.';
   }
 
   private selected(): number[] {

@@ -37,9 +37,9 @@ export class PairsView implements View {
         {
           value: 'conditional',
           label: 'P(column | row)',
-          title: 'Of the rows that selected the row’s expert, how many selected the column’s too',
+          title: 'Of the rows that selected the row’s expert, how many also selected the column’s',
         },
-        { value: 'lift', label: 'Lift', title: 'How much more often than if the two were independent' },
+        { value: 'lift', label: 'Lift', title: 'How many times as often as if the two were independent' },
       ],
       (m) => {
         this.mode = m;
@@ -123,8 +123,8 @@ export class PairsView implements View {
     this.body.hidden = this.triangle === null;
     this.empty.hidden = this.triangle !== null;
     this.empty.textContent = run.source.counts_only
-      ? 'This trace holds counts only; it knows no pairs.'
-      : 'The pairs of this model are too many for one page; moescope serve shows them.';
+      ? 'This trace holds only counts, no pairs.'
+      : 'This model has too many pairs for one page; moescope serve shows them.';
     this.sort.set(sort);
     this.measure.set(this.mode);
     if (!this.triangle) return;

@@ -26,9 +26,9 @@ export function factsOf(run: Run): HTMLElement[] {
   const selections = sum(run.blocks.map((b) => selectionsOf(run, b, 'all')));
   const even = run.blocks.filter((b) => b.entropy !== null).map((b) => b.entropy!);
   const phases = `${compact(run.tokens - run.decoded)} prompt, ${compact(run.decoded)} generated`;
-  const program = [s.program, s.ended ? '' : 'not ended'].filter(Boolean).join(', ');
+  const program = [s.program, s.ended ? '' : 'not finished'].filter(Boolean).join(', ');
   return [
-    factTile('tokens', compact(run.tokens), run.decoded > 0 ? phases : 'all prompt'),
+    factTile('tokens', compact(run.tokens), run.decoded > 0 ? phases : 'prompt only'),
     factTile('selections', compact(selections), `in ${compact(run.ubatches)} ubatches`),
     even.length > 0
       ? factTile('evenness', real(sum(even) / even.length), `${real(Math.min(...even))} in the least even layer`)

@@ -55,7 +55,7 @@ export class SelectionPanel {
     const rows: [string, string][] = [
       ['selections', integer(countOf(run, cell, phase))],
       ['share', percent(shares[expert])],
-      ['against balance', times(shares[expert]! * b.n_expert)],
+      ['relative to balance', times(shares[expert]! * b.n_expert)],
       ['rank in the layer', `${rank} of ${b.n_expert}`],
       ['rows', integer(rowsOf(run, b, phase))],
     ];
@@ -119,7 +119,7 @@ export class SelectionPanel {
         ...order.map(bar),
         h('line', { x1: 0, x2: width, y1: balanced.toFixed(2), y2: balanced.toFixed(2) }),
       ) as unknown as HTMLElement,
-      h('figcaption', null, 'shares, largest first; the line is balance'),
+      h('figcaption', null, 'shares, largest first; the line marks balance'),
     );
   }
 
@@ -142,7 +142,7 @@ export class SelectionPanel {
       .slice(0, 12);
     if (top.length === 0) return [];
     return [
-      h('h4', null, tile.n < run.tokens ? `Its tokens (of the ${integer(tile.n)} at hand)` : 'Its tokens'),
+      h('h4', null, tile.n < run.tokens ? `Its tokens (of the ${integer(tile.n)} loaded)` : 'Its tokens'),
       h(
         'div',
         { class: 'chips' },

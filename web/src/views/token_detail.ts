@@ -20,7 +20,7 @@ function factsOf(reader: TileReader, at: number): string {
     `position ${tile.pos[at]}`,
     tile.phase[at] === 1 ? 'generated' : 'prompt',
     `at ${seconds(tile.time_s[tile.ubatch[at]!]!)}`,
-    end - begin > 1 ? `in an ubatch of ${end - begin}` : '',
+    end - begin > 1 ? `in a ubatch of ${end - begin}` : '',
   ];
   return facts.filter(Boolean).join(' · ');
 }
@@ -54,7 +54,7 @@ export class TokenDetail {
     this.grid.element.hidden = at === null;
     if (at === null) {
       this.title.textContent = 'A token’s experts';
-      this.facts.textContent = 'Choose a token to see which experts it was sent to in every layer.';
+      this.facts.textContent = 'Choose a token to see its experts in every layer.';
       fill(this.list);
       return;
     }

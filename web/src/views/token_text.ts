@@ -96,7 +96,7 @@ export class TokenText {
       }
       const passage = out.at(-1)!;
       if (phase === 0 && tile.phase[i] === 1)
-        passage.append(h('span', { class: 'turn', title: 'From here on generated' }, '▸'));
+        passage.append(h('span', { class: 'turn', title: 'Generated from here on' }, '▸'));
       before = pos;
       phase = tile.phase[i]!;
       passage.append(this.tokenElement(i));

@@ -71,7 +71,7 @@ export class TokensView implements View {
     this.body.hidden = tile.n === 0;
     this.empty.hidden = tile.n > 0;
     this.empty.textContent = runOf(this.app).source.counts_only
-      ? 'This trace holds counts only; it knows no tokens.'
+      ? 'This trace holds only counts, no tokens.'
       : 'This trace holds no tokens.';
     if (tile.n === 0) return;
     const touches = (...keys: string[]) => changed === 'all' || keys.some((k) => changed.has(k));
