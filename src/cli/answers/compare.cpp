@@ -96,7 +96,7 @@ std::vector<figure> token_figures(const agreement_result & r) {
 
 void add_token_notes(answer & a, const agreement_result & r) {
     if (r.tokens_differ > 0) {
-        a.notes.push_back(fmt::format("{} sequences diverge; the {} tokens after that point have another context "
+        a.notes.push_back(fmt::format("{} sequences diverge at some token; the {} tokens after it have another context "
                                       "and were not compared",
                                       with_commas(r.tokens_differ), with_commas(r.tokens_after)));
     }

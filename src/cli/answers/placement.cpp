@@ -108,7 +108,7 @@ void add_headline(answer & a, const placement_result & r) {
         a.headline.push_back("-ngl 99 " + override_option(r.advised.on_cpu));
     } else {
         a.headline.push_back(fmt::format(
-            "{}: the trace supports no better choice (another would save {:.2f} %, {}).", naive, 100 * r.saving,
+            "{}: the trace supports no better choice (another would save {:.2f} %; {}).", naive, 100 * r.saving,
             std::isnan(r.saving_interval.low)
                 ? "the trace is too short for an interval"
                 : fmt::format("95 %: {:.2f} to {:.2f}", 100 * r.saving_interval.low, 100 * r.saving_interval.high)));

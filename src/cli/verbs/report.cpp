@@ -92,7 +92,7 @@ void add_report(CLI::App & app) {
     o->output.path.clear();  // report.html, unless only charts are wanted
     verb.add_option("T", o->report.traces, "traces, or logs of other tools")->required()->type_name("");
     verb.add_option("--model", o->report.model, "the GGUF that ran, for the memory view")->type_name("MODEL");
-    verb.add_option("--label", o->report.labels, "what the page calls a trace; once per trace, in order")
+    verb.add_option("--label", o->report.labels, "name of a trace on the page; once per trace, in order")
         ->type_name("TEXT")
         ->allow_extra_args(false);
     verb.add_flag("--no-text", o->no_text, "leave out the text of the tokens");

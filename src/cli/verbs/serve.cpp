@@ -73,7 +73,7 @@ void add_serve(CLI::App & app) {
     CLI::App & verb = *app.add_subcommand("serve", "serve the page of one or more traces on this machine");
     verb.add_option("T", o->traces, "traces, or logs of other tools")->required()->type_name("");
     verb.add_option("--model", o->server.model, "the GGUF that ran, for the memory view")->type_name("MODEL");
-    verb.add_option("--label", o->labels, "what the page calls a trace; once per trace, in order")
+    verb.add_option("--label", o->labels, "name of a trace on the page; once per trace, in order")
         ->type_name("TEXT")
         ->allow_extra_args(false);
     verb.add_option("--port", o->server.port, "port of 127.0.0.1 (default: any free one)")
