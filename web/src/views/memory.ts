@@ -163,8 +163,7 @@ export class MemoryView implements View {
       'Colour: how many ubatches read an expert’s slice. ' +
       'Other tensors are blue-grey if they were read. ' +
       (sums.othersUnknown > 0
-        ? 'They are grey if the trace does not say what read them ' +
-          '(record with --capture access).'
+        ? 'They are grey if the trace does not say what read them ' + '(record with --capture access).'
         : '') +
       ' Scroll to zoom, drag to move, click to select an expert.';
   }
