@@ -33,7 +33,7 @@ public:
         if (complete_) {
             format_.end(out_.text());
         } else {
-            out_.text() += "=== The trace ends here: the program was killed or is still running ===\n";
+            out_.text() += "=== The trace ends here: the program was killed or still runs ===\n";
         }
         out_.flush();
         return {};

@@ -171,7 +171,9 @@ class Edges(unittest.TestCase):
     def test_prefill_alone(self):
         self.write([dict(layer=l, n_expert=4, k=2, n_embd=6, columns=GATE_INPUT) for l in (0, 1)], 30, first_decoded=99)
         self.assertIn("--all takes every row", self.told(("gate-drift", self.path)))
-        self.assertIn("record a run that generates", self.told(("placement", self.path, "--model", self.model, "--vram", "1G")))
+        self.assertIn(
+            "record a run that generates", self.told(("placement", self.path, "--model", self.model, "--vram", "1G"))
+        )
         self.assertIn("(all)", self.told(("cache", self.path)))
 
     def test_missing_capture_says_what_to_record(self):
@@ -199,7 +201,7 @@ class Edges(unittest.TestCase):
                 decode=True,
             )
         w.close()
-        self.assertIn("40 rows left out: their sequences are not known", self.told(("temporal", self.path)))
+        self.assertIn("40 rows left out: their sequences are unknown", self.told(("temporal", self.path)))
         self.assertIn("no token in common whose position both know", self.told(("compare", self.path, self.path)))
 
     def test_domains_of_equal_names_stay_apart(self):

@@ -45,7 +45,7 @@ TEST(gguf_prune_plan, mtp_blocks_shrink_too) {
     plan = prune::plan_prune(model, request);
     EXPECT_EQ(plan.layers.at(2).kept.size(), 4u);
     ASSERT_EQ(plan.warnings.size(), 1u);
-    EXPECT_SAYS(plan.warnings[0], "layer 2 drafts");
+    EXPECT_SAYS(plan.warnings[0], "layer 2 (MTP)");
     prune::write_pruned(model, plan, {"reap", "", 0}, dir / "out.gguf");
     EXPECT_EQ(gguf::model_file(dir / "out.gguf").find("blk.2.ffn_down_exps.weight")->ne[2], 4);
 
