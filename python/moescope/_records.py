@@ -26,6 +26,7 @@ class TraceInfo:
     stream: int = 1  #: number of the stream within its process
     started_unix_ns: int = 0
     captured: str = ""  #: the capture list that was asked for
+    mask: str = ""  #: under which it ran, such as "omit 5:15"; empty: the routing is the model's own
     counts_only: bool = False  #: there are no rows; trace.counts has everything
     trace_id: int = 0
 
@@ -43,6 +44,7 @@ class TraceInfo:
 
     def read_head(self, p: Pairs) -> None:
         self.program, self.writer_version, self.captured = p.text("program"), p.text("moescope"), p.text("captured")
+        self.mask = p.text("mask")
         self.pid, self.started_unix_ns, self.trace_id = (
             p.number("pid"),
             p.number("started_unix_ns"),

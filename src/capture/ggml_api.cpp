@@ -62,6 +62,9 @@ bool ggml_api::resolve(void * caller, std::string & missing) {
     }
     MOESCOPE_GGML_FUNCTIONS(X)
 #undef X
+#define X(name) name = reinterpret_cast<decltype(&::name)>(scope.find(#name));
+    MOESCOPE_MASK_FUNCTIONS(X)
+#undef X
     // The first call may come from ggml itself, which knows nothing of llama.
     if (scope.find("llama_get_model") == nullptr) {
         scope =
@@ -71,6 +74,16 @@ bool ggml_api::resolve(void * caller, std::string & missing) {
     MOESCOPE_LLAMA_FUNCTIONS(X)
 #undef X
     return missing.empty() && number_operations(missing);
+}
+
+const char * ggml_api::missing_for_masks() const {
+#define X(name)            \
+    if (name == nullptr) { \
+        return #name;      \
+    }
+    MOESCOPE_MASK_FUNCTIONS(X)
+#undef X
+    return nullptr;
 }
 
 bool ggml_api::number_operations(std::string & missing) {

@@ -34,17 +34,27 @@ inline ggml_tensor * root_of(ggml_tensor * t) {
     X(llama_max_parallel_sequences) X(ggml_build_forward_select) X(llama_model_get_vocab)                               \
     X(llama_model_meta_count) X(llama_model_meta_key_by_index) X(llama_model_meta_val_str_by_index)                     \
     X(llama_model_meta_val_str) X(llama_vocab_n_tokens) X(llama_token_to_piece)
+
+// What masks are made of. Where one of these is missing, there are none.
+#define MOESCOPE_MASK_FUNCTIONS(X)                                                                                      \
+    X(ggml_add) X(ggml_get_rows) X(ggml_new_tensor_2d) X(ggml_backend_alloc_ctx_tensors_from_buft)                      \
+    X(ggml_backend_get_default_buffer_type) X(ggml_backend_buffer_set_usage) X(ggml_backend_buffer_free)                \
+    X(ggml_backend_tensor_set)
 // clang-format on
 
 struct ggml_api {
 #define X(name) decltype(&::name) name = nullptr;
     MOESCOPE_GGML_FUNCTIONS(X)
     MOESCOPE_LLAMA_FUNCTIONS(X)
+    MOESCOPE_MASK_FUNCTIONS(X)
 #undef X
 
     // Looks everything up in the scope of the library that `caller` lies in (null: of the program). False, with the first
     // missing ggml function in `missing`, when capture is impossible.
     bool resolve(void * caller, std::string & missing);
+
+    // The first function that masks need and that is missing, or null.
+    const char * missing_for_masks() const;
 
     // Whether t is the result of an operation of this header's enumeration. Versions number their operations differently;
     // their names tell which is which.

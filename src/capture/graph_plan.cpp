@@ -4,7 +4,6 @@
 #include <cstdio>
 
 #include "capture/norm_op.hpp"
-#include "capture/self_test.hpp"
 #include "capture/weight_reads.hpp"
 
 namespace moescope::capture {
@@ -29,6 +28,7 @@ graph_plan::graph_plan(const ggml_api & api, ggml_backend_sched_t sched, capture
       sched_(sched),
       options_(std::move(options)),
       backends_(api, sched),
+      finder_(api),
       added_(api, max_added_nodes) {
     if (!added_) {
         failure_ = "no memory for the probes";
@@ -74,29 +74,12 @@ void graph_plan::plan_all(const moe_graph & found, mtp_layers mtp, graph_edit & 
 
 // The graph's blocks, without those that are not wanted; none where the graph is not understood.
 moe_graph graph_plan::find(ggml_cgraph * graph) {
-    ggml_tensor ** nodes   = api_.ggml_graph_nodes(graph);
-    const int      n_nodes = api_.ggml_graph_n_nodes(graph);
-    if (!nodes_tested_ && refuses(test_nodes(api_, nodes, n_nodes))) {
-        return {};  // before anything follows the nodes' pointers
-    }
-    nodes_tested_   = true;
-    moe_graph found = find_moe(api_, nodes, n_nodes);
-    if (found.blocks.empty() || (!blocks_tested_ && refuses(test_blocks(api_, found)))) {
-        return {};
-    }
-    blocks_tested_ = true;
+    moe_graph found = finder_.find(graph);
+    failure_        = finder_.failure();
     found.blocks.erase(std::remove_if(found.blocks.begin(), found.blocks.end(),
                                       [&](const moe_block & b) { return unwanted(b.layer); }),
                        found.blocks.end());
     return found;
-}
-
-// Whether the self-test found something wrong, which ends the recording here.
-bool graph_plan::refuses(const std::string & wrong) {
-    if (!wrong.empty()) {
-        failure_ = std::string("this ggml (") + api_.ggml_version() + ") lays out its tensors differently: " + wrong;
-    }
-    return !wrong.empty();
 }
 
 access_list graph_plan::wanted_reads(ggml_cgraph * graph, const moe_graph & found) const {

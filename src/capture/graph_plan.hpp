@@ -3,6 +3,7 @@
 #include <string>
 #include <vector>
 
+#include "capture/block_finder.hpp"
 #include "capture/capture_options.hpp"
 #include "capture/graph_edit.hpp"
 #include "capture/moe_graph.hpp"
@@ -50,7 +51,6 @@ public:
 
 private:
     moe_graph            find(ggml_cgraph * graph);
-    bool                 refuses(const std::string & wrong);
     bool                 unwanted(int32_t il) const { return il >= 0 && !options_.layers.has(il); }
     access_list          wanted_reads(ggml_cgraph * graph, const moe_graph & found) const;
     void                 plan_all(const moe_graph & found, mtp_layers mtp, graph_edit & edit);
@@ -65,9 +65,9 @@ private:
     const capture_options    options_;
     const scheduler_backends backends_;
 
+    block_finder  finder_;
     added_nodes   added_;  // to the current graph
     planned_graph planned_;
-    bool          nodes_tested_ = false, blocks_tested_ = false;  // once: it holds for all graphs
     std::string   failure_;
 };
 

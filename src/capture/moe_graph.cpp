@@ -64,6 +64,10 @@ private:
             pending(name.il).logits = t;
         } else if (what == "probs") {
             pending(name.il).probs = t;
+        } else if (what == "probs_biased") {
+            pending(name.il).probs_biased = t;
+        } else if (what == "group_topk") {
+            pending(name.il).group_topk = t;
         } else if (what == "topk") {
             begin(t, name.il);
         }
@@ -96,7 +100,7 @@ private:
     struct scores {
         int32_t       il     = -1;
         ggml_tensor * logits = nullptr;
-        ggml_tensor * probs  = nullptr;
+        ggml_tensor * probs = nullptr, *probs_biased = nullptr, *group_topk = nullptr;
     };
     scores & pending(int32_t il) {
         if (scores_.il != il) {
@@ -116,9 +120,11 @@ private:
         if (api_.is(sort, GGML_OP_ARGSORT)) {
             b.selection = sort->src[0];
         }
-        scores & s = pending(il);
-        b.probs    = s.probs;
-        b.logits   = s.probs != nullptr ? logits_behind(api_, s.probs) : s.logits;
+        scores & s     = pending(il);
+        b.probs        = s.probs;
+        b.probs_biased = s.probs_biased;
+        b.group_topk   = s.group_topk;
+        b.logits       = s.probs != nullptr ? logits_behind(api_, s.probs) : s.logits;
         if (const ggml_tensor * product = b.logits ? router_product(api_, b.logits) : nullptr) {
             b.router     = product->src[0];
             b.gate_input = product->src[1];

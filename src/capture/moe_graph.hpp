@@ -18,13 +18,15 @@ struct moe_block {
     int32_t layer = -1;
     int32_t block = 0;
 
-    const ggml_tensor * topk        = nullptr;  // [k, n] selected ids: a strided view of the argsort (trap 1), or given
+    ggml_tensor *       topk        = nullptr;  // [k, n] selected ids: a strided view of the argsort (trap 1), or given
     ggml_tensor *       ids         = nullptr;  // [k, n] executed ids: src[2] of the expert products (trap 8)
     ggml_tensor *       weights     = nullptr;  // [1, k, n] final gates: src[1] of ffn_moe_weighted (traps 3, 4)
     ggml_tensor *       weights_raw = nullptr;  // [1, k, n] ffn_moe_weights
     ggml_tensor *       logits      = nullptr;  // [n_expert, n]
     ggml_tensor *       probs       = nullptr;  // [n_expert, n]
-    ggml_tensor *       selection   = nullptr;  // [n_expert, n] what the argsort reads (trap 9)
+    ggml_tensor *       probs_biased  = nullptr;  // [n_expert, n] what experts and groups are chosen by, if not probs
+    ggml_tensor *       selection     = nullptr;  // [n_expert, n] what the argsort reads (trap 9)
+    const ggml_tensor * group_topk    = nullptr;  // [n_group_used, n] the groups that were chosen first
     ggml_tensor *       expert_output = nullptr;  // [n_embd, k, n] (traps 3, 5)
     ggml_tensor *       gate_input    = nullptr;  // [n_embd, n] src[1] of the router's product (trap 10)
     const ggml_tensor * router        = nullptr;  // the router's weight

@@ -21,8 +21,11 @@ session::session(capture_options options, open_stream open) : impl_(std::make_un
     if (!api.resolve(nullptr, missing)) {
         throw error("this program's llama.cpp cannot be captured: it has no function " + missing);
     }
-    impl_->t = std::make_unique<tap>(api, std::move(options),
-                                     [this, open = std::move(open)] { return open(++impl_->n_opened); });
+    tap::open_sink numbered;
+    if (open) {
+        numbered = [this, open = std::move(open)] { return open(++impl_->n_opened); };
+    }
+    impl_->t = std::make_unique<tap>(api, std::move(options), std::move(numbered));
     tap::activate(impl_->t.get());
 }
 
@@ -32,8 +35,12 @@ session::~session() {
     impl_->t->close_all();
 }
 
+void session::set_mask(llama_context * ctx, const expert_mask & mask) {
+    impl_->t->set_mask(ctx, mask);
+}
+
 void session::prepare(llama_context_params & params) {
-    if (impl_->t->by() == mechanism::eval_callback) {
+    if (impl_->t->records() && impl_->t->by() == mechanism::eval_callback) {
         params.cb_eval           = eval_capture::eval;
         params.cb_eval_user_data = &impl_->t->new_eval_capture();
     }
@@ -52,7 +59,8 @@ uint64_t session::capture_ns() const {
 }
 
 std::string session::failure() const {
-    return impl_->t->failure();
+    const std::string unmasked = impl_->t->unmasked();
+    return unmasked.empty() ? impl_->t->failure() : "the routers are not masked: " + unmasked;
 }
 
 }  // namespace moescope::capture

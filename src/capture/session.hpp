@@ -46,8 +46,10 @@ public:
     // clear that it was no warm-up (docs/capture.md, trap 7).
     void read_pending();
 
-    uint64_t    capture_ns() const;  // time spent so far in marking, reading and sinks
-    std::string failure() const;  // why recording stopped before its time (self-test, sink's error); empty: it did not
+    uint64_t capture_ns() const;  // time spent so far in marking, reading and sinks
+    // Why recording stopped before its time (self-test, a sink's error), or why something was computed without its mask;
+    // empty: neither.
+    std::string failure() const;
 
 private:
     struct impl;

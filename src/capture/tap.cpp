@@ -3,6 +3,7 @@
 #include "capture/current_batch.hpp"
 #include "capture/hook_guard.hpp"
 #include "capture/model_query.hpp"
+#include "core/error.hpp"
 
 namespace moescope::capture {
 
@@ -10,14 +11,30 @@ namespace {
 
 std::atomic<tap *> the_tap{nullptr};  // of a program that captures itself
 
+// As far as the model's metadata tell: they do not say which layers have experts.
+void check_fit(const expert_mask & mask, const model_info & m) {
+    std::vector<router_shape> layers;
+    for (uint32_t il = 0; il < m.n_layer; ++il) {
+        layers.push_back({static_cast<int32_t>(il), m.n_expert, m.n_expert_used});
+    }
+    if (m.n_expert > 0) {
+        mask.check_layers(layers, [&](int32_t il) { return mtp_layers_of(m).flag_of(il) == 0; });
+        for (const router_shape & r : layers) {
+            mask.check_router(r);
+        }
+    }
+}
+
 }  // namespace
 
 tap::tap(ggml_api api, capture_options options, open_sink open)
     : api_(api),
       options_(std::move(options)),
+      records_(open != nullptr),
       started_ns_(steady_ns()),
       streams_(api_, std::move(open)),
-      probes_(api_, options_) {}
+      probes_(api_, options_),
+      masks_(api_, options_.mask) {}
 
 tap::~tap() = default;
 
@@ -40,7 +57,8 @@ void tap::before_plan(ggml_backend_sched_t sched, ggml_cgraph * graph) noexcept 
     guarded([&] {
         const stopwatch spent(capture_ns_);
         saw_graph_ = true;
-        probe * p  = watch(sched);
+        mask(sched, graph);
+        probe * p = watch(sched);
         if (p == nullptr) {
             return;
         }
@@ -55,9 +73,24 @@ void tap::before_plan(ggml_backend_sched_t sched, ggml_cgraph * graph) noexcept 
     });
 }
 
+// Before the probes look at the graph: they see what is computed.
+void tap::mask(ggml_backend_sched_t sched, ggml_cgraph * graph) {
+    graph_mask * m = masks_.of_sched(sched, current_batch::context());
+    if (m == nullptr || !m->failure().empty()) {
+        return;
+    }
+    m->apply(graph, mtp_layers_of_batch());
+    if (!m->failure().empty()) {
+        unmasked_.add(m->failure());
+        if (on_unmasked) {
+            on_unmasked(m->failure());
+        }
+    }
+}
+
 // The scheduler's probe, made where there is none; null where nothing is recorded through probes.
 probe * tap::watch(ggml_backend_sched_t sched) {
-    const bool makes = !closed_ && options_.by == mechanism::probes;
+    const bool makes = records_ && !closed_ && options_.by == mechanism::probes;
     return makes ? &probes_.of_sched(sched) : probes_.find(sched);
 }
 
@@ -141,6 +174,7 @@ void tap::before_free(ggml_backend_sched_t sched) noexcept {
         const std::shared_lock        alive(life_);
         const std::unique_ptr<stream> ended = streams_.take(sched);
         probes_.drop(sched);
+        masks_.drop(sched);
     });
 }
 
@@ -227,6 +261,7 @@ void tap::set_warmup(llama_context * ctx, bool on) noexcept {
 void tap::before_context_free(llama_context * ctx) noexcept {
     guarded([&] {
         collect_waiting(ctx);
+        masks_.forget(ctx);
         const std::shared_lock alive(life_);
         if (const std::unique_ptr<stream> ended = streams_.take(ctx)) {
             ended->close();
@@ -238,6 +273,18 @@ void tap::before_context_free(llama_context * ctx) noexcept {
 
 void tap::set_phase(phase p) {
     streams_.set_phase(p);
+}
+
+void tap::set_mask(llama_context * ctx, const expert_mask & mask) {
+    if (!masks_.has_own(ctx) && streams_.find(ctx) != nullptr) {
+        throw error("a context is masked before its first batch, or never");
+    }
+    check_fit(mask, query_model(api_, ctx));
+    masks_.set(ctx, mask, [&](ggml_backend_sched_t sched, graph_mask & m) {
+        before_reset(sched);  // what is computed and not yet read
+        api_.ggml_backend_sched_synchronize(sched);
+        m.set(mask);
+    });
 }
 
 void tap::read_pending() {

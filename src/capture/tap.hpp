@@ -1,6 +1,7 @@
 #pragma once
 
 #include <atomic>
+#include <functional>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -12,6 +13,7 @@
 #include "capture/eval_capture.hpp"
 #include "capture/first_failure.hpp"
 #include "capture/ggml_api.hpp"
+#include "capture/mask_registry.hpp"
 #include "capture/probe_registry.hpp"
 #include "capture/stream_registry.hpp"
 
@@ -24,6 +26,7 @@ class tap {
 public:
     using open_sink = stream_registry::open_sink;
 
+    // Without an `open` nothing is recorded: graphs are masked at most.
     tap(ggml_api api, capture_options options, open_sink open);
     ~tap();
 
@@ -60,13 +63,21 @@ public:
     uint64_t       capture_ns() const { return capture_ns_; }
     std::string    failure() const { return failure_.text(); }  // the first; "" when all is recorded
     mechanism      by() const { return options_.by; }
-    bool           saw_moe() const { return saw_moe_; }
-    bool           saw_graph() const { return saw_graph_; }
+    bool           records() const { return records_; }
+    // Masks one context (session::set_mask).
+    void set_mask(llama_context * ctx, const expert_mask & mask);
+    // Why something is computed without the mask that it should have had; "" when all is masked as asked for. on_unmasked is
+    // told at once, in a hook; it must not throw, and is set before anything computes.
+    std::string                              unmasked() const { return unmasked_.text(); }
+    std::function<void(const std::string &)> on_unmasked;
+    bool                                     saw_moe() const { return saw_moe_; }
+    bool                                     saw_graph() const { return saw_graph_; }
 
 private:
     template <class Work>
     void guarded(Work && work) noexcept;
 
+    void                      mask(ggml_backend_sched_t sched, ggml_cgraph * graph);
     probe *                   watch(ggml_backend_sched_t sched);
     std::optional<mtp_layers> mtp_layers_of_batch();
     void                      collect(ggml_backend_sched_t sched, probe & p);
@@ -75,6 +86,7 @@ private:
 
     const ggml_api        api_;
     const capture_options options_;
+    const bool            records_;
     const uint64_t        started_ns_;
 
     // Shared by whoever hands something to a stream, exclusive while the streams are closed at exit.
@@ -82,11 +94,12 @@ private:
     std::atomic<bool> closed_{false};
     stream_registry   streams_;
     probe_registry    probes_;
+    mask_registry     masks_;
 
     std::mutex                                 making_;  // guards eval_captures_, not what they do
     std::vector<std::unique_ptr<eval_capture>> eval_captures_;
 
-    first_failure         failure_;
+    first_failure         failure_, unmasked_;
     std::atomic<uint64_t> capture_ns_{0};
     std::atomic<bool>     saw_moe_{false}, saw_graph_{false};
 };

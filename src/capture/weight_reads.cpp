@@ -23,8 +23,9 @@ access_entry weight_read(const ggml_api & api, const ggml_tensor * t) {
         return e;
     }
     for (ggml_tensor * s : t->src) {
-        const ggml_tensor * w = s ? root_of(s) : nullptr;
-        if (w != nullptr && w->buffer != nullptr &&
+        const ggml_tensor * w    = s ? root_of(s) : nullptr;
+        const bool          ours = w != nullptr && std::strncmp(w->name, "moescope.", 9) == 0;
+        if (w != nullptr && w->buffer != nullptr && !ours &&
             api.ggml_backend_buffer_get_usage(w->buffer) == GGML_BACKEND_BUFFER_USAGE_WEIGHTS) {
             e.sources.emplace_back(w->name);
         }

@@ -125,37 +125,40 @@ std::vector<float> expert_mask::biases(int32_t layer, uint32_t n_expert) const {
 }
 
 void expert_mask::check(const std::vector<router_shape> & routers) const {
-    check_named(routers);
+    if (!empty() && routers.empty()) {
+        throw usage_error("the model has no experts");
+    }
+    check_layers(routers, [](int32_t) { return true; });
     for (const router_shape & r : routers) {
-        if (const std::vector<float> of_layer = biases(r.layer, r.n_expert); !of_layer.empty()) {
-            check_left(r, of_layer);
-        }
+        check_router(r);
     }
 }
 
-void expert_mask::check_named(const std::vector<router_shape> & routers) const {
+void expert_mask::check_layers(const std::vector<router_shape> &    routers,
+                               const std::function<bool(int32_t)> & concerns) const {
     for (const auto * rules : {&biases_, &only_}) {
         for (const rule & named : *rules) {
-            bool there = false;
-            for (const router_shape & r : routers) {
-                if (!speaks_of(named.layer, r.layer)) {
-                    continue;
-                }
-                there = true;
-                if (static_cast<uint32_t>(named.last) >= r.n_expert) {
-                    throw usage_error("layer " + std::to_string(r.layer) + " has no expert " +
-                                      std::to_string(named.last))
-                        .fix("its experts are 0 to " + std::to_string(r.n_expert - 1));
-                }
-            }
-            if (!there && routers.empty()) {
-                throw usage_error("the model has no experts");
-            }
-            if (!there) {
+            const bool there = std::any_of(routers.begin(), routers.end(),
+                                           [&](const router_shape & r) { return r.layer == named.layer; });
+            if (named.layer != every_layer && !there && concerns(named.layer)) {
                 throw usage_error("layer " + std::to_string(named.layer) + " has no experts")
                     .fix("there are some in " + layers_text(routers));
             }
         }
+    }
+}
+
+void expert_mask::check_router(const router_shape & r) const {
+    for (const auto * rules : {&biases_, &only_}) {
+        for (const rule & named : *rules) {
+            if (speaks_of(named.layer, r.layer) && static_cast<uint32_t>(named.last) >= r.n_expert) {
+                throw usage_error("layer " + std::to_string(r.layer) + " has no expert " + std::to_string(named.last))
+                    .fix("its experts are 0 to " + std::to_string(r.n_expert - 1));
+            }
+        }
+    }
+    if (const std::vector<float> of_layer = biases(r.layer, r.n_expert); !of_layer.empty()) {
+        check_left(r, of_layer);
     }
 }
 

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <limits>
 #include <string>
 #include <vector>
@@ -46,6 +47,11 @@ public:
     // Throws usage_error, one line, where a rule names a layer or expert that is not there, and where a layer has no expert
     // left, or fewer than its router must choose. routers: one for each layer with experts.
     void check(const std::vector<router_shape> & routers) const;
+    // Its parts, for who sees a model layer by layer: what concerns one layer, and that none is named that concerns the
+    // caller and is not among `routers`.
+    void check_router(const router_shape & r) const;
+    void check_layers(const std::vector<router_shape> &          routers,
+                      const std::function<bool(int32_t layer)> & concerns) const;
 
     // Equal rules, in any order.
     bool operator==(const expert_mask & o) const { return to_text() == o.to_text(); }
@@ -59,7 +65,6 @@ private:
         int32_t layer, first, last;
         float   bias;
     };
-    void               check_named(const std::vector<router_shape> & routers) const;
     static std::string list_text(std::vector<rule> rules, bool with_bias);
 
     std::vector<rule> biases_, only_;

@@ -31,7 +31,7 @@ capture::capture_options what_to_capture(const job_options & o) {
     if (o.gate == stats::gate_kind::raw) {
         what = what | column::weights_raw;
     }
-    return {what, layer_filter(o.layers), *o.capture_by};
+    return {what, layer_filter(o.layers), *o.capture_by, o.mask};
 }
 
 }  // namespace
@@ -42,6 +42,10 @@ struct profile_job::capture_state {
             session.emplace(what_to_capture(o), [&sink](uint32_t stream) {
                 return stream == 1 ? std::make_unique<fan_out>(sink) : nullptr;  // the job has one context
             });
+        } else if (!o.mask.empty()) {
+            capture::capture_options only_masked;
+            only_masked.mask = o.mask;
+            session.emplace(only_masked);
         }
     }
     void read_pending() {
@@ -91,10 +95,13 @@ void profile_job::describe(const common_params & params) {
     for (const auto & adapter : params.lora_adapters) {
         lora += (lora.empty() ? "" : ",") + io::base_name(adapter.path) + fmt::format(":{}", adapter.scale);
     }
-    result_.options      = {{"context", std::to_string(engine_->n_ctx())},
-                            {"last_layer", options_.rows.text()},
-                            {"layers", options_.layers.empty() ? "all" : options_.layers},
-                            {"lora", lora}};
+    result_.options = {{"context", std::to_string(engine_->n_ctx())},
+                       {"last_layer", options_.rows.text()},
+                       {"layers", options_.layers.empty() ? "all" : options_.layers},
+                       {"lora", lora}};
+    if (!options_.mask.empty()) {
+        result_.options.emplace_back("mask", options_.mask.to_text());
+    }
     result_.how_computed = {engine_->n_ubatch(), static_cast<uint32_t>(params.n_parallel),
                             infer::corpus_runner::unit_size};
     result_.corpora      = {corpus_.part()};

@@ -21,6 +21,7 @@ struct job_options {
     stats::gate_kind                  gate = stats::gate_kind::final;
     std::string                       layers;  // as layer_filter reads them
     infer::logit_rows                 rows;
+    expert_mask                       mask;                                     // what is measured is the masked model
     std::optional<capture::mechanism> capture_by = capture::mechanism::probes;  // none: only compute
     bool                              jinja      = true;                        // for chat templates
 

@@ -5,9 +5,9 @@
 #include <fmt/format.h>
 
 #include "core/error.hpp"
+#include "core/hash_table.hpp"
 #include "gguf/tensor_name.hpp"
 #include "io/path.hpp"
-#include "prune/hash_table.hpp"
 
 namespace moescope::prune {
 

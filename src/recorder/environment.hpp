@@ -9,6 +9,7 @@ namespace moescope::recorder::environment {
 inline constexpr char output[]       = "MOESCOPE_OUTPUT";               // trace file; %p becomes the process id
 inline constexpr char capture[]      = "MOESCOPE_CAPTURE";              // capture list, default ids,weights
 inline constexpr char layers[]       = "MOESCOPE_LAYERS";               // e.g. 20-24
+inline constexpr char mask[]         = "MOESCOPE_MASK";                 // e.g. "omit 5:15,3:28-30; bias 4:0=-2"
 inline constexpr char stats[]        = "LLAMA_EXPERT_TRACE_STATS";      // counts on stderr at exit
 inline constexpr char names[]        = "LLAMA_EXPERT_TRACE_NAMES";      // a line per selection and matrix on stderr
 inline constexpr char per_layer[]    = "LLAMA_EXPERT_TRACE_PER_LAYER";  // counts by layer as well
@@ -25,11 +26,12 @@ inline constexpr char follow[]         = "MOESCOPE_FOLLOW";  // … or (1) in ot
 inline constexpr char status[]         = "MOESCOPE_STATUS";  // file that gets the lines below, appended
 
 // Lines of the status file: a word, a blank, the rest.
-inline constexpr char status_trace[]   = "trace";    // path of a stream's trace, when it is created
-inline constexpr char status_stopped[] = "stopped";  // why recording ended before the program did
-inline constexpr char status_graphs[]  = "graphs";   // at exit, one of:
-inline constexpr char graphs_none[]    = "none";
-inline constexpr char graphs_dense[]   = "dense";  // no MoE blocks in them
-inline constexpr char graphs_moe[]     = "moe";
+inline constexpr char status_trace[]    = "trace";     // path of a stream's trace, when it is created
+inline constexpr char status_stopped[]  = "stopped";   // why recording ended before the program did
+inline constexpr char status_unmasked[] = "unmasked";  // why something was computed without the mask asked for
+inline constexpr char status_graphs[]   = "graphs";    // at exit, one of:
+inline constexpr char graphs_none[]     = "none";
+inline constexpr char graphs_dense[]    = "dense";  // no MoE blocks in them
+inline constexpr char graphs_moe[]      = "moe";
 
 }  // namespace moescope::recorder::environment

@@ -36,8 +36,8 @@ uint64_t new_id() {
 
 }  // namespace
 
-trace_head trace_head::of_this_process(const capture_list & captured, uint32_t stream) {
-    return {program_name(), ::getpid(), stream, wall_ns(), new_id(), captured};
+trace_head trace_head::of_this_process(const capture_list & captured, uint32_t stream, std::string mask) {
+    return {program_name(), ::getpid(), stream, wall_ns(), new_id(), captured, std::move(mask)};
 }
 
 }  // namespace moescope::trace

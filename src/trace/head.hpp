@@ -15,9 +15,10 @@ struct trace_head {
     uint64_t     started_unix_ns = 0;  // wall clock
     uint64_t     trace_id        = 0;  // random, never 0; the same in every part
     capture_list captured;
+    std::string  mask;  // under which the program computed, as expert_mask::to_text gives it; empty: none
 
     // Of a trace that this process begins now, with an id of its own.
-    static trace_head of_this_process(const capture_list & captured, uint32_t stream = 1);
+    static trace_head of_this_process(const capture_list & captured, uint32_t stream = 1, std::string mask = {});
 };
 
 }  // namespace moescope::trace

@@ -149,7 +149,11 @@ void trace_reader::parse_head(const text_pairs & pairs) {
     info_.stream          = std::max(1u, number<uint32_t>(find(pairs, "stream")));
     info_.started_unix_ns = number<uint64_t>(find(pairs, "started_unix_ns"));
     info_.captured        = find(pairs, "captured");
+    info_.mask            = find(pairs, "mask");
     info_.counts_only     = find(pairs, "mode") == "counts";
+    if (parts_.size() == 1 && !info_.mask.empty()) {
+        info_.notes.push_back("the routers were masked (" + info_.mask + "): this is not the model's own routing");
+    }
     if (parts_.size() == 1 && part_number_ > 1) {
         info_.first_part = part_number_;
         info_.notes.push_back("this is part " + std::to_string(part_number_) +

@@ -20,6 +20,7 @@ struct trace_info {
     uint32_t    stream          = 1;
     uint64_t    started_unix_ns = 0;
     std::string captured;             // the capture list that was asked for
+    std::string mask;                 // under which it ran (expert_mask::to_text); empty: none
     bool        counts_only = false;  // no rows: next() gives nothing, stored_counts() everything
 
     uint32_t                 first_part = 1;  // larger when the file that was opened is a later part of a trace

@@ -54,8 +54,7 @@ std::unique_ptr<io::byte_sink> trace_writer::open_part() const {
     std::memcpy(file.magic, file_magic, sizeof(file.magic));
     file.version = format_version;
 
-    encoder head;
-    head.pairs({
+    text_pairs about = {
         {"moescope", version},
         {"trace_id", std::to_string(head_.trace_id)},
         {"part", std::to_string(part_)},
@@ -65,7 +64,12 @@ std::unique_ptr<io::byte_sink> trace_writer::open_part() const {
         {"started_unix_ns", std::to_string(head_.started_unix_ns)},
         {"captured", to_string(head_.captured)},
         {"mode", options_.counts_only ? "counts" : "rows"},
-    });
+    };
+    if (!head_.mask.empty()) {
+        about.emplace_back("mask", head_.mask);
+    }
+    encoder head;
+    head.pairs(about);
     // File header and head go out in one write, so that a trace never exists without its head.
     encoder first;
     first.value(file);

@@ -1,6 +1,6 @@
 #include "support/pruned_moe.hpp"
 
-#include "prune/hash_table.hpp"
+#include "core/hash_table.hpp"
 
 #include <set>
 
@@ -206,15 +206,15 @@ TEST(gguf_prune_write, hash_tables_name_the_new_ids) {
 }
 
 TEST(gguf_prune_write, a_hash_table_that_names_no_expert_is_refused) {
-    prune::hash_table_remap remap({0, 2}, 4, 2);
-    std::vector<int32_t>    good = {1, 3, 0, 2, 2, 1};
+    hash_table_remap     remap({0, 2}, 4, 2);
+    std::vector<int32_t> good = {1, 3, 0, 2, 2, 1};
     remap.apply(good.data(), 3);
     EXPECT_EQ(good[2], 0);
     EXPECT_EQ(good[3], 1);
     EXPECT_EQ(remap.n_replaced(), 3u);
     std::vector<int32_t> bad = {0, 4};
     EXPECT_THROW(remap.apply(bad.data(), 1), error);
-    EXPECT_THROW(prune::hash_table_remap({0, 2}, 4, 3), error);
+    EXPECT_THROW(hash_table_remap({0, 2}, 4, 3), error);
 }
 
 TEST(gguf_prune_write, never_over_the_model_itself) {

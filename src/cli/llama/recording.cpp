@@ -64,8 +64,8 @@ std::unique_ptr<routing_sink> recording::open(uint32_t stream) {
     if (stream != 1) {
         return nullptr;  // run has one context
     }
-    writer_ =
-        std::make_unique<trace::trace_writer>(o_.path, trace::trace_head::of_this_process(o_.capture.what), o_.writer);
+    writer_ = std::make_unique<trace::trace_writer>(
+        o_.path, trace::trace_head::of_this_process(o_.capture.what, stream, o_.capture.mask.to_text()), o_.writer);
     hand_over_notes();
     auto sinks = std::make_unique<fan_out>();
     sinks->add(*writer_);

@@ -91,27 +91,31 @@ ordered_json trace_info_json(const std::string & path) {
     for (const block_layout & b : source->blocks()) {
         blocks.push_back(block_json(b));
     }
-    return {{"file", path},
-            {"kind", i.format == "moetrace" ? "trace" : "foreign log"},
-            {"format", i.format},
-            {"program", i.program},
-            {"pid", i.pid},
-            {"stream", i.stream},
-            {"started_unix_ns", i.started_unix_ns},
-            {"written_by", i.writer_version.empty() ? "" : "moescope " + i.writer_version},
-            {"captured", i.captured},
-            {"mode", i.counts_only ? "counts" : "rows"},
-            {"parts", i.n_parts},
-            {"bytes", i.bytes},
-            {"ended", i.ended},
-            {"end_reason", i.end_reason},
-            {"run_ns", i.run_ns},
-            {"capture_ns", i.capture_ns},
-            {"lost_bytes", i.lost_bytes},
-            {"unread_part", i.unread_part},
-            {"notes", i.notes},
-            {"model", model},
-            {"blocks", blocks}};
+    ordered_json info = {{"file", path},
+                         {"kind", i.format == "moetrace" ? "trace" : "foreign log"},
+                         {"format", i.format},
+                         {"program", i.program},
+                         {"pid", i.pid},
+                         {"stream", i.stream},
+                         {"started_unix_ns", i.started_unix_ns},
+                         {"written_by", i.writer_version.empty() ? "" : "moescope " + i.writer_version},
+                         {"captured", i.captured},
+                         {"mode", i.counts_only ? "counts" : "rows"},
+                         {"parts", i.n_parts},
+                         {"bytes", i.bytes},
+                         {"ended", i.ended},
+                         {"end_reason", i.end_reason},
+                         {"run_ns", i.run_ns},
+                         {"capture_ns", i.capture_ns},
+                         {"lost_bytes", i.lost_bytes},
+                         {"unread_part", i.unread_part},
+                         {"notes", i.notes},
+                         {"model", model},
+                         {"blocks", blocks}};
+    if (!i.mask.empty()) {
+        info["mask"] = i.mask;
+    }
+    return info;
 }
 
 const char * part_name(gguf::expert_part part) {

@@ -18,6 +18,7 @@
 #include "cli/terminal/terminal.hpp"
 #include "cli/terminal/text.hpp"
 #include "cli/verbs.hpp"
+#include "cli/verbs/mask_options.hpp"
 #include "core/error.hpp"
 #include "gguf/head.hpp"
 #include "profile/checkpoint.hpp"
@@ -36,6 +37,7 @@ struct profile_options {
     profile::job_options job;
     std::string          output = "expert_stats.json";
     std::string          gate = "final", last_layer = "all", way = "probes", shard;
+    mask_options         mask;
     uint32_t             n_experts = 0;  // 0: not asked for
     bool                 force = false, quiet = false;
     CLI::Option *        shuffle = nullptr;
@@ -192,6 +194,7 @@ void profile_corpus(const model_verb & verb, profile_options & o, const profile:
     }
     const auto log = route_llama_log(params.verbosity > 0);
     check_model(o, params.model.path);
+    o.job.mask = read_mask(o.mask, params.model.path);
 
     const interrupt_guard   guard;
     const std::string       checkpoint = company.size() == 1 ? sums : rank_path(sums, company);
@@ -267,6 +270,7 @@ void add_profile(CLI::App & app) {
     own.add_flag("--strict", o->job.corpus.strict, "stop at a malformed line instead of skipping it");
     own.add_option("--shard", o->shard, "only shard I of N, to be merged later, e.g. 0/4")->type_name("I/N");
     own.add_option("--layers", o->job.layers, "only these layers, e.g. 0,20-24")->type_name("LIST");
+    add_mask_options(own, o->mask);
     own.add_option("--last-layer", o->last_layer,
                    "rows that the last layer computes: all (default), sample:N per sample, or requested")
         ->type_name("ROWS");

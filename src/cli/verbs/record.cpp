@@ -15,6 +15,7 @@
 #include "cli/terminal/terminal.hpp"
 #include "cli/terminal/text.hpp"
 #include "cli/verbs.hpp"
+#include "cli/verbs/mask_options.hpp"
 #include "core/error.hpp"
 #include "io/existing_file.hpp"
 #include "recorder/launch/launch.hpp"
@@ -28,6 +29,7 @@ namespace {
 
 struct record_options {
     recorder::launch_options launch;
+    mask_options             mask;
     std::string              capture, max_size;
     std::string              live;  // as CLI11 has it: "", "true" for --live, or what follows it
     bool                     quiet = false, force = false;
@@ -182,6 +184,10 @@ void run_record(record_options & o) {
         o.launch.capture = parse_capture_list(o.capture);
     }
     const layer_filter check(o.launch.layers);
+    o.launch.mask = read_mask(o.mask);
+    if (o.launch.nop && !o.launch.mask.empty()) {
+        throw usage_error("--nop changes nothing: it does not go together with a mask");
+    }
     if (!o.max_size.empty()) {
         o.launch.max_size = parse_bytes(o.max_size, "--max-size");
     }
@@ -202,6 +208,9 @@ void run_record(record_options & o) {
     if (!o.launch.nop) {
         note("recording to " + o.launch.trace_path);
     }
+    if (!o.launch.mask.empty()) {
+        note(mask_note(o.launch.mask));
+    }
 
     live_view                     live(parse_live(o.live));
     recorder::launch_tick         watch  = [&](const recorder::launch_result & so_far) { live.update(so_far); };
@@ -214,7 +223,8 @@ void run_record(record_options & o) {
             note(e.what());  // the program's exit code comes first
         }
     }
-    throw exit_with{result.exit_code};
+    // What was asked for was not done: the program's own success must not hide that.
+    throw exit_with{result.exit_code == 0 && !result.unmasked.empty() ? 1 : result.exit_code};
 }
 
 }  // namespace
@@ -223,7 +233,7 @@ void add_record(CLI::App & app) {
     const auto o    = std::make_shared<record_options>();
     CLI::App & verb = *app.add_subcommand("record", "run any llama.cpp program and record which experts it uses");
     verb.footer(
-        "The program is not changed: a library that watches llama.cpp's graphs is loaded into it. Its exit code is\n"
+        "The program's files are not changed: a library that watches llama.cpp's graphs is loaded into it. Its exit code is\n"
         "passed on. The same works by hand: LD_PRELOAD=…/libmoescope-record.so MOESCOPE_OUTPUT=x.moetrace PROGRAM");
     verb.add_option("-o,--output", o->launch.trace_path, "trace file (default: moescope.PROGRAM.PID.moetrace)")
         ->type_name("FILE");
@@ -232,6 +242,7 @@ void add_record(CLI::App & app) {
                     "what to record (default: ids,weights): " + to_string(capture_list::all()) + ", or all")
         ->type_name("LIST");
     verb.add_option("--layers", o->launch.layers, "only these layers, e.g. 3 or 0,2,20-24")->type_name("LIST");
+    add_mask_options(verb, o->mask);
     verb.add_flag("--counts-only", o->launch.counts_only,
                   "keep selection counts per expert instead of rows: stays small, for runs of days");
     verb.add_flag("--f16", o->launch.f16, "store weights, norms and scores in half precision");

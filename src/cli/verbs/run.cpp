@@ -21,6 +21,7 @@
 #include "cli/terminal/terminal.hpp"
 #include "cli/terminal/text.hpp"
 #include "cli/verbs.hpp"
+#include "cli/verbs/mask_options.hpp"
 #include "core/error.hpp"
 #include "formats/format.hpp"
 #include "gguf/head.hpp"
@@ -47,6 +48,7 @@ struct run_options {
     std::string    list_tensors;
     std::string    log;
     bool           counts_only = false, f16 = false, quiet = false;
+    mask_options   mask;
     CLI::Option *  list_option = nullptr;
     CLI::Option *  log_option  = nullptr;
 };
@@ -211,11 +213,13 @@ void require_files(const run_options & o, const run_files & files, std::vector<s
     }
 }
 
-recording_options recording_of(const run_options & o, const run_files & files) {
+recording_options recording_of(const run_options & o, const run_files & files, const std::string & model) {
     using capture::mechanism;
     const mechanism by = o.way == "callback" ? mechanism::eval_callback : mechanism::probes;
-    return {
-        files.trace, files.log, {parse_capture_list(o.capture), layer_filter(o.layers), by}, make_writer_options(o)};
+    return {files.trace,
+            files.log,
+            {parse_capture_list(o.capture), layer_filter(o.layers), by, read_mask(o.mask, model)},
+            make_writer_options(o)};
 }
 
 void print_log(const std::string & trace_path) {
@@ -226,7 +230,7 @@ void print_log(const std::string & trace_path) {
 
 void record_prompts(const model_verb & verb, const run_options & o, common_params & params, infer::llama_log & log,
                     const run_files & files) {
-    recording r(recording_of(o, files));
+    recording r(recording_of(o, files, params.model.path));
     r.prepare(params);
     infer::engine                 engine(params, log, interrupt_guard::requested);
     const std::vector<run_prompt> prompts = read_prompts(o.prompts, params, engine, verb);
@@ -253,6 +257,7 @@ void record_prompts(const model_verb & verb, const run_options & o, common_param
 // Before the model is loaded, which may take long.
 void check_options(const model_verb & verb, const run_options & o, bool listing) {
     infer::logit_rows rows(o.last_layer);
+    read_mask(o.mask);
     parse_capture_list(o.capture);
     make_writer_options(o);
     if (!listing) {
@@ -300,6 +305,7 @@ void add_run(CLI::App & app) {
                    "access, or all (default: ids,weights)")
         ->type_name("LIST");
     own.add_option("--layers", o->layers, "only these layers, e.g. 0,20-24")->type_name("LIST");
+    add_mask_options(own, o->mask);
     own.add_option("--last-layer", o->last_layer,
                    "rows that the last layer computes: all (default), sample:N per prompt, or requested "
                    "(the last token's only, which saves time in the language head)")

@@ -26,6 +26,7 @@ capture::ggml_api linked_api() {
 #define X(name) api.name = ::name;
     MOESCOPE_GGML_FUNCTIONS(X)
     MOESCOPE_LLAMA_FUNCTIONS(X)
+    MOESCOPE_MASK_FUNCTIONS(X)
 #undef X
     return api;
 }

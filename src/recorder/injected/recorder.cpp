@@ -63,7 +63,12 @@ public:
             print_stderr("moescope: " + note + "\n");
         }
         std::unique_ptr<capture::tap> & t = taps_.at(n_taps_);
-        t = std::make_unique<capture::tap>(api, settings_.capture, [this, &t, note] { return open(*t, note); });
+        capture::tap::open_sink         open_stream;
+        if (settings_.records()) {
+            open_stream = [this, &t, note] { return open(*t, note); };
+        }
+        t              = std::make_unique<capture::tap>(api, settings_.capture, open_stream);
+        t->on_unmasked = [this](const std::string & why) { unmasked(why); };
         n_taps_ += 1;
         return t.get();
     }
@@ -100,10 +105,14 @@ private:
         };
         if (!settings_.trace_path.empty()) {
             add([&] {
-                auto trace = std::make_unique<trace_output>(
-                    settings_, stream, [&t] { return t.capture_ns(); },
-                    [this](const std::string & why) { stopped(why); });
+                const std::string unmasked = t.unmasked();
+                auto              trace = std::make_unique<trace_output>(
+                    settings_, stream, unmasked.empty() ? settings_.capture.mask.to_text() : "",
+                    [&t] { return t.capture_ns(); }, [this](const std::string & why) { stopped(why); });
                 status(environment::status_trace, trace->path());
+                if (!unmasked.empty()) {
+                    trace->note("not masked, as was asked for: " + unmasked);
+                }
                 return trace;
             });
         }
@@ -132,14 +141,25 @@ private:
         status(environment::status_stopped, why);
     }
 
+    void unmasked(const std::string & why) {
+        const std::lock_guard lock(mutex_);
+        if (said_unmasked_) {
+            return;
+        }
+        said_unmasked_ = true;
+        print_stderr("moescope: not masked: " + why + "\n");
+        status(environment::status_unmasked, why);
+    }
+
     void status(const char * word, const std::string & rest) const { write_status(settings_.status_path, word, rest); }
 
     const settings                                        settings_;
     std::array<std::unique_ptr<capture::tap>, max_copies> taps_;  // the first n_taps_
     size_t                                                n_taps_ = 0;
     std::atomic<uint32_t>                                 n_streams_{0};
-    std::mutex                                            mutex_;  // guards said_
+    std::mutex                                            mutex_;  // guards what was said
     std::string                                           said_;
+    bool                                                  said_unmasked_ = false;
 };
 
 // Which tap belongs to which copy of ggml. Hooks read this without a lock, so it is only appended to.
@@ -173,6 +193,9 @@ recorder * make_recorder() {
     if (!s.on()) {
         off = true;
         return nullptr;
+    }
+    if (!s.capture.mask.empty() && s.status_path.empty()) {  // else moescope record has said it
+        print_stderr("moescope: masked (" + s.capture.mask.to_text() + "): the output is not the model's own\n");
     }
     auto * r = new recorder(std::move(s));
     owner    = ::getpid();

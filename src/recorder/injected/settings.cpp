@@ -67,6 +67,7 @@ settings read_settings() {
     if (const char * layers = std::getenv(env::layers)) {
         s.capture.layers = layer_filter(layers);  // "0" is a layer here
     }
+    s.capture.mask = parse_expert_mask(text(env::mask));
     if (s.names) {
         s.capture.what.access = true;  // where the matrices' names are
     }

@@ -21,7 +21,8 @@ struct settings {
     uint64_t                 max_size    = 0;
     std::string              status_path;
 
-    bool on() const { return !trace_path.empty() || !csv_path.empty() || stats || names; }
+    bool records() const { return !trace_path.empty() || !csv_path.empty() || stats || names; }
+    bool on() const { return records() || !capture.mask.empty(); }
 };
 
 // Throws usage_error naming a variable whose value makes no sense.

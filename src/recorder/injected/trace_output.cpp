@@ -17,9 +17,10 @@ trace::writer_options make_options(const settings & s) {
 
 }  // namespace
 
-trace_output::trace_output(const settings & s, uint32_t stream, std::function<uint64_t()> capture_ns, told on_failure)
-    : writer_(numbered(s.trace_path, stream), trace::trace_head::of_this_process(s.capture.what, stream),
-              make_options(s)),
+trace_output::trace_output(const settings & s, uint32_t stream, std::string mask, std::function<uint64_t()> capture_ns,
+                           told on_failure)
+    : writer_(numbered(s.trace_path, stream),
+              trace::trace_head::of_this_process(s.capture.what, stream, std::move(mask)), make_options(s)),
       capture_ns_(std::move(capture_ns)),
       on_failure_(std::move(on_failure)) {}
 

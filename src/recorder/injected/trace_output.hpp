@@ -13,7 +13,9 @@ namespace moescope::recorder {
 class trace_output final : public routing_sink {
 public:
     using told = std::function<void(const std::string & why)>;
-    trace_output(const settings & s, uint32_t stream, std::function<uint64_t()> capture_ns, told on_failure);
+    // mask: under which the stream is computed, as the trace's head has it.
+    trace_output(const settings & s, uint32_t stream, std::string mask, std::function<uint64_t()> capture_ns,
+                 told on_failure);
     ~trace_output() override;
 
     void     model(const model_info & m) override { writer_.model(m); }

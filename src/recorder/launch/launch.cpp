@@ -101,6 +101,8 @@ public:
                 r.traces.push_back(rest);
             } else if (word == env::status_stopped) {
                 r.stopped = rest;
+            } else if (word == env::status_unmasked) {
+                r.unmasked = rest;
             } else if (word == env::status_graphs) {
                 r.graphs = parse_graphs(rest);
             }
@@ -124,6 +126,7 @@ public:
         set(env::output, o.nop ? "" : o.trace_path);
         set(env::capture, o.capture ? to_string(*o.capture) : "");
         set(env::layers, o.layers);
+        set(env::mask, o.mask.to_text());
         set(env::counts_only, o.counts_only ? "1" : "");
         set(env::half_precision, o.f16 ? "1" : "");
         set(env::max_size, o.max_size > 0 ? std::to_string(o.max_size) : "");
@@ -194,6 +197,11 @@ private:
 
 launch_result launch(const launch_options & o, const launch_tick & tick) {
     check_program(o.command.at(0));
+    constexpr size_t longest_mask = 120'000;  // Linux takes 128 KiB of one variable
+    if (o.mask.to_text().size() > longest_mask) {
+        throw error("the mask is too long to hand it on to a program")
+            .fix("experts in ranges, such as 5:0-63, take less");
+    }
     const std::string library = find_recorder_library();
     const status_file status;
 

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "core/capture_list.hpp"
+#include "core/expert_mask.hpp"
 
 namespace moescope::recorder {
 
@@ -16,6 +17,7 @@ struct launch_options {
     std::string                 trace_path;
     std::optional<capture_list> capture;  // without: the recorder's default
     std::string                 layers;   // as layer_filter reads them
+    expert_mask                 mask;     // under which the program computes
     bool                        counts_only = false;
     bool                        f16         = false;
     bool                        nop         = false;
@@ -32,6 +34,7 @@ struct launch_result {
     int                      signal    = 0;  // that ended it, or 0
     std::vector<std::string> traces;         // by stream, in the order of their creation
     std::string              stopped;        // why recording ended before the program did
+    std::string              unmasked;       // why something was computed without the mask asked for
     graphs_seen              graphs = graphs_seen::nothing_known;
 };
 
@@ -39,7 +42,7 @@ using launch_tick = std::function<void(const launch_result & so_far)>;
 
 // Runs the program in the foreground: its stdin, stdout and stderr are ours, signals that reach us are passed on. `tick`,
 // where there is one, is called a few times a second while it runs (with the trace files known so far). Throws error when
-// it cannot start.
+// it cannot start, and where the mask's text is longer than the environment takes.
 launch_result launch(const launch_options & options, const launch_tick & tick);
 
 }  // namespace moescope::recorder

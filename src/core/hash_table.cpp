@@ -1,20 +1,19 @@
-#include "prune/hash_table.hpp"
+#include "core/hash_table.hpp"
 
 #include <algorithm>
-
-#include <fmt/format.h>
+#include <string>
 
 #include "core/error.hpp"
 
-namespace moescope::prune {
+namespace moescope {
 
 hash_table_remap::hash_table_remap(const std::vector<int32_t> & kept, uint32_t n_expert, uint32_t k)
     : new_id_(n_expert, -1),
       n_keep_(static_cast<int32_t>(kept.size())),
       k_(k) {
     if (k > kept.size()) {
-        throw error(
-            fmt::format("the hash table has {} experts per token, more than the {} that are kept", k, kept.size()));
+        throw error("the hash table has " + std::to_string(k) + " experts per token, more than the " +
+                    std::to_string(kept.size()) + " that are kept");
     }
     for (size_t i = 0; i < kept.size(); ++i) {
         new_id_[static_cast<size_t>(kept[i])] = static_cast<int32_t>(i);
@@ -36,7 +35,8 @@ void hash_table_remap::apply(int32_t * ids, uint64_t n_rows) {
         // All that stay first: a replacement must not take an id that a later place of the row keeps.
         for (uint32_t j = 0; j < k_; ++j) {
             if (row[j] < 0 || static_cast<size_t>(row[j]) >= new_id_.size()) {
-                throw error(fmt::format("the hash table names expert {} of {}", row[j], new_id_.size()));
+                throw error("the hash table names expert " + std::to_string(row[j]) + " of " +
+                            std::to_string(new_id_.size()));
             }
             row[j] = new_id_[static_cast<size_t>(row[j])];
         }
@@ -49,4 +49,17 @@ void hash_table_remap::apply(int32_t * ids, uint64_t n_rows) {
     }
 }
 
-}  // namespace moescope::prune
+void replace_in_table(std::vector<int32_t> & ids, const std::vector<bool> & stays, uint32_t k) {
+    std::vector<int32_t> kept;
+    for (size_t e = 0; e < stays.size(); ++e) {
+        if (stays[e]) {
+            kept.push_back(static_cast<int32_t>(e));
+        }
+    }
+    hash_table_remap(kept, static_cast<uint32_t>(stays.size()), k).apply(ids.data(), ids.size() / k);
+    for (int32_t & id : ids) {
+        id = kept[static_cast<size_t>(id)];
+    }
+}
+
+}  // namespace moescope

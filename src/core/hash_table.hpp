@@ -3,7 +3,7 @@
 #include <cstdint>
 #include <vector>
 
-namespace moescope::prune {
+namespace moescope {
 
 // Rewrites tables of expert ids (one row of k ids per token id, as hash-routed layers have them) for a pruned model.
 // Ids that stay get their new number. An id that goes is replaced by an expert that is not in its row already; the
@@ -28,4 +28,8 @@ private:
     uint64_t             n_replaced_ = 0;
 };
 
-}  // namespace moescope::prune
+// What that makes of a table for a model that keeps its experts, and its numbers, but must not use all of them: ids, k to a
+// row, where stays[id] is false are replaced. Throws as hash_table_remap does.
+void replace_in_table(std::vector<int32_t> & ids, const std::vector<bool> & stays, uint32_t k);
+
+}  // namespace moescope
