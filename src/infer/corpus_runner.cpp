@@ -98,30 +98,29 @@ void corpus_runner::keep(const packed_group & group, group_result & result) {
 
 decoded corpus_runner::compute(const packed_group & group) {
     hooks_.begin(group);
-    engine_.forget();
-    return group.size() == 1 && tokens(group[0]).size() > engine_.n_ubatch() ? compute_long(group[0])
-                                                                             : compute_packed(group);
+    const std::vector<std::vector<batch_token>> batches = batches_of(group);
+    return hooks_.compute ? hooks_.compute(batches) : compute_by_engine(batches);
 }
 
-decoded corpus_runner::compute_packed(const packed_group & group) {
-    std::vector<batch_token> batch;
+// Samples that share one ubatch, or one that takes several.
+std::vector<std::vector<batch_token>> corpus_runner::batches_of(const packed_group & group) const {
+    std::vector<std::vector<batch_token>> batches(1);
     for (size_t s = 0; s < group.size(); ++s) {
         const std::vector<int32_t> & t = tokens(group[s]);
         for (size_t i = 0; i < t.size(); ++i) {
-            batch.push_back({t[i], static_cast<int32_t>(i), static_cast<int32_t>(s), options_.rows.wants(i, t.size())});
+            if (batches.back().size() == engine_.n_ubatch()) {
+                batches.emplace_back();
+            }
+            batches.back().push_back(
+                {t[i], static_cast<int32_t>(i), static_cast<int32_t>(s), options_.rows.wants(i, t.size())});
         }
     }
-    return engine_.decode(batch);
+    return batches;
 }
 
-decoded corpus_runner::compute_long(uint32_t index) {
-    const std::vector<int32_t> & t = tokens(index);
-    std::vector<batch_token>     batch;
-    for (size_t at = 0; at < t.size(); at += batch.size()) {
-        batch.clear();
-        for (size_t i = at; i < std::min<size_t>(t.size(), at + engine_.n_ubatch()); ++i) {
-            batch.push_back({t[i], static_cast<int32_t>(i), 0, options_.rows.wants(i, t.size())});
-        }
+decoded corpus_runner::compute_by_engine(const std::vector<std::vector<batch_token>> & batches) {
+    engine_.forget();
+    for (const std::vector<batch_token> & batch : batches) {
         if (const decoded how = engine_.decode(batch); how != decoded::ok) {
             return how;
         }

@@ -46,6 +46,8 @@ public:
         std::function<void(const std::vector<uint32_t> &)>  begin;    // samples by sequence, before they are computed
         std::function<void()>                               commit;   // they were computed: their rows count
         std::function<void()>                               discard;  // they were not: what came of them does not count
+        // Computes a group in the engine's place, from empty memory; batches of at most n_ubatch tokens. Empty: the engine.
+        std::function<decoded(const std::vector<std::vector<batch_token>> & batches)> compute = {};
     };
 
     corpus_runner(engine & e, const std::vector<sample> & samples, runner_options options, hooks h,
@@ -60,11 +62,12 @@ public:
 private:
     bool     load_unit();
     decoded  compute(const packed_group & group);
-    decoded  compute_packed(const packed_group & group);
-    decoded  compute_long(uint32_t index);
+    decoded  compute_by_engine(const std::vector<std::vector<batch_token>> & batches);
     void     compute_without_bad(const packed_group & group, group_result & result);
     void     keep(const packed_group & group, group_result & result);
     uint32_t limit() const;
+
+    std::vector<std::vector<batch_token>> batches_of(const packed_group & group) const;
 
     const std::vector<int32_t> & tokens(uint32_t index) const { return tokens_[index - first_]; }
 

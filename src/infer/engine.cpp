@@ -40,13 +40,7 @@ engine::engine(common_params & params, llama_log & log, std::function<bool()> in
         throw error("cannot create a context: " + reason(log)).in(params.model.path).fix(advice);
     }
     log_.take_error();  // what llama.cpp tried and gave up on the way is no failure
-    llama_set_abort_callback(
-        init_->context(),
-        [](void * self) {
-            const auto & ask = static_cast<engine *>(self)->interrupted_;
-            return ask && ask();
-        },
-        this);
+    set_interrupt(init_->context(), interrupted_);
 }
 
 engine::~engine() = default;
@@ -86,24 +80,35 @@ bool engine::ends_generation(int32_t token) const {
     return llama_vocab_is_eog(vocab(), token);
 }
 
-decoded engine::decode(const std::vector<batch_token> & tokens) {
+decoded decode(llama_context * context, const std::vector<batch_token> & tokens,
+               const std::function<bool()> & interrupted) {
     batch_holder holder(tokens.size());
     for (const batch_token & t : tokens) {
         common_batch_add(holder.batch, t.token, t.pos, {t.seq}, t.logits);
     }
-    const int32_t rc = llama_decode(context(), holder.batch);
-    llama_synchronize(context());
+    const int32_t rc = llama_decode(context, holder.batch);
+    llama_synchronize(context);
     if (rc == 0) {
         return decoded::ok;
     }
-    if (rc == 2 || (interrupted_ && interrupted_())) {  // an abort may surface as a failure of what came behind it
+    if (rc == 2 || (interrupted && interrupted())) {  // an abort may surface as a failure of what came behind it
         return decoded::aborted;
     }
     return rc == 1 ? decoded::no_room : decoded::failed;
 }
 
-void engine::forget() {
-    if (llama_memory_t memory = llama_get_memory(context())) {
+void set_interrupt(llama_context * context, const std::function<bool()> & interrupted) {
+    llama_set_abort_callback(
+        context,
+        [](void * asked) {
+            const auto & ask = *static_cast<const std::function<bool()> *>(asked);
+            return ask && ask();
+        },
+        const_cast<std::function<bool()> *>(&interrupted));
+}
+
+void forget(llama_context * context) {
+    if (llama_memory_t memory = llama_get_memory(context)) {
         llama_memory_clear(memory, false);
     }
 }

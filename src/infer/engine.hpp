@@ -28,6 +28,17 @@ struct batch_token {
     bool    logits;  // its row is wanted
 };
 
+// Computes at most n_ubatch tokens in a context and waits for them. `interrupted`, where there is one, says whether a failure
+// was an abort.
+decoded decode(llama_context * context, const std::vector<batch_token> & tokens,
+               const std::function<bool()> & interrupted);
+
+// Lets `interrupted` end the context's long computations (on the CPU); it must outlive the context.
+void set_interrupt(llama_context * context, const std::function<bool()> & interrupted);
+
+// Clears a context's memory: the next batch begins new sequences.
+void forget(llama_context * context);
+
 // A model with its one context, sampler, adapters and thread pools, as llama.cpp's `common` sets them up.
 class engine {
 public:
@@ -52,11 +63,11 @@ public:
     std::string          piece(int32_t token) const;  // special tokens render as nothing
     bool                 ends_generation(int32_t token) const;
 
-    // Computes at most n_ubatch tokens and waits for them.
-    decoded     decode(const std::vector<batch_token> & tokens);
+    decoded decode(const std::vector<batch_token> & tokens) { return infer::decode(context(), tokens, interrupted_); }
+    void    forget() { infer::forget(context()); }
     std::string last_error() { return log_.take_error(); }
 
-    void forget();  // clears the context's memory: the next batch begins new sequences
+    const std::function<bool()> & interrupted() const { return interrupted_; }
 
 private:
     std::unique_ptr<common_init_result> init_;

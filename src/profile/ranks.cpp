@@ -56,23 +56,23 @@ bool ranks::all(bool here) const {
     return every == 1;
 }
 
-void ranks::gather(stats::moestats & s) const {
+std::vector<std::string> ranks::gather(const std::string & mine) const {
     if (size_ == 1) {
-        return;
+        return {mine};
     }
-    const std::string mine   = stats::encode_moestats(s);
-    const int         n_mine = static_cast<int>(mine.size());
-    std::vector<int>  sizes(static_cast<size_t>(size_)), offsets(sizes.size());
+    const int        n_mine = static_cast<int>(mine.size());
+    std::vector<int> sizes(static_cast<size_t>(size_)), offsets(sizes.size());
     MPI_Gather(&n_mine, 1, MPI_INT, sizes.data(), 1, MPI_INT, 0, MPI_COMM_WORLD);
     for (size_t r = 1; r < sizes.size(); ++r) {
         offsets[r] = offsets[r - 1] + sizes[r - 1];
     }
     std::string all(rank_ == 0 ? static_cast<size_t>(offsets.back() + sizes.back()) : 0, '\0');
     MPI_Gatherv(mine.data(), n_mine, MPI_BYTE, all.data(), sizes.data(), offsets.data(), MPI_BYTE, 0, MPI_COMM_WORLD);
-    for (size_t r = 1; rank_ == 0 && r < sizes.size(); ++r) {
-        const std::string part = all.substr(static_cast<size_t>(offsets[r]), static_cast<size_t>(sizes[r]));
-        stats::add_shard(s, stats::decode_moestats(part, "rank " + std::to_string(r)));
+    std::vector<std::string> parts;
+    for (size_t r = 0; rank_ == 0 && r < sizes.size(); ++r) {
+        parts.push_back(all.substr(static_cast<size_t>(offsets[r]), static_cast<size_t>(sizes[r])));
     }
+    return parts;
 }
 
 #else
@@ -92,8 +92,20 @@ bool ranks::all(bool here) const {
     return here;
 }
 
-void ranks::gather(stats::moestats &) const {}
+std::vector<std::string> ranks::gather(const std::string & mine) const {
+    return {mine};
+}
 
 #endif
+
+void ranks::gather(stats::moestats & s) const {
+    if (size_ == 1) {
+        return;
+    }
+    const std::vector<std::string> parts = gather(stats::encode_moestats(s));
+    for (size_t r = 1; r < parts.size(); ++r) {
+        stats::add_shard(s, stats::decode_moestats(parts[r], "rank " + std::to_string(r)));
+    }
+}
 
 }  // namespace moescope::profile

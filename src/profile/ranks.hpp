@@ -1,5 +1,8 @@
 #pragma once
 
+#include <string>
+#include <vector>
+
 #include "stats/moestats.hpp"
 
 namespace moescope::profile {
@@ -20,6 +23,9 @@ public:
 
     // True when it is true on every rank. All must call it.
     bool all(bool here) const;
+
+    // What every rank gives, in the order of ranks, on rank 0; nothing on the others. All must call it.
+    std::vector<std::string> gather(const std::string & mine) const;
 
     // Adds the profiles of all ranks, in the order of ranks, into rank 0's. All must call it. Each rank's profile is one
     // shard of the same corpus; the sum is of the whole corpus.

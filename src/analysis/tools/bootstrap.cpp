@@ -71,11 +71,21 @@ double quantile(std::vector<double> values, double q) {
 }  // namespace
 
 interval bootstrap_ratio(const std::vector<double> & part, const std::vector<double> & whole) {
-    std::vector<double> ratio;
-    for (const std::vector<double> & drawn : draw_ratios({part}, whole)) {
-        ratio.push_back(drawn[0]);
+    return bootstrap_ratios({part}, whole).front();
+}
+
+std::vector<interval> bootstrap_ratios(const std::vector<std::vector<double>> & parts,
+                                       const std::vector<double> & whole) {
+    const std::vector<std::vector<double>> drawn = draw_ratios(parts, whole);
+    std::vector<interval>                  intervals;
+    for (size_t k = 0; k < parts.size(); ++k) {
+        std::vector<double> ratio;
+        for (const std::vector<double> & d : drawn) {
+            ratio.push_back(d[k]);
+        }
+        intervals.push_back({quantile(ratio, 0.025), quantile(ratio, 0.975)});
     }
-    return {quantile(ratio, 0.025), quantile(ratio, 0.975)};
+    return intervals;
 }
 
 std::vector<interval> bootstrap_lead(const std::vector<std::vector<double>> & parts, const std::vector<double> & whole,

@@ -10,6 +10,7 @@
 #include "common.h"
 
 #include "cli/answers/profile_summary.hpp"
+#include "cli/llama/corpus_run.hpp"
 #include "cli/llama/model_verb.hpp"
 #include "cli/llama/prompts.hpp"
 #include "cli/terminal/interrupt.hpp"
@@ -30,9 +31,6 @@ namespace moescope::cli {
 
 namespace {
 
-// What a profile takes where llama.cpp's option does not say.
-constexpr int32_t profile_context = 2048, profile_gpu_layers = 99, profile_sequences = 64;
-
 struct profile_options {
     profile::job_options job;
     std::string          output = "expert_stats.json";
@@ -40,52 +38,17 @@ struct profile_options {
     mask_options         mask;
     uint32_t             n_experts = 0;  // 0: not asked for
     bool                 force = false, quiet = false;
-    CLI::Option *        shuffle = nullptr;
 };
-
-void parse_shard(const std::string & text, profile::job_options & job) {
-    if (text.empty()) {
-        return;
-    }
-    unsigned long long i = 0, n = 0;
-    char               rest = 0;
-    if (std::sscanf(text.c_str(), "%llu/%llu%c", &i, &n, &rest) != 2 || n == 0 || i >= n) {
-        throw usage_error("--shard takes I/N with I from 0 to N-1, e.g. 0/4, not '" + text + "'");
-    }
-    job.shard    = i;
-    job.n_shards = n;
-}
 
 // The job's options that are words on the command line.
 void parse_job(const model_verb & verb, profile_options & o) {
     using capture::mechanism;
-    o.job.gate           = o.gate == "raw" ? stats::gate_kind::raw : stats::gate_kind::final;
-    o.job.rows           = infer::logit_rows(o.last_layer);
-    o.job.capture_by     = o.way == "none"       ? std::nullopt
-                           : o.way == "callback" ? std::optional(mechanism::eval_callback)
-                                                 : std::optional(mechanism::probes);
-    o.job.corpus.shuffle = o.shuffle->count() > 0;
-    o.job.jinja          = !verb.given("--no-jinja");
-}
-
-common_params parse_params(const model_verb & verb) {
-    common_params params;
-    params.verbosity  = -1;
-    params.n_ctx      = profile_context;
-    params.n_parallel = profile_sequences;
-    params.fit_params = false;  // it would shrink the context, and with it what is counted
-    verb.parse_llama(params);
-    if (params.n_gpu_layers == -1) {  // neither given nor in the environment (the parser insists on this default)
-        params.n_gpu_layers = profile_gpu_layers;
-    }
-    // Logits are asked for all rows (docs/capture.md, trap 6): short batches bound their buffer.
-    params.n_batch = params.n_ubatch = std::min(params.n_batch, params.n_ubatch);
-    // llama.cpp aborts where more sequences than tokens of a ubatch may ask for logits.
-    params.n_parallel = std::max(1, std::min(params.n_parallel, params.n_ubatch));
-    params.kv_unified = true;  // else llama.cpp splits unequal samples into many ubatches
-    params.warmup     = false;
-    note_useless_offload(verb, params);
-    return params;
+    o.job.gate       = o.gate == "raw" ? stats::gate_kind::raw : stats::gate_kind::final;
+    o.job.rows       = infer::logit_rows(o.last_layer);
+    o.job.capture_by = o.way == "none"       ? std::nullopt
+                       : o.way == "callback" ? std::optional(mechanism::eval_callback)
+                                             : std::optional(mechanism::probes);
+    o.job.jinja      = !verb.given("--no-jinja");
 }
 
 void check_model(const profile_options & o, const std::string & path) {
@@ -161,33 +124,15 @@ void finish(const profile_options & o, const stats::moestats & s, const std::str
     note(fmt::format("wrote {} and {}", o.output, sums));
 }
 
-// Under mpirun each rank takes its share of the corpus, and only the first one talks.
-void take_share(profile_options & o, const profile::ranks & company) {
-    if (company.size() == 1) {
-        return;
-    }
-    if (o.job.n_shards > 1) {
-        throw usage_error("--shard and mpirun both divide the corpus: use only one of them");
-    }
-    o.job.shard    = static_cast<uint64_t>(company.rank());
-    o.job.n_shards = static_cast<uint64_t>(company.size());
-    o.quiet        = o.quiet || company.rank() > 0;
-    set_quiet(o.quiet);
-}
-
-// NAME.moestats -> NAME.rank0-of-2.moestats
-std::string rank_path(const std::string & sums, const profile::ranks & company) {
-    return sums.substr(0, sums.rfind('.')) + fmt::format(".rank{}-of-{}.moestats", company.rank(), company.size());
-}
-
 void profile_corpus(const model_verb & verb, profile_options & o, const profile::ranks & company) {
     if (o.job.jsonl.empty() == o.job.text.empty()) {
         throw usage_error("give the corpus with either --jsonl FILE or --text FILE");
     }
-    parse_shard(o.shard, o.job);
-    take_share(o, company);
+    const corpus_share share = share_of_rank(parse_share(o.shard), company, o.quiet);
+    o.job.shard              = share.index;
+    o.job.n_shards           = share.n;
     parse_job(verb, o);
-    common_params     params = parse_params(verb);
+    common_params     params = parse_corpus_params(verb);
     const std::string sums   = profile::moestats_path(o.output);
     if (company.rank() == 0) {
         check_outputs(o, sums, model_inputs(params));
@@ -197,7 +142,7 @@ void profile_corpus(const model_verb & verb, profile_options & o, const profile:
     o.job.mask = read_mask(o.mask, params.model.path);
 
     const interrupt_guard   guard;
-    const std::string       checkpoint = company.size() == 1 ? sums : rank_path(sums, company);
+    const std::string       checkpoint = rank_path(sums, company);
     std::optional<progress> bar;
     profile::profile_job    job(o.job, params, *log, checkpoint, events_on_terminal(checkpoint, bar));
     const bool              whole = job.run();
@@ -257,17 +202,7 @@ void add_profile(CLI::App & app) {
         ->check(CLI::IsMember({"final", "raw"}))
         ->type_name("GATE");
     own.add_option("--n-experts", o->n_experts, "fail unless the model has this many experts")->type_name("N");
-    own.add_option("--prompt-key", o->job.corpus.prompt_key, "the JSONL field of the prompt (default: prompt)")
-        ->type_name("KEY");
-    own.add_option("--response-key", o->job.corpus.response_key, "the JSONL field of the response (default: response)")
-        ->type_name("KEY");
-    own.add_option("--label-key", o->job.corpus.label_key,
-                   "the JSONL field of a label; selections are also counted per label")
-        ->type_name("KEY");
-    own.add_option("--limit", o->job.corpus.limit, "only the first N samples")->type_name("N");
-    o->shuffle = own.add_option("--shuffle-seed", o->job.corpus.shuffle_seed, "shuffle the samples (before --limit)")
-                     ->type_name("SEED");
-    own.add_flag("--strict", o->job.corpus.strict, "stop at a malformed line instead of skipping it");
+    add_corpus_options(own, o->job.corpus, "selections are also counted per label");
     own.add_option("--shard", o->shard, "only shard I of N, to be merged later, e.g. 0/4")->type_name("I/N");
     own.add_option("--layers", o->job.layers, "only these layers, e.g. 0,20-24")->type_name("LIST");
     add_mask_options(own, o->mask);
