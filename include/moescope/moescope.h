@@ -35,6 +35,8 @@ typedef struct moescope_options {
         capture;         /* capture list, e.g. "ids,weights,norms"; default ids,weights; access is not available here */
     const char * layers; /* e.g. "0,2,20-24"; default all */
     bool         replace; /* replace an existing trace; other files stay */
+    const char * mask;    /* e.g. "omit 5:15,3:28-30; only 4:0-7; bias 2:1=-2": experts that are switched off, or whose
+                             router's scores are pushed. Changes what the program computes; default none */
 } moescope_options;
 
 /* NULL on failure, with one line in error (always terminated, cut to error_size). */

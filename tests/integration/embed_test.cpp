@@ -4,8 +4,10 @@
 
 #include "make-model/planted_model.hpp"
 #include "make-model/random_model.hpp"
+#include "make-model/variants.hpp"
 #include "moescope/moescope.h"
 #include "support/made_model.hpp"
+#include "support/masked_run.hpp"
 #include "support/model_runner.hpp"
 #include "support/process.hpp"
 #include "trace/reader.hpp"
@@ -60,7 +62,7 @@ TEST(embed, mtp_blocks_are_told_apart) {
     const auto model   = load(folder / "m.gguf", true);
     for (const auto type : {LLAMA_CONTEXT_TYPE_DEFAULT, LLAMA_CONTEXT_TYPE_MTP}) {
         const std::string      path    = folder / ("t" + std::to_string(type) + ".moetrace");
-        const moescope_options options = {path.c_str(), nullptr, nullptr, false};
+        const moescope_options options = {path.c_str(), nullptr, nullptr, false, nullptr};
         moescope_capture *     m       = moescope_create(&options, nullptr, 0);
         llama_context_params   params  = model_runner::default_params();
         params.ctx_type                = type;
@@ -85,6 +87,95 @@ TEST(embed, mtp_blocks_are_told_apart) {
         }
         EXPECT_GT(n_rows, 0u);
     }
+}
+
+// What a context computes with this capture, or without one.
+outcome computed(const std::string & path, const std::string & arch, moescope_capture * m) {
+    outcome              result;
+    const model_ptr      model  = load(path);
+    llama_context_params params = params_for(arch, {});
+    params.cb_eval              = m != nullptr ? moescope_eval : nullptr;
+    params.cb_eval_user_data    = m;
+    const context_ptr ctx(llama_init_from_model(model.get(), params));
+    decode_sequences(ctx.get(), arch, {}, 0, 24, result);
+    decode_sequences(ctx.get(), arch, {}, 24, 1, result);
+    return result;
+}
+
+// One of each kind of router: softmax, sigmoid with a bias, softmax of the selected, with a bias of the router, gated
+// inputs, groups with and without a bias, a table, chunks.
+TEST(embed, a_mask_computes_what_the_pruned_file_computes) {
+    std::vector<random_options> kinds;
+    for (const char * arch : {"qwen3moe", "glm4moe", "gpt-oss", "llama4", "ernie4_5-moe"}) {
+        kinds.emplace_back().shape.arch = arch;
+    }
+    for (const char * name :
+         {"gpt-oss-biases", "groups-deepseek2", "groups-bailingmoe2", "hash-deepseek4", "grovemoe-pairs"}) {
+        kinds.push_back(find_variant(name).options);
+    }
+    for (random_options & o : kinds) {
+        const scratch_folder folder;
+        const std::string whole = folder / "whole.gguf", pruned = folder / "pruned.gguf", trace = folder / "t.moetrace";
+        const std::string & arch = o.shape.arch;
+        o.shape.n_expert         = 16;
+        o.shape.n_expert_used    = 3;
+        write_random_model(whole, o);
+        const kept_by_layer kept = write_pruned_half(whole, pruned);
+        const std::string   mask = mask_for(kept, 16).to_text();
+        moescope_options    options{};
+        options.output       = trace.c_str();
+        options.mask         = mask.c_str();
+        moescope_capture * m = moescope_create(&options, nullptr, 0);
+        ASSERT_NE(m, nullptr);
+        const outcome masked = computed(whole, arch, m), want = computed(pruned, arch, nullptr);
+        char          why[256] = "";
+        EXPECT_EQ(moescope_finish(m, why, sizeof(why)), 0) << arch << ": " << why;
+        EXPECT_NO_THROW(compare_outputs(masked.outputs, want.outputs, want.n_output, {})) << arch;
+        EXPECT_ANY_THROW(compare_outputs(computed(whole, arch, nullptr).outputs, want.outputs, want.n_output, {}))
+            << arch;
+
+        trace::trace_reader reader(trace);
+        EXPECT_EQ(reader.info().mask, mask);
+        size_t n_rows = 0;
+        for (routed_ubatch u; reader.next(u);) {
+            for (const row & r : rows_of(u)) {
+                for (const uint32_t id : r.ids) {
+                    const bool there =
+                        std::count(kept.at(r.layer).begin(), kept.at(r.layer).end(), static_cast<int32_t>(id));
+                    EXPECT_TRUE(there || r.layout.has(block_layout::ids_repeat)) << arch << ", layer " << r.layer;
+                }
+                n_rows += 1;
+            }
+        }
+        EXPECT_GE(n_rows, 25U);
+    }
+}
+
+TEST(embed, a_mask_that_does_not_fit_is_told_by_finish) {
+    const scratch_folder folder;
+    random_options       o;
+    o.shape.n_expert      = 16;
+    o.shape.n_expert_used = 3;
+    write_random_model(folder / "m.gguf", o);
+    for (const auto & [mask, what] :
+         {std::pair{"omit 0:16", "not masked: layer 0 has no expert 16; its experts are 0 to 15"},
+          {"only 0:3-4", "not masked: layer 0 has 2 experts left, and a token uses 3"}}) {
+        const std::string trace = folder / (std::string(mask) + ".moetrace");
+        moescope_options  options{};
+        options.output       = trace.c_str();
+        options.mask         = mask;
+        moescope_capture * m = moescope_create(&options, nullptr, 0);
+        computed(folder / "m.gguf", o.shape.arch, m);
+        char why[256] = "";
+        EXPECT_EQ(moescope_finish(m, why, sizeof(why)), 1);
+        EXPECT_STREQ(why, what);
+    }
+    char             why[256] = "";
+    moescope_options options{};
+    options.output = "unused";
+    options.mask   = "0:16";
+    EXPECT_EQ(moescope_create(&options, why, sizeof(why)), nullptr);
+    EXPECT_STREQ(why, "a mask is such as 'omit 5:15,3:28-30; only 4:0-7; bias 5:15=-2', not '0:16'");
 }
 
 TEST(embed, without_a_capture_nothing_is_recorded_and_nothing_breaks) {

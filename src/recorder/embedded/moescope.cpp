@@ -7,6 +7,7 @@
 #include <memory>
 
 #include "capture/eval_capture.hpp"
+#include "capture/eval_mask.hpp"
 #include "capture/model_query.hpp"
 #include "capture/stream.hpp"
 #include "core/error.hpp"
@@ -44,7 +45,8 @@ void put(char * to, size_t size, const std::string & text) {
 struct moescope_capture {
     moescope_capture(const moescope_options & o, capture::capture_options what)
         : api(linked_api()),
-          writer(o.output, trace::trace_head::of_this_process(what.what), options(o)),
+          writer(o.output, trace::trace_head::of_this_process(what.what, 1, what.mask.to_text()), options(o)),
+          mask(api, what.mask),
           watch(api, what, [this](const capture::eval_capture &, ubatch_buffer & u) { submit(u); }) {}
 
     static trace::writer_options options(const moescope_options & o) {
@@ -69,6 +71,7 @@ struct moescope_capture {
 
     const capture::ggml_api          api;
     trace::trace_writer              writer;
+    capture::eval_mask               mask;
     capture::eval_capture            watch;
     std::unique_ptr<capture::stream> stream;
     std::string                      failure;
@@ -86,6 +89,7 @@ moescope_capture * moescope_create(const moescope_options * o, char * error, siz
             what.what = parse_capture_list(o->capture).columns;
         }
         what.layers = layer_filter(o->layers != nullptr ? o->layers : "");
+        what.mask   = parse_expert_mask(o->mask != nullptr ? o->mask : "");
         return new moescope_capture(*o, what);
     } catch (const std::exception & e) {
         put(error, error_size, e.what());
@@ -99,9 +103,16 @@ bool moescope_eval(ggml_tensor * tensor, bool ask, void * user_data) {
         return !ask;  // no wish to see any tensor; the computation goes on
     }
     const uint64_t begin = steady_ns();
-    const bool     wants = capture::eval_capture::eval(tensor, ask, &m->watch);
+    const bool     masks = m->mask.wants(tensor);
+    if (masks && !ask) {
+        m->mask.before_reading(tensor);
+    }
+    const bool wants = capture::eval_capture::eval(tensor, ask, &m->watch);
+    if (masks && !ask) {
+        m->mask.after_reading(tensor);
+    }
     m->spent_ns += steady_ns() - begin;
-    return wants;
+    return wants || masks;
 }
 
 void moescope_batch(moescope_capture * m, llama_context * ctx, const llama_batch * batch) {
@@ -124,6 +135,7 @@ int moescope_finish(moescope_capture * m, char * error, size_t error_size) {
     const std::unique_ptr<moescope_capture> owned(m);
     try {
         m->watch.end(true);
+        m->failure = m->mask.failure().empty() ? m->failure : "not masked: " + m->mask.failure();
         if (m->stream) {
             m->stream->close();
             m->failure = m->failure.empty() ? m->stream->failure() : m->failure;
