@@ -167,6 +167,52 @@ TEST_P(mask_of_kind, holds_for_several_sequences) {
               "");
 }
 
+// A context's own mask: nothing, then another mask, then this one, over the same graphs; and a context beside it without.
+TEST_P(mask_of_kind, holds_for_one_context_and_changes) {
+    const models m(GetParam());
+    EXPECT_EQ(run_in_child([&](const send_fn &) {
+                  const expert_mask          mask = m.mask();
+                  const batch_shape          s;
+                  const llama_context_params params = params_for(m.shape.arch, s);
+                  const outcome              want   = run_masked(m.pruned, m.shape.arch, {}, s),
+                                whole               = run_masked(m.whole, m.shape.arch, {}, s);
+                  capture::session  session({});
+                  const model_ptr   model = load_on(m.whole, s);
+                  const context_ptr masked(llama_init_from_model(model.get(), params)),
+                      plain(llama_init_from_model(model.get(), params));
+                  const auto computed = [&](llama_context * ctx) {
+                      outcome result;
+                      llama_memory_clear(llama_get_memory(ctx), true);
+                      decode_sequences(ctx, m.shape.arch, s, 0, s.n_prompt, result);
+                      for (int i = 0; i < s.n_decoded; ++i) {
+                          decode_sequences(ctx, m.shape.arch, s, s.n_prompt + i, 1, result);
+                      }
+                      return result.outputs;
+                  };
+                  session.set_mask(masked.get(), {});
+                  compare_outputs(computed(masked.get()), whole.outputs, want.n_output, {});
+                  expert_mask other;  // pushes the first layer away from what the mask keeps
+                  for (const int32_t e : m.kept.begin()->second) {
+                      other.add(m.kept.begin()->first, e, e, -4);
+                  }
+                  session.set_mask(masked.get(), other);
+                  if (computed(masked.get()) == whole.outputs) {
+                      throw std::runtime_error("the other mask changes nothing");
+                  }
+                  session.set_mask(masked.get(), mask);
+                  compare_outputs(computed(masked.get()), want.outputs, want.n_output, m.how);
+                  if (computed(plain.get()) != whole.outputs) {
+                      throw std::runtime_error("the other context is not what it was");
+                  }
+                  session.set_mask(masked.get(), {});
+                  compare_outputs(computed(masked.get()), whole.outputs, want.n_output, {});
+                  if (!session.failure().empty()) {
+                      throw std::runtime_error(session.failure());
+                  }
+              }).error,
+              "");
+}
+
 INSTANTIATE_TEST_SUITE_P(models, mask_of_kind, testing::ValuesIn(one_of_each_kind()), case_name);
 
 TEST(mask, holds_behind_a_lora_adapter) {

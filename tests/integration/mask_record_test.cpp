@@ -354,6 +354,12 @@ TEST_F(MaskRecord, AProgramThatCannotBeMaskedRunsOnAndRecordFails) {
         trace::trace_reader reader(trace_);
         EXPECT_EQ(reader.info().mask, "");
     }
+    make_model::random_options dense;
+    dense.shape.arch     = "llama";
+    dense.shape.n_expert = dense.shape.n_expert_used = 0;
+    make_model::write_random_model(folder_ / "dense.gguf", dense);
+    EXPECT_EQ(said(masked({"--omit", "0:1"}, "llama-completion", completion(folder_ / "dense.gguf")), got), 1);
+    EXPECT_NE(stderr_text().find("the model has no MoE layers"), std::string::npos) << stderr_text();
     EXPECT_EQ(said(masked({"--omit", "0"}, "llama-completion", completion(model_)), got), 2);
     EXPECT_EQ(said(masked({"--omit", "0:1", "--nop"}, "llama-completion", completion(model_)), got), 2);
 }

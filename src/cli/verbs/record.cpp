@@ -224,7 +224,9 @@ void run_record(record_options & o) {
         }
     }
     // What was asked for was not done: the program's own success must not hide that.
-    throw exit_with{result.exit_code == 0 && !result.unmasked.empty() ? 1 : result.exit_code};
+    const bool dense    = result.graphs == recorder::graphs_seen::dense && !o.launch.mask.empty();
+    const bool unmasked = dense || !result.unmasked.empty();
+    throw exit_with{result.exit_code == 0 && unmasked ? 1 : result.exit_code};
 }
 
 }  // namespace
