@@ -29,6 +29,7 @@ void add_stats(CLI::App & app);
 void add_info(CLI::App & app);
 void add_check(CLI::App & app);
 void add_analyze(CLI::App & app);
+void add_sql(CLI::App & app);
 void add_export(CLI::App & app);
 void add_map(CLI::App & app);
 void add_prune(CLI::App & app);

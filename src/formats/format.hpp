@@ -31,14 +31,19 @@ public:
 struct format {
     const char * name;
     const char * what;  // one line for --help
-    // One of the two: a single file, or a folder that exists and is empty.
-    std::unique_ptr<exporter> (*to_file)(std::FILE * out, const export_options & options);
-    std::unique_ptr<exporter> (*to_folder)(const std::string & folder, const export_options & options);
+    // One of the three: a single file, a folder that exists and is empty, or a file for whose sake the format reads the
+    // trace on its own.
+    std::unique_ptr<exporter> (*to_file)(std::FILE * out, const export_options & options)              = nullptr;
+    std::unique_ptr<exporter> (*to_folder)(const std::string & folder, const export_options & options) = nullptr;
+    void (*whole)(const trace::trace_source & source, std::FILE * out)                                 = nullptr;
 };
 
 const std::vector<format> & all_formats();
 // Null when there is no such format.
 const format * find_format(const std::string & name);
+
+// Throws error for a source without rows.
+void require_rows(const trace::trace_source & source);
 
 // Drives an exporter over a whole source. Throws error for a source without rows. Returns the exporter's notes.
 std::vector<std::string> write_all(trace::trace_source & source, exporter & to,
@@ -54,5 +59,6 @@ std::unique_ptr<exporter> make_jsonl(std::FILE * out, const export_options & opt
 std::unique_ptr<exporter> make_json(std::FILE * out, const export_options & options);
 std::unique_ptr<exporter> make_access_json(const std::string & folder, const export_options & options);
 std::unique_ptr<exporter> make_npy(const std::string & folder, const export_options & options);
+void                      write_parquet(const trace::trace_source & source, std::FILE * out);
 
 }  // namespace moescope::formats

@@ -13,6 +13,8 @@ const std::vector<format> & all_formats() {
         {"gate-csv", "gate_input,layer_id,token_id,values", make_gate_csv, nullptr},
         {"jsonl", "one object per row and layer, with everything that was captured", make_jsonl, nullptr},
         {"json", "the same rows in one document, with what the trace says about itself", make_json, nullptr},
+        {"parquet", "the rows with everything that was captured, for any query engine", nullptr, nullptr,
+         write_parquet},
         {"npy", "plain arrays that numpy can memory-map, with schema.json", nullptr, make_npy},
         {"access-json", "memory-map.json and what each step read", nullptr, make_access_json},
     };
@@ -28,12 +30,16 @@ const format * find_format(const std::string & name) {
     return nullptr;
 }
 
-std::vector<std::string> write_all(trace::trace_source & source, exporter & to, const trace::read_progress & progress) {
+void require_rows(const trace::trace_source & source) {
     if (source.info().counts_only) {
         throw error("the trace holds only counts, no rows to export")
             .in(source.info().path)
             .fix("record without --counts-only, or see 'moescope stats'");
     }
+}
+
+std::vector<std::string> write_all(trace::trace_source & source, exporter & to, const trace::read_progress & progress) {
+    require_rows(source);
     to.begin(source);
     trace::read_through(source, {&to}, progress);
     return to.end();

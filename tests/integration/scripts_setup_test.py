@@ -96,6 +96,21 @@ class Setup(unittest.TestCase):
         self.assert_fails_saying(self.run_setup(), "checksum differs")
         self.assert_cache_is_clean()
 
+    def test_duckdb_may_be_missing_but_not_another(self):
+        for tool in ("sha512sum", "touch", "uname"):
+            os.symlink(shutil.which(tool), os.path.join(self.bin, tool))
+        self.unpacked()
+        result = self.run_setup("--compile")
+        self.assertEqual(result.returncode, 0, result.stderr)
+        self.assertIn("no SQL, no Parquet", result.stderr)
+        self.program("npm", "exit 1")
+        result = self.run_setup("--compile")
+        self.assertEqual(result.returncode, 0, result.stderr)
+        self.assertIn("without SQL and Parquet", result.stderr)
+        self.program("npm", "echo something else > duckdb.tgz; echo duckdb.tgz")
+        self.assert_fails_saying(self.run_setup("--compile"), "@duckdb/node-bindings-linux-", "checksum differs")
+        self.assertFalse([name for name in os.listdir(self.cache) if name.startswith(("duckdb", "unpack"))])
+
     def test_a_folder_of_that_name_without_source_is_left_alone(self):
         source = self.unpacked()
         os.unlink(os.path.join(source, "ggml", "CMakeLists.txt"))

@@ -14,17 +14,6 @@ namespace {
 
 constexpr const char * nothing = "–";
 
-// Columns of a terminal that a text takes: code points, which is right for all we print ourselves.
-size_t display_width(const std::string & text) {
-    return static_cast<size_t>(std::count_if(text.begin(), text.end(), [](char c) { return (c & 0xc0) != 0x80; }));
-}
-
-std::string pad(const std::string & text, size_t width, bool left) {
-    const size_t      have = display_width(text);
-    const std::string gap(width > have ? width - have : 0, ' ');
-    return left ? text + gap : gap + text;
-}
-
 // Words of a line, broken so that no line is longer than width.
 std::string wrap(const std::string & text, size_t width, const std::string & indent) {
     std::string out, line;

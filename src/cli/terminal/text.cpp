@@ -1,5 +1,6 @@
 #include "cli/terminal/text.hpp"
 
+#include <algorithm>
 #include <cctype>
 #include <cmath>
 #include <cstdlib>
@@ -46,6 +47,16 @@ std::string human_duration(double seconds) {
 
 std::string counted(uint64_t n, const std::string & what) {
     return with_commas(n) + " " + what + (n == 1 ? "" : "s");
+}
+
+size_t display_width(const std::string & text) {
+    return static_cast<size_t>(std::count_if(text.begin(), text.end(), [](char c) { return (c & 0xc0) != 0x80; }));
+}
+
+std::string pad(const std::string & text, size_t width, bool left) {
+    const size_t      have = display_width(text);
+    const std::string gap(width > have ? width - have : 0, ' ');
+    return left ? text + gap : gap + text;
 }
 
 uint64_t parse_bytes(const std::string & text, const std::string & option) {

@@ -19,6 +19,10 @@ std::string counted(uint64_t n, const std::string & what);
 // "512", "64K", "1.5G" -> bytes (binary multiples). Throws usage_error naming the option.
 uint64_t parse_bytes(const std::string & text, const std::string & option);
 
+// Columns of a terminal that a text takes: code points, which is right for all we print ourselves.
+size_t      display_width(const std::string & text);
+std::string pad(const std::string & text, size_t width, bool left);  // with blanks behind it (left) or before it
+
 // Untrusted text (token pieces, names) made safe for a terminal: control characters and invalid UTF-8 escaped.
 std::string printable(const std::string & text);
 
