@@ -28,9 +28,12 @@ set(llama_options
     -DCMAKE_C_COMPILER=${CMAKE_C_COMPILER} -DCMAKE_CXX_COMPILER=${CMAKE_CXX_COMPILER}
     -DLLAMA_BUILD_TESTS=OFF -DLLAMA_BUILD_UI=OFF -DLLAMA_USE_PREBUILT_UI=OFF -DLLAMA_OPENSSL=OFF)
 get_cmake_property(cached CACHE_VARIABLES)
+set(ggml_options)
 foreach(name ${cached})
-    if(name MATCHES "^(GGML_|CMAKE_CUDA_(ARCHITECTURES|COMPILER)$)")
+    get_property(type CACHE ${name} PROPERTY TYPE)   # not a file that ggml's CMake package found
+    if(name MATCHES "^CMAKE_CUDA_(ARCHITECTURES|COMPILER)$" OR (name MATCHES "^GGML_" AND NOT type MATCHES "PATH$"))
         list(APPEND llama_options -D${name}=${${name}})
+        list(APPEND ggml_options ${name})
     endif()
 endforeach()
 
@@ -87,21 +90,30 @@ function(llama_import target)
     endif()
 endfunction()
 
-# The libraries that moescope itself is linked with: these, or prebuilt ones of the same commit.
-set(MOESCOPE_LLAMA "" CACHE STRING "prebuilt (what scripts/setup unpacked) or build (compile llama.cpp)")
-set_property(CACHE MOESCOPE_LLAMA PROPERTY STRINGS prebuilt build)
+# For programs that need llama.cpp as this compiler makes it, whatever moescope itself is linked with.
+llama_import(llama::compiled FROM llama_cpp FILE ${LLAMA_CPP_BIN}/libllama.so INCLUDES ${LLAMA_CPP_DIR}/include ${LLAMA_CPP_DIR}/ggml/include
+             LIBRARIES ${LLAMA_CPP_BIN}/libggml.so ${LLAMA_CPP_BIN}/libggml-base.so)
+
+# The libraries that moescope itself is linked with: these, prebuilt ones of the same version, or installed ones. Prebuilt and
+# installed libraries are what they are, so options for ggml ask for a build.
+set(MOESCOPE_LLAMA "" CACHE STRING "prebuilt (what scripts/setup unpacked), build (compile llama.cpp) or system (an installed one)")
+set_property(CACHE MOESCOPE_LLAMA PROPERTY STRINGS prebuilt build system)
 set(LLAMA_PREBUILT_DIR ${MOESCOPE_CACHE_DIR}/llama.cpp-${commit12}-prebuilt)
 set(llama_from ${MOESCOPE_LLAMA})
 if(NOT llama_from)
-    set(llama_from build)   # also for the tests: they run llama.cpp's programs, and its model maker fails on the prebuilt libraries
-    if(NOT MOESCOPE_TESTS AND EXISTS ${LLAMA_PREBUILT_DIR}/libllama.so AND NOT EXISTS ${MOESCOPE_CACHE_DIR}/backend.cmake
+    set(llama_from build)   # also for the tests, which run llama.cpp's programs
+    if(NOT MOESCOPE_TESTS AND NOT ggml_options AND EXISTS ${LLAMA_PREBUILT_DIR}/libllama.so
        AND LLAMA_CPP_DIR STREQUAL ${MOESCOPE_CACHE_DIR}/llama.cpp-${commit12})
         set(llama_from prebuilt)
     endif()
 endif()
+list(JOIN ggml_options ", " given)
 message(STATUS "llama.cpp libraries: ${llama_from}")
-if(NOT llama_from MATCHES "^(prebuilt|build)$")
-    message(FATAL_ERROR "MOESCOPE_LLAMA is prebuilt or build, not '${llama_from}'")
+if(NOT llama_from MATCHES "^(prebuilt|build|system)$")
+    message(FATAL_ERROR "MOESCOPE_LLAMA is prebuilt, build or system, not '${llama_from}'")
+elseif(ggml_options AND NOT llama_from STREQUAL build)
+    message(FATAL_ERROR "${given}: options for ggml have no effect on libraries that are not compiled here; leave them out, or "
+                        "configure with -DMOESCOPE_LLAMA=build")
 endif()
 include(Llama_${llama_from})
 

@@ -32,17 +32,6 @@ llama_model_params cpu_only() {
     return params;
 }
 
-// "name type ne0 ne1 ne2 ne3\n", the tensor's memory untouched.
-void report_tensor(ggml_tensor * tensor, void * send) {
-    std::ostringstream line;
-    line << tensor->name << ' ' << tensor->type;
-    for (int64_t n : tensor->ne) {
-        line << ' ' << n;
-    }
-    line << '\n';
-    (*static_cast<const send_fn *>(send))(line.str());
-}
-
 std::vector<tensor_spec> parse_tensors(const std::string & lines) {
     std::vector<tensor_spec> tensors;
     std::set<std::string>    seen;  // a tied output tensor is created twice under one name
@@ -64,23 +53,20 @@ struct probe_result {
     std::string              error;
 };
 
-// Every tensor, required or optional, that llama.cpp creates for the metadata.
-probe_result probe_tensors(gguf_context * kv) {
-    const child_result child = run_in_child([kv](const send_fn & send) {
-        send_fn         copy = send;
-        const model_ptr model(llama_model_init_from_user(kv, report_tensor, &copy, cpu_only()));
-        if (!model) {
-            throw error("llama_model_init_from_user failed");
-        }
-    });
-    return {parse_tensors(child.output), child.error};
-}
-
 std::string temporary_path() {
     static int counter = 0;
     return (std::filesystem::temp_directory_path() /
             ("make-model." + std::to_string(getpid()) + "." + std::to_string(counter++) + ".gguf"))
         .string();
+}
+
+// Every tensor, required or optional, that llama.cpp creates for the metadata.
+probe_result probe_tensors(const gguf_context * kv) {
+    const std::string path = temporary_path();
+    gguf_write_to_file(kv, path.c_str(), true);
+    const child_result child = run_program(MODEL_PROBE, path);
+    std::filesystem::remove(path);
+    return {parse_tensors(child.output), child.error};
 }
 
 // What llama.cpp says when it loads the layout from a file; empty when it accepts it.

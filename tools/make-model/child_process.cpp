@@ -56,12 +56,16 @@ void log_errors_only(ggml_log_level level, const char * text, void *) {
     }
 }
 
-[[noreturn]] void child_main(int out, int err, const std::function<void(const send_fn &)> & work) {
+void be_quiet(int err) {
     dup2(err, STDERR_FILENO);
-    const int null = open("/dev/null", O_WRONLY);
-    dup2(null, STDOUT_FILENO);
     setenv("GGML_NO_BACKTRACE", "1", 1);
     signal(SIGABRT, SIG_DFL);
+}
+
+[[noreturn]] void child_main(int out, int err, const std::function<void(const send_fn &)> & work) {
+    be_quiet(err);
+    const int null = open("/dev/null", O_WRONLY);
+    dup2(null, STDOUT_FILENO);
     llama_log_set(log_errors_only, nullptr);
     try {
         work([out](const std::string & text) { write_all(out, text.data(), text.size()); });
@@ -70,6 +74,15 @@ void log_errors_only(ggml_log_level level, const char * text, void *) {
         _exit(1);
     }
     _exit(0);
+}
+
+[[noreturn]] void child_program(int out, int err, const std::string & program, const std::string & argument) {
+    be_quiet(err);
+    dup2(out, STDOUT_FILENO);
+    execl(program.c_str(), program.c_str(), argument.c_str(), nullptr);
+    const std::string failure = "cannot start " + program + ": " + std::strerror(errno);
+    write_all(STDERR_FILENO, failure.data(), failure.size());
+    _exit(1);
 }
 
 // Reads both pipes until the child has closed them.
@@ -100,16 +113,15 @@ std::string trimmed(std::string text) {
     return text.substr(0, last == std::string::npos ? 0 : last + 1);
 }
 
-}  // namespace
-
-child_result run_in_child(const std::function<void(const send_fn &)> & work) {
+// Forks; `run` is the child, with the pipes that it writes to, and does not return.
+child_result collect(const std::function<void(int out, int err)> & run) {
     pipe_pair   out, err;
     const pid_t child = fork();
     if (child < 0) {
         throw error(std::string("no child process: ") + std::strerror(errno));
     }
     if (child == 0) {
-        child_main(out.ends[1], err.ends[1], work);
+        run(out.ends[1], err.ends[1]);
     }
     out.close_end(1);
     err.close_end(1);
@@ -125,6 +137,16 @@ child_result run_in_child(const std::function<void(const send_fn &)> & work) {
         result.error.clear();
     }
     return result;
+}
+
+}  // namespace
+
+child_result run_in_child(const std::function<void(const send_fn &)> & work) {
+    return collect([&](int out, int err) { child_main(out, err, work); });
+}
+
+child_result run_program(const std::string & program, const std::string & argument) {
+    return collect([&](int out, int err) { child_program(out, err, program, argument); });
 }
 
 }  // namespace moescope::make_model

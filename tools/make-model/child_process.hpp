@@ -13,4 +13,7 @@ struct child_result {
 using send_fn = std::function<void(const std::string &)>;
 child_result run_in_child(const std::function<void(const send_fn &)> & work);
 
+// The same of another program: its stdout is `output`, its stderr `error` where it fails.
+child_result run_program(const std::string & program, const std::string & argument);
+
 }  // namespace moescope::make_model
