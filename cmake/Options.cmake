@@ -43,3 +43,13 @@ function(moescope_library name)
         set_target_properties(moescope_${name} PROPERTIES UNITY_BUILD ON UNITY_BUILD_BATCH_SIZE 8)
     endif()
 endfunction()
+
+# moescope_embed(SOURCES NAMESPACE NAME FILE): adds to the variable a source that holds the file's bytes as NAME_bytes and NAME_size.
+function(moescope_embed sources namespace name file)
+    set(output ${CMAKE_CURRENT_BINARY_DIR}/${name}.cpp)
+    set(script ${PROJECT_SOURCE_DIR}/cmake/EmbedFile.cmake)
+    add_custom_command(OUTPUT ${output}
+        COMMAND ${CMAKE_COMMAND} -DINPUT=${file} -DOUTPUT=${output} -DNAMESPACE=${namespace} -DNAME=${name} -P ${script}
+        DEPENDS ${file} ${script} COMMENT "Embedding ${name}" VERBATIM)
+    set(${sources} ${${sources}} ${output} PARENT_SCOPE)
+endfunction()

@@ -26,6 +26,10 @@ struct ggml_tensor;
 struct llama_batch;
 struct llama_context;
 
+/* The version of this interface. The shared library carries it in its name (libmoescope.so.1); functions and options are
+ * only added while it stays. */
+#define MOESCOPE_API 1
+
 typedef struct moescope_capture moescope_capture;
 
 /* Zero or NULL is the default of each. Strings are copied. */
@@ -37,7 +41,11 @@ typedef struct moescope_options {
     bool         replace; /* replace an existing trace; other files stay */
     const char * mask;    /* e.g. "omit 5:15,3:28-30; only 4:0-7; bias 2:1=-2": experts that are switched off, or whose
                              router's scores are pushed. Changes what the program computes; default none */
+    const void * reserved[4]; /* for options to come */
 } moescope_options;
+
+/* The version of the library that is loaded, e.g. "0.1.0". */
+const char * moescope_version(void);
 
 /* NULL on failure, with one line in error (always terminated, cut to error_size). */
 moescope_capture * moescope_create(const moescope_options * options, char * error, size_t error_size);

@@ -2,10 +2,13 @@
 
 namespace moescope::cli {
 
-std::vector<add_verb> all_verbs() {
+std::vector<verb_group> all_verbs() {
     return {
-        add_record,  add_run, add_profile, add_merge, add_stats, add_info,   add_check,
-        add_analyze, add_sql, add_export,  add_map,   add_prune, add_report, add_serve,
+        {"Watch", {add_record, add_run, add_profile}},
+        {"Ask", {add_stats, add_info, add_check, add_analyze, add_sql, add_map}},
+        {"Change", {add_merge, add_prune}},
+        {"Share", {add_report, add_serve, add_export}},
+        {"Help", {add_doctor, add_help}},
     };
 }
 

@@ -18,8 +18,14 @@ struct exit_with {
 };
 using add_verb = void (*)(CLI::App & app);
 
+// Verbs that belong together, under one title.
+struct verb_group {
+    const char *          title;
+    std::vector<add_verb> verbs;
+};
+
 // The verbs of this build, in the order in which --help lists them (src/cli/all_verbs.cpp).
-std::vector<add_verb> all_verbs();
+std::vector<verb_group> all_verbs();
 
 void add_record(CLI::App & app);
 void add_run(CLI::App & app);
@@ -35,5 +41,7 @@ void add_map(CLI::App & app);
 void add_prune(CLI::App & app);
 void add_report(CLI::App & app);
 void add_serve(CLI::App & app);
+void add_doctor(CLI::App & app);
+void add_help(CLI::App & app);
 
 }  // namespace moescope::cli

@@ -26,6 +26,14 @@ bool launched_by_mpirun() {
 
 }  // namespace
 
+bool ranks_possible() {
+#ifdef MOESCOPE_MPI
+    return true;
+#else
+    return false;
+#endif
+}
+
 #ifdef MOESCOPE_MPI
 
 ranks::ranks() {

@@ -7,6 +7,9 @@
 
 namespace moescope::profile {
 
+// Whether this build has MPI.
+bool ranks_possible();
+
 // The processes that `mpirun -n N moescope profile …` starts. Without mpirun, or in a build without MPI, there is one.
 class ranks {
 public:

@@ -2,10 +2,15 @@
 show what moescope prints. Numbers may differ (processors round differently); words may not."""
 
 import glob
+import json
 import os
 import re
+import shutil
+import signal
+import socket
 import subprocess
 import tempfile
+import time
 import unittest
 
 SOURCE = os.environ["MOESCOPE_SOURCE_DIR"]
@@ -89,7 +94,7 @@ class Examples(unittest.TestCase):
             os.symlink(target, os.path.join(self.folder, name))
 
     def run_command(self, command):
-        path = os.path.dirname(MOESCOPE) + os.pathsep + os.environ["PATH"]
+        path = os.pathsep.join([os.path.dirname(MOESCOPE), LLAMA_CPP, os.environ["PATH"]])
         done = subprocess.run(
             ["bash", "-c", command],
             cwd=self.folder,
@@ -125,6 +130,114 @@ class Examples(unittest.TestCase):
         page = os.path.join(SOURCE, "docs", "analyses.md")
         self.run_command(re.search(r"^moescope run .* -o demo\.moetrace$", read(page), re.MULTILINE).group())
         self.assertGreaterEqual(self.check(page), 11)
+
+
+def commands_of(page):
+    """Every command of a page: the lines of its blocks without what they print, and the cells of its tables."""
+    for block in re.findall(r"^```\n(.*?)^```", read(page), re.MULTILINE | re.DOTALL):
+        lines = block.splitlines()
+        shown = [line[2:] for line in lines if line.startswith("$ ")]
+        yield from shown or [re.sub(r"\s+# .*", "", line) for line in lines if line.strip()]
+    yield from re.findall(r"^\| `(moescope [^`]*)` \|", read(page), re.MULTILINE)
+
+
+def free_port():
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        return s.getsockname()[1]
+
+
+class CommandsOfTheReadme(unittest.TestCase):
+    """Every command is run as it stands there. Of those that build or install, which scripts/try-clean runs in a bare system,
+    it is checked that what they name exists and takes these options."""
+
+    @classmethod
+    def setUpClass(cls):
+        cls.folder = tempfile.mkdtemp()
+        cls.addClassCleanup(shutil.rmtree, cls.folder)
+        path = [os.path.dirname(MOESCOPE), LLAMA_CPP, os.environ["PATH"]]
+        cls.env = {**os.environ, "PATH": os.pathsep.join(path), "LLAMA_ARG_PORT": str(free_port())}
+        for name, target in (
+            ("models", os.path.join(SOURCE, "models")),
+            ("model.gguf", os.path.join(SOURCE, "models", "demo.gguf")),
+            ("corpus.jsonl", os.path.join(SOURCE, "models", "prompts.jsonl")),
+        ):
+            os.symlink(target, os.path.join(cls.folder, name))
+        cls.run_in_folder("moescope run -m model.gguf -p 2+3= -n 4 -q --capture ids,weights,access -o run.moetrace")
+        for half in (0, 1):
+            cls.run_in_folder(f"moescope profile -m model.gguf --jsonl corpus.jsonl --shard {half}/2 -q -o {half}.json")
+            os.rename(os.path.join(cls.folder, f"{half}.moestats"), os.path.join(cls.folder, "ab"[half] + ".moestats"))
+
+    @classmethod
+    def run_in_folder(cls, command):
+        done = subprocess.run(
+            ["bash", "-c", command],
+            cwd=cls.folder,
+            env=cls.env,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=300,
+            check=False,
+        )
+        assert done.returncode == 0, f"{command}\n{done.stdout}{done.stderr}"
+
+    def serve(self, command):
+        """Runs what goes on until Ctrl-C, and presses it once it has said where it listens."""
+        log = os.path.join(self.folder, "server.log")
+        with open(log, "w", encoding="utf-8") as out:
+            server = subprocess.Popen(
+                ["bash", "-c", "exec " + command],
+                cwd=self.folder,
+                env=self.env,
+                stdin=subprocess.DEVNULL,
+                stdout=out,
+                stderr=out,
+            )
+        try:
+            end = time.time() + 120
+            while not re.search(r"http://127\.0\.0\.1:\d+", read(log)) and time.time() < end:
+                self.assertIsNone(server.poll(), read(log))
+                time.sleep(0.1)
+            server.send_signal(signal.SIGINT)
+            self.assertIn(server.wait(60), (0, 130), read(log))
+        finally:
+            if server.poll() is None:
+                server.kill()
+                server.wait()
+
+    def check_build_command(self, command):
+        words = command.removeprefix("sudo ").split()
+        if words[0].removeprefix("./").startswith("scripts/"):
+            script = os.path.join(SOURCE, words[0])
+            text = subprocess.run([script, "--help"], capture_output=True, text=True, check=True).stdout
+            for option in words[1:]:
+                self.assertIn(option, text)
+        elif words[:2] == ["apt", "install"]:
+            self.assertRegex(words[2], r"^\./out/packages/moescope_\S+\.deb$")
+            self.assertIn("moescope_VERSION", read(os.path.join(SOURCE, "scripts", "package")))
+        elif words[:2] == ["cmake", "--install"]:
+            self.assertEqual(words[2], "build")  # install_test
+        elif words[0] == "cmake":
+            presets = json.loads(read(os.path.join(SOURCE, "CMakePresets.json")))
+            kind = "buildPresets" if words[1] == "--build" else "configurePresets"
+            self.assertIn(words[words.index("--preset") + 1], [p["name"] for p in presets[kind]])
+        else:
+            self.fail("nothing runs this: " + command)
+
+    def test_of_the_readme(self):
+        done = 0
+        for line in commands_of(os.path.join(SOURCE, "README.md")):
+            for command in line.split(" && "):
+                with self.subTest(command=command):
+                    if "llama-server" in command or command.startswith("moescope serve"):
+                        self.serve(command)
+                    elif command.startswith("moescope "):
+                        self.run_in_folder(command)
+                    else:
+                        self.check_build_command(command)
+                    done += 1
+        self.assertGreaterEqual(done, 25)
 
 
 if __name__ == "__main__":

@@ -62,7 +62,7 @@ TEST(embed, mtp_blocks_are_told_apart) {
     const auto model   = load(folder / "m.gguf", true);
     for (const auto type : {LLAMA_CONTEXT_TYPE_DEFAULT, LLAMA_CONTEXT_TYPE_MTP}) {
         const std::string      path    = folder / ("t" + std::to_string(type) + ".moetrace");
-        const moescope_options options = {path.c_str(), nullptr, nullptr, false, nullptr};
+        const moescope_options options = {path.c_str(), nullptr, nullptr, false, nullptr, {}};
         moescope_capture *     m       = moescope_create(&options, nullptr, 0);
         llama_context_params   params  = model_runner::default_params();
         params.ctx_type                = type;

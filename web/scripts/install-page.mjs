@@ -4,6 +4,7 @@
 import { createHash } from 'node:crypto';
 import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { writeLicences } from './licences.mjs';
 
 const root = join(import.meta.dirname, '..');
 const target = join(root, 'page.html');
@@ -55,5 +56,6 @@ if (process.argv.includes('--check')) {
     () => '<head>\n' + mark,
   );
   writeFileSync(target, html);
+  writeLicences();
   console.log(`page.html: ${(html.length / 1024).toFixed(0)} KiB`);
 }

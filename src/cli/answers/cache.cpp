@@ -9,6 +9,7 @@
 #include "analysis/tools/model_sizes.hpp"
 #include "cli/answers/same_model.hpp"
 #include "cli/answers/shared.hpp"
+#include "cli/help/examples.hpp"
 #include "cli/terminal/progress.hpp"
 #include "cli/terminal/terminal.hpp"
 #include "cli/terminal/text.hpp"
@@ -238,6 +239,10 @@ void add_cache(CLI::App & analyze) {
     kind->add_flag("--global", c->global, "one pool of slots for all layers instead of slots per layer");
     kind->add_flag("--all", c->all, "all ubatches, not only those with decoded tokens");
     kind->add_flag("--belady", c->belady, "compute Belady's optimum however much memory it takes");
+    add_examples(
+        *kind,
+        {{"moescope analyze cache run.moetrace --slots 8,16,24", "three sizes, counted in experts per layer"},
+         {"moescope analyze cache run.moetrace --model model.gguf --bytes 8G", "what eight gigabytes would hold"}});
 }
 
 }  // namespace moescope::cli

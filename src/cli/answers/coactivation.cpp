@@ -7,6 +7,7 @@
 
 #include "analysis/coactivation.hpp"
 #include "cli/answers/shared.hpp"
+#include "cli/help/examples.hpp"
 
 namespace moescope::cli {
 
@@ -108,11 +109,12 @@ answer answer_coactivation(const analyze_options & o, bool all_pairs) {
 }  // namespace
 
 void add_coactivation(CLI::App & analyze) {
-    auto all = std::make_shared<bool>(false);
-    add_analysis(analyze, "coactivation",
-                 "which experts are selected together, within a layer and from one layer to the next", 1, 1,
-                 [=](const analyze_options & o) { return answer_coactivation(o, *all); })
-        ->add_flag("--all-pairs", *all, "add a table 'all' of every pair");
+    auto       all  = std::make_shared<bool>(false);
+    CLI::App * kind = add_analysis(analyze, "coactivation",
+                                   "which experts are selected together, within a layer and from one layer to the next",
+                                   1, 1, [=](const analyze_options & o) { return answer_coactivation(o, *all); });
+    kind->add_flag("--all-pairs", *all, "add a table 'all' of every pair");
+    add_examples(*kind, {{"moescope analyze coactivation run.moetrace --top 20", "the 20 pairs that stand out most"}});
 }
 
 }  // namespace moescope::cli

@@ -10,6 +10,7 @@
 #include "analysis/tools/running_stats.hpp"
 #include "cli/answers/matched_runs.hpp"
 #include "cli/answers/shared.hpp"
+#include "cli/help/examples.hpp"
 #include "cli/terminal/text.hpp"
 #include "core/error.hpp"
 #include "io/path.hpp"
@@ -175,8 +176,11 @@ answer answer_compare(const analyze_options & o) {
 }  // namespace
 
 void add_compare(CLI::App & analyze) {
-    add_analysis(analyze, "compare", "how two runs differ: quantisations, backends, fine-tunes, pruned against full", 2,
-                 2, answer_compare);
+    CLI::App * kind = add_analysis(analyze, "compare",
+                                   "how two runs differ: quantisations, backends, fine-tunes, pruned against full", 2,
+                                   2, answer_compare);
+    add_examples(
+        *kind, {{"moescope analyze compare full.moetrace pruned.moetrace", "how often both choose the same experts"}});
 }
 
 }  // namespace moescope::cli

@@ -10,6 +10,7 @@
 #include "cli/answers/frequency_tables.hpp"
 #include "cli/answers/same_model.hpp"
 #include "cli/answers/shared.hpp"
+#include "cli/help/examples.hpp"
 #include "cli/terminal/text.hpp"
 #include "core/error.hpp"
 #include "gguf/head.hpp"
@@ -159,10 +160,13 @@ answer answer_frequency(const analyze_options & o, bool phases) {
 }
 
 void add_frequency(CLI::App & analyze) {
-    auto phases = std::make_shared<bool>(false);
-    add_analysis(analyze, "frequency", "how often each expert is selected; also from an imatrix GGUF", 1, 0,
-                 [phases](const analyze_options & o) { return answer_frequency(o, *phases); })
-        ->add_flag("--phases", *phases, "also show prefilled and decoded tokens separately");
+    auto       phases = std::make_shared<bool>(false);
+    CLI::App * kind = add_analysis(analyze, "frequency", "how often each expert is selected; also from an imatrix GGUF",
+                                   1, 0, [phases](const analyze_options & o) { return answer_frequency(o, *phases); });
+    kind->add_flag("--phases", *phases, "also show prefilled and decoded tokens separately");
+    add_examples(*kind,
+                 {{"moescope analyze frequency run.moetrace", "the busiest and the idlest experts, with intervals"},
+                  {"moescope analyze frequency run.moetrace --phases", "prompt and generated tokens apart"}});
 }
 
 }  // namespace moescope::cli

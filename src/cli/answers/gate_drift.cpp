@@ -5,6 +5,7 @@
 
 #include "analysis/gate_drift.hpp"
 #include "cli/answers/shared.hpp"
+#include "cli/help/examples.hpp"
 #include "cli/terminal/text.hpp"
 #include "logs/open.hpp"
 
@@ -181,6 +182,7 @@ void add_gate_drift(CLI::App & analyze) {
                              [=](const analyze_options & o) { return answer_gate_drift(o, *g); });
     kind->add_flag("--all", g->all_rows, "all rows, not only decoded tokens");
     kind->add_flag("--values", g->values, "add a table 'values' of every token and layer pair");
+    add_examples(*kind, {{"moescope analyze gate-drift run.moetrace", "needs a trace of --capture gate-input"}});
 }
 
 }  // namespace moescope::cli

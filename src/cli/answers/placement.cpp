@@ -11,6 +11,7 @@
 #include "analysis/tools/model_sizes.hpp"
 #include "cli/answers/same_model.hpp"
 #include "cli/answers/shared.hpp"
+#include "cli/help/examples.hpp"
 #include "cli/terminal/text.hpp"
 #include "core/error.hpp"
 #include "logs/open.hpp"
@@ -171,6 +172,8 @@ void add_placement(CLI::App & analyze) {
     kind->add_option("-c,--ctx-size", p->n_ctx, "context length that the KV cache must hold")
         ->capture_default_str()
         ->type_name("N");
+    add_examples(*kind, {{"moescope analyze placement run.moetrace --model model.gguf --vram 12G",
+                          "options for llama.cpp that fit into 12 GB"}});
 }
 
 }  // namespace moescope::cli

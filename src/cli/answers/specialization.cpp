@@ -12,6 +12,7 @@
 #include "analysis/tools/running_stats.hpp"
 #include "cli/answers/same_model.hpp"
 #include "cli/answers/shared.hpp"
+#include "cli/help/examples.hpp"
 #include "cli/terminal/text.hpp"
 #include "core/error.hpp"
 #include "io/path.hpp"
@@ -288,6 +289,9 @@ void add_specialization(CLI::App & analyze) {
     kind->add_option("--label-key", from->key, "the field of --jsonl that holds the label")
         ->capture_default_str()
         ->type_name("KEY");
+    add_examples(*kind,
+                 {{"moescope analyze specialization run.moetrace", "the domains of a run with --label-key"},
+                  {"moescope analyze specialization code.moetrace prose.moetrace", "one trace for each domain"}});
 }
 
 }  // namespace moescope::cli

@@ -8,6 +8,7 @@
 
 #include "cli/answers/matched_runs.hpp"
 #include "cli/answers/shared.hpp"
+#include "cli/help/examples.hpp"
 #include "cli/terminal/text.hpp"
 #include "core/error.hpp"
 
@@ -90,7 +91,10 @@ answer answer_stability(const analyze_options & o) {
 }  // namespace
 
 void add_stability(CLI::App & analyze) {
-    add_analysis(analyze, "stability", "whether several runs of the same tokens route alike", 2, 0, answer_stability);
+    CLI::App * kind = add_analysis(analyze, "stability", "whether several runs of the same tokens route alike", 2, 0,
+                                   answer_stability);
+    add_examples(*kind,
+                 {{"moescope analyze stability one.moetrace two.moetrace three.moetrace", "three runs of one prompt"}});
 }
 
 }  // namespace moescope::cli

@@ -7,6 +7,7 @@
 
 #include "analysis/temporal.hpp"
 #include "cli/answers/shared.hpp"
+#include "cli/help/examples.hpp"
 #include "cli/terminal/text.hpp"
 
 namespace moescope::cli {
@@ -124,7 +125,9 @@ answer answer_temporal(const analyze_options & o) {
 }  // namespace
 
 void add_temporal(CLI::App & analyze) {
-    add_analysis(analyze, "temporal", "how long a sequence stays with its experts", 1, 1, answer_temporal);
+    CLI::App * kind =
+        add_analysis(analyze, "temporal", "how long a sequence stays with its experts", 1, 1, answer_temporal);
+    add_examples(*kind, {{"moescope analyze temporal run.moetrace", "how soon a sequence changes its experts"}});
 }
 
 }  // namespace moescope::cli

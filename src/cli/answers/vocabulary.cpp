@@ -8,6 +8,7 @@
 #include "analysis/tools/running_stats.hpp"
 #include "analysis/vocabulary.hpp"
 #include "cli/answers/shared.hpp"
+#include "cli/help/examples.hpp"
 #include "cli/terminal/text.hpp"
 #include "logs/open.hpp"
 
@@ -172,12 +173,14 @@ answer answer_vocabulary(const analyze_options & o, uint64_t least) {
 }  // namespace
 
 void add_vocabulary(CLI::App & analyze) {
-    auto least = std::make_shared<uint64_t>(10);
-    add_analysis(analyze, "vocabulary", "which tokens an expert serves", 1, 1,
-                 [=](const analyze_options & o) { return answer_vocabulary(o, *least); })
-        ->add_option("--min", *least, "leave out token ids that occur less often")
+    auto       least = std::make_shared<uint64_t>(10);
+    CLI::App * kind  = add_analysis(analyze, "vocabulary", "which tokens an expert serves", 1, 1,
+                                    [=](const analyze_options & o) { return answer_vocabulary(o, *least); });
+    kind->add_option("--min", *least, "leave out token ids that occur less often")
         ->capture_default_str()
         ->type_name("N");
+    add_examples(
+        *kind, {{"moescope analyze vocabulary run.moetrace --min 5", "only token ids that occur five times or more"}});
 }
 
 }  // namespace moescope::cli

@@ -78,6 +78,7 @@ llama_options::option describe(const common_arg & arg, llama_purpose p) {
     }
     o.refused = is_refused(arg, p);
     o.help    = arg.to_string();
+    o.text    = arg.help;
     return o;
 }
 

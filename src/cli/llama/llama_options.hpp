@@ -25,6 +25,7 @@ public:
         bool                     is_int  = false;
         bool                     refused = false;  // exists in llama.cpp, but has no meaning here
         std::string              help;             // as llama.cpp prints it, with names
+        std::string              text;             // what it says in there
     };
 
     // The option that `arg` names (an underscore in a long name counts as a hyphen), or null: not llama.cpp's.

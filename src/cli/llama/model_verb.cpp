@@ -8,6 +8,8 @@
 
 #include "common.h"
 
+#include "cli/help/nearest.hpp"
+#include "cli/help/unknown.hpp"
 #include "cli/terminal/terminal.hpp"
 #include "cli/terminal/text.hpp"
 #include "cli/verbs.hpp"
@@ -33,6 +35,16 @@ bool cut_value(const std::string & arg, std::string & name, std::string & value)
     return true;
 }
 
+// What CLI11 has of the verb: its name, and where the rest is.
+class model_app : public CLI::App {
+public:
+    explicit model_app(std::shared_ptr<model_verb> v, const std::string & name)
+        : App(v->own().get_description(), name),
+          verb(std::move(v)) {}
+
+    const std::shared_ptr<model_verb> verb;
+};
+
 }  // namespace
 
 model_verb::model_verb(const std::string & name, const std::string & description, llama_purpose purpose)
@@ -46,7 +58,7 @@ model_verb::model_verb(const std::string & name, const std::string & description
 model_verb::~model_verb() = default;
 
 void model_verb::add(CLI::App & app, std::shared_ptr<model_verb> verb, std::function<void()> action) {
-    CLI::App * sub = app.add_subcommand(verb->name_, verb->own_->get_description());
+    CLI::App * sub = app.add_subcommand(std::make_shared<model_app>(verb, verb->name_));
     // CLI11 would take llama.cpp's -ngl for -n -g -l, so the verb's arguments reach us untouched.
     sub->prefix_command();
     sub->set_help_flag();
@@ -56,6 +68,11 @@ void model_verb::add(CLI::App & app, std::shared_ptr<model_verb> verb, std::func
         verb->own_->parse(reversed);
         action();
     });
+}
+
+const model_verb * model_verb_of(const CLI::App & app) {
+    const auto * model = dynamic_cast<const model_app *>(&app);
+    return model == nullptr ? nullptr : model->verb.get();
 }
 
 const llama_options & model_verb::llama() const {
@@ -75,10 +92,21 @@ void model_verb::split(const std::vector<std::string> & args) {
             continue;
         }
         if (looks_like_option(args[i])) {
-            throw usage_error("unknown option '" + args[i] + "' (see " + own_->get_name() + " --help)");
+            throw usage_error("unknown option '" + args[i] + "'" + did_you_mean(args[i], option_names()) + " (see " +
+                              own_->get_name() + " --help)");
         }
         throw usage_error("unexpected argument '" + args[i] + "' (see " + own_->get_name() + " --help)");
     }
+}
+
+std::vector<std::string> model_verb::option_names() const {
+    std::vector<std::string> names = names_of_options(*own_);
+    for (const auto & option : llama().all()) {
+        if (!option.refused) {
+            names.insert(names.end(), option.names.begin(), option.names.end());
+        }
+    }
+    return names;
 }
 
 bool model_verb::take_own(const std::vector<std::string> & args, size_t & i) {

@@ -26,7 +26,13 @@ public:
     // Adds the verb to `app`, which then keeps it. `action` runs once the command line is split and the own options are parsed.
     static void add(CLI::App & app, std::shared_ptr<model_verb> verb, std::function<void()> action);
 
-    CLI::App & own() { return *own_; }
+    CLI::App &       own() { return *own_; }
+    const CLI::App & own() const { return *own_; }
+
+    // llama.cpp's options, of which those that are not refused may follow.
+    const llama_options & llama() const;
+
+    void print_help() const;
 
     // Whether llama.cpp's option (under any of its names) was given.
     bool given(const std::string & name) const;
@@ -37,11 +43,10 @@ public:
     void parse_llama(common_params & params) const;
 
 private:
-    void                  split(const std::vector<std::string> & args);
-    void                  print_help() const;
-    bool                  take_own(const std::vector<std::string> & args, size_t & i);
-    bool                  take_llama(const std::vector<std::string> & args, size_t & i);
-    const llama_options & llama() const;
+    void                     split(const std::vector<std::string> & args);
+    bool                     take_own(const std::vector<std::string> & args, size_t & i);
+    bool                     take_llama(const std::vector<std::string> & args, size_t & i);
+    std::vector<std::string> option_names() const;
 
     std::string                            name_;
     std::unique_ptr<CLI::App>              own_;
@@ -49,6 +54,9 @@ private:
     mutable std::unique_ptr<llama_options> llama_;  // made when first needed: it loads the backends
     std::vector<std::string>               own_args_, llama_args_;
 };
+
+// The verb that model_verb::add put there, or null: a verb of another kind.
+const model_verb * model_verb_of(const CLI::App & app);
 
 // llama.cpp's log, shown on stderr where `verbose`, else kept for error messages only.
 std::unique_ptr<infer::llama_log> route_llama_log(bool verbose);

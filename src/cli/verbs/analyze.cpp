@@ -3,6 +3,7 @@
 #include <CLI/CLI.hpp>
 
 #include "cli/answers/kinds.hpp"
+#include "cli/help/examples.hpp"
 #include "cli/verbs.hpp"
 
 namespace moescope::cli {
@@ -14,6 +15,8 @@ void add_analyze(CLI::App & app) {
     for (auto add : all_kinds()) {
         add(verb);
     }
+    add_examples(verb, {{"moescope analyze frequency run.moetrace", "how often each expert was selected"},
+                        {"moescope analyze cache --help", "what one kind of question takes and answers"}});
 }
 
 }  // namespace moescope::cli

@@ -6,6 +6,7 @@
 
 #include "analysis/tools/prompt_labels.hpp"
 #include "check/check.hpp"
+#include "cli/help/examples.hpp"
 #include "cli/terminal/result_file.hpp"
 #include "cli/terminal/text.hpp"
 #include "cli/verbs.hpp"
@@ -147,6 +148,7 @@ void add_check(CLI::App & app) {
     verb.add_flag("--json", o->json, "as JSON");
     add_output_options(verb, o->output, "write here instead of to stdout");
     verb.footer("Exit code 1 when there are findings. What is checked: docs/check.md.");
+    add_examples(verb, {{"moescope check run.moetrace", "is the file whole, and can its numbers be true?"}});
     verb.callback([o] { run_check(*o); });
 }
 

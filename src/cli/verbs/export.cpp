@@ -8,6 +8,7 @@
 #include <fmt/format.h>
 
 #include "analysis/tools/prompt_labels.hpp"
+#include "cli/help/examples.hpp"
 #include "cli/terminal/progress.hpp"
 #include "cli/terminal/result_file.hpp"
 #include "cli/terminal/terminal.hpp"
@@ -116,6 +117,8 @@ void add_export(CLI::App & app) {
     verb.add_option("--model", o->how.model, "access-json: the GGUF file (default: the one that the trace names)")
         ->type_name("FILE");
     add_output_options(verb, o->output, "the file, or the folder if the format writes one (default: stdout)");
+    add_examples(verb, {{"moescope export run.moetrace -f csv -o run.csv", "a line for each token and layer"},
+                        {"moescope export run.moetrace -f npy -o run", "arrays for numpy, in a folder"}});
     verb.callback([o] { run_export(*o); });
 }
 

@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
+#include "cli/help/examples.hpp"
 #include "cli/terminal/result_file.hpp"
 #include "cli/terminal/text.hpp"
 #include "cli/verbs.hpp"
@@ -221,6 +222,8 @@ void add_info(CLI::App & app) {
     verb.add_option("FILE", o->file, "a trace, a log of another tool, or a GGUF model")->required()->type_name("");
     verb.add_flag("--json", o->json, "as JSON");
     add_output_options(verb, o->output, "write here instead of to stdout");
+    add_examples(verb, {{"moescope info run.moetrace", "who wrote it, of which model, with which columns"},
+                        {"moescope info model.gguf", "a model's MoE tensors and what it says of its routing"}});
     verb.callback([o] { run_info(*o); });
 }
 

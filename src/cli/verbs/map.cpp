@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
+#include "cli/help/examples.hpp"
 #include "cli/terminal/result_file.hpp"
 #include "cli/terminal/terminal.hpp"
 #include "cli/terminal/text.hpp"
@@ -103,6 +104,7 @@ void add_map(CLI::App & app) {
                   "look for overlaps, data outside the file, wrong alignment; exit 1 if there are any");
     verb.add_flag("--json", o->json, "the same as -f json");
     add_output_options(verb, o->output, "write here instead of to stdout");
+    add_examples(verb, {{"moescope map model.gguf -f json -o memory-map.json", "where each expert lies in the file"}});
     verb.callback([o] { run_map(*o); });
 }
 

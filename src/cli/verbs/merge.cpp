@@ -6,6 +6,7 @@
 #include <fmt/format.h>
 
 #include "cli/answers/profile_summary.hpp"
+#include "cli/help/examples.hpp"
 #include "cli/terminal/result_file.hpp"
 #include "cli/terminal/terminal.hpp"
 #include "cli/verbs.hpp"
@@ -59,6 +60,7 @@ void add_merge(CLI::App & app) {
     verb.add_option("--expert-stats", o->json, "also write an expert_stats.json")->type_name("FILE");
     verb.add_flag("--force", o->output.force, "replace existing files");
     verb.add_flag("-q,--quiet", o->quiet, "no notes, no summary");
+    add_examples(verb, {{"moescope merge a.moestats b.moestats -o all.moestats", "what both profiles saw"}});
     verb.callback([o] { run_merge(*o); });
 }
 

@@ -10,6 +10,7 @@
 #include "common.h"
 
 #include "cli/answers/profile_summary.hpp"
+#include "cli/help/examples.hpp"
 #include "cli/llama/corpus_run.hpp"
 #include "cli/llama/model_verb.hpp"
 #include "cli/llama/prompts.hpp"
@@ -214,6 +215,10 @@ void add_profile(CLI::App & app) {
         ->check(CLI::IsMember({"probes", "callback", "none"}))
         ->type_name("WAY");
     own.add_flag("-q,--quiet", o->quiet, "no notes, no progress, no summary");
+    add_examples(
+        own, {{"moescope profile -m model.gguf --jsonl corpus.jsonl -o expert_stats.json",
+               "REAP, EAN, frequency and mean gate weight of every expert"},
+              {"moescope profile -m model.gguf --text corpus.txt -c 512 --limit 100", "a short look at a plain text"}});
     model_verb::add(app, verb, [verb, o] { run_profile(*verb, *o); });
 }
 

@@ -8,6 +8,7 @@
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
+#include "cli/help/examples.hpp"
 #include "cli/terminal/interrupt.hpp"
 #include "cli/terminal/progress.hpp"
 #include "cli/terminal/result_file.hpp"
@@ -225,6 +226,10 @@ void add_prune(CLI::App & app) {
     verb.add_flag("--dry-run", o->dry_run, "only show what would be removed, and its size");
     verb.add_flag("--json", o->json, "print the summary as JSON");
     verb.add_flag("-q,--quiet", o->quiet, "no notes, no progress");
+    add_examples(verb, {{"moescope prune model.gguf --stats expert_stats.moestats --ratio 0.25 -o small.gguf",
+                         "a quarter of the experts goes, those that REAP scores lowest"},
+                        {"moescope prune model.gguf --stats expert_stats.moestats --keep 24 --dry-run",
+                         "what would go, without writing a model"}});
     verb.callback([o] { run_prune(*o); });
 }
 

@@ -11,6 +11,7 @@
 
 #include "capture/capture_options.hpp"
 #include "cli/answers/summary.hpp"
+#include "cli/help/examples.hpp"
 #include "cli/terminal/result_file.hpp"
 #include "cli/terminal/terminal.hpp"
 #include "cli/terminal/text.hpp"
@@ -257,6 +258,12 @@ void add_record(CLI::App & app) {
     verb.add_flag("--nop", o->launch.nop, "load the recorder but record nothing (to measure what that costs)");
     verb.add_flag("-q,--quiet", o->quiet, "print nothing but errors");
     verb.add_option("command", o->launch.command, "the program and its arguments, after --")->type_name("");
+    add_examples(
+        verb, {{"moescope record -- llama-completion -m model.gguf -p 'Hello'",
+                "one run; the trace is named after the program"},
+               {"moescope record -o server.moetrace -- llama-server -m model.gguf", "a server, until Ctrl-C ends it"},
+               {"moescope record --capture ids,weights,norms --live=0 -- node app.mjs",
+                "more columns, and a page that shows them while the program runs"}});
     verb.callback([o] { run_record(*o); });
 }
 

@@ -6,6 +6,7 @@
 #include <CLI/CLI.hpp>
 #include <fmt/format.h>
 
+#include "cli/help/examples.hpp"
 #include "cli/terminal/progress.hpp"
 #include "cli/terminal/result_file.hpp"
 #include "cli/terminal/terminal.hpp"
@@ -103,6 +104,10 @@ void add_report(CLI::App & app) {
         ->check(CLI::NonNegativeNumber)
         ->type_name("N");
     add_output_options(verb, o->output, "the page; '-' is stdout (default: report.html)");
+    add_examples(verb,
+                 {{"moescope report run.moetrace -o report.html", "one file that any browser shows, without a network"},
+                  {"moescope report run.moetrace --model model.gguf --charts charts",
+                   "with the view of memory, and charts as SVG and PNG"}});
     verb.callback([o] { run_report(*o); });
 }
 

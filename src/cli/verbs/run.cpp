@@ -11,6 +11,7 @@
 
 #include "analysis/tools/prompt_labels.hpp"
 #include "cli/answers/summary.hpp"
+#include "cli/help/examples.hpp"
 #include "cli/llama/model_verb.hpp"
 #include "cli/llama/prompts.hpp"
 #include "cli/llama/recording.hpp"
@@ -328,6 +329,10 @@ void add_run(CLI::App & app) {
                          ->expected(0, 1)
                          ->type_name("[PATTERN]");
     own.add_flag("-q,--quiet", o->quiet, "no notes, no progress");
+    add_examples(own, {{"moescope run -m model.gguf -p 'To be, or not to be' -n 32 -o run.moetrace",
+                        "one prompt, and 32 tokens that the model adds"},
+                       {"moescope run -m model.gguf --jsonl prompts.jsonl --label-key domain -n 16",
+                        "many prompts; each is labelled with its domain"}});
     model_verb::add(app, verb, [verb, o] { run_run(*verb, *o); });
 }
 

@@ -9,6 +9,7 @@
 #include <CLI/CLI.hpp>
 #include <fmt/format.h>
 
+#include "cli/help/examples.hpp"
 #include "cli/terminal/terminal.hpp"
 #include "cli/terminal/text.hpp"
 #include "cli/verbs.hpp"
@@ -82,6 +83,8 @@ void add_serve(CLI::App & app) {
     verb.add_flag("--live", o->server.live, "follow traces that are still being written");
     verb.add_flag("--no-text", o->no_text, "leave out the text of the tokens");
     verb.add_flag("--open", o->open, "open the page in the browser");
+    add_examples(verb, {{"moescope serve run.moetrace", "the page of report, from this machine alone"},
+                        {"moescope serve run.moetrace --live", "the same while the trace grows"}});
     verb.callback([o] { run_serve(*o); });
 }
 

@@ -7,6 +7,7 @@
 #include <CLI/CLI.hpp>
 #include <fmt/format.h>
 
+#include "cli/help/examples.hpp"
 #include "cli/terminal/result_file.hpp"
 #include "cli/terminal/result_rows.hpp"
 #include "cli/terminal/terminal.hpp"
@@ -185,6 +186,11 @@ void add_sql(CLI::App & app) {
         ->type_name("FOLDER");
     verb.add_flag("--unsafe", o->database.unsafe, "let the query read and write other files, and load extensions");
     add_output_options(verb, o->output, "write the rows here: .csv, .json, or .parquet");
+    add_examples(
+        verb,
+        {{"moescope sql run.moetrace 'select expert, count(*) n from selections group by expert order by n desc limit 5'",
+          "the five busiest experts"},
+         {"moescope sql run.moetrace 'from rows limit 3' --csv", "what a table holds"}});
     verb.callback([o] { run_sql(*o); });
 }
 

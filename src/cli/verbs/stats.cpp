@@ -5,6 +5,7 @@
 
 #include "cli/answers/shared.hpp"
 #include "cli/answers/summary.hpp"
+#include "cli/help/examples.hpp"
 #include "cli/terminal/result_file.hpp"
 #include "cli/verbs.hpp"
 #include "core/error.hpp"
@@ -66,6 +67,8 @@ void add_stats(CLI::App & app) {
     verb.add_option("--model", o->model, "with --access: the GGUF that ran (default: the one that the trace names)")
         ->type_name("MODEL");
     add_answer_options(verb, o->answer);
+    add_examples(verb, {{"moescope stats run.moetrace", "how evenly the experts are used, and which are hot"},
+                        {"moescope stats run.moetrace --json", "the same, for a program"}});
     verb.callback([o] { run_stats(*o); });
 }
 

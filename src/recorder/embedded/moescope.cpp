@@ -12,6 +12,7 @@
 #include "capture/stream.hpp"
 #include "core/error.hpp"
 #include "core/fan_out.hpp"
+#include "core/version.hpp"
 #include "trace/writer.hpp"
 
 namespace {
@@ -78,6 +79,10 @@ struct moescope_capture {
     const uint64_t                   started_ns = steady_ns();
     uint64_t                         spent_ns   = 0;
 };
+
+const char * moescope_version() {
+    return moescope::version;
+}
 
 moescope_capture * moescope_create(const moescope_options * o, char * error, size_t error_size) {
     try {

@@ -58,13 +58,22 @@ std::string elf_file::machine_name() const {
 }
 
 bool elf_file::is_dynamic() const {
+    return !interpreter().empty();
+}
+
+std::string elf_file::interpreter() const {
     const auto h = at<Elf64_Ehdr>(0);
     for (uint16_t i = 0; i < h.e_phnum; ++i) {
-        if (at<Elf64_Phdr>(h.e_phoff + uint64_t(i) * h.e_phentsize).p_type == PT_INTERP) {
-            return true;
+        const auto segment = at<Elf64_Phdr>(h.e_phoff + uint64_t(i) * h.e_phentsize);
+        if (segment.p_type != PT_INTERP || segment.p_filesz == 0) {
+            continue;
         }
+        if (segment.p_offset >= bytes_.size() || segment.p_filesz > bytes_.size() - segment.p_offset) {
+            throw error("damaged program file").in(path_, static_cast<int64_t>(segment.p_offset));
+        }
+        return std::string(bytes_.data() + segment.p_offset, segment.p_filesz - 1);
     }
-    return false;
+    return {};
 }
 
 bool elf_file::defines(const std::string & symbol) const {

@@ -14,6 +14,7 @@ public:
     bool        for_this_machine() const;
     std::string machine_name() const;                       // e.g. "aarch64"
     bool        is_dynamic() const;                         // has an interpreter (the dynamic linker)
+    std::string interpreter() const;                        // its path; empty where there is none
     bool        defines(const std::string & symbol) const;  // as a function of its own; stripped symbols cannot be seen
 
 private:

@@ -81,6 +81,11 @@ void check_elf(const std::string & path) {
             .in(path)
             .fix("build it with shared libraries (-DBUILD_SHARED_LIBS=ON), or embed moescope.h");
     }
+    if (elf.interpreter().find("ld-musl") != std::string::npos) {
+        throw error("is built for musl, and the recorder needs glibc")
+            .in(path)
+            .fix("use a build of it for glibc, or 'moescope run' on the same model");
+    }
     if (elf.defines("llama_decode") || elf.defines("ggml_backend_sched_graph_compute_async")) {
         throw error("has llama.cpp linked in statically, so its calls cannot be seen from outside")
             .in(path)
@@ -88,25 +93,7 @@ void check_elf(const std::string & path) {
     }
 }
 
-}  // namespace
-
-program check_program(const std::string & name) {
-    program p;
-    p.path = find_in_path(name);
-    for (int depth = 0; depth < 4; ++depth) {
-        refuse_setuid(p.path);
-        const std::string interpreter = interpreter_of(p.path);
-        if (interpreter.empty()) {
-            check_elf(p.path);
-            return p;
-        }
-        p.script = p.script.empty() ? p.path : p.script;
-        p.path   = find_in_path(interpreter);
-    }
-    throw error("scripts are nested too deeply").in(name).fix("start its interpreter yourself");
-}
-
-std::string find_recorder_library() {
+std::string recorder_beside_tool() {
     if (const char * given = std::getenv("MOESCOPE_RECORDER"); given != nullptr && *given != '\0') {
         if (::access(given, R_OK) != 0) {
             throw error(std::string("cannot read the recorder: ") + std::strerror(errno))
@@ -130,6 +117,38 @@ std::string find_recorder_library() {
     throw error("libmoescope-record.so is not next to this program")
         .in(folder)
         .fix("install all of moescope, or set MOESCOPE_RECORDER");
+}
+
+// LD_PRELOAD is a list: blanks and colons end a name, and the dynamic linker would only warn.
+std::string preloadable(const std::string & path) {
+    if (path.find_first_of(" :") != std::string::npos) {
+        throw error("LD_PRELOAD cannot name a library whose path has a blank or a colon")
+            .in(path)
+            .fix("move moescope, or let MOESCOPE_RECORDER name a link to it");
+    }
+    return path;
+}
+
+}  // namespace
+
+program check_program(const std::string & name) {
+    program p;
+    p.path = find_in_path(name);
+    for (int depth = 0; depth < 4; ++depth) {
+        refuse_setuid(p.path);
+        const std::string interpreter = interpreter_of(p.path);
+        if (interpreter.empty()) {
+            check_elf(p.path);
+            return p;
+        }
+        p.script = p.script.empty() ? p.path : p.script;
+        p.path   = find_in_path(interpreter);
+    }
+    throw error("scripts are nested too deeply").in(name).fix("start its interpreter yourself");
+}
+
+std::string find_recorder_library() {
+    return preloadable(recorder_beside_tool());
 }
 
 }  // namespace moescope::recorder

@@ -1,0 +1,45 @@
+# The licence texts of everything that an installation contains, in one file for `moescope --licenses`: from where each thing
+# was taken, so that none is out of date. Sets licence_file. A text that is not there leaves a line that says so.
+
+set(licence_file ${PROJECT_BINARY_DIR}/licences.txt)
+set(licence_text "")
+function(add_licence title)   # add_licence(title FILE…): the first file that exists
+    set(text "(its text is not on the machine that built this)\n")
+    foreach(file ${ARGN})
+        if(EXISTS ${file})
+            file(READ ${file} text)
+            break()
+        endif()
+    endforeach()
+    string(REPEAT "=" 100 line)
+    set(licence_text "${licence_text}${line}\n${title}\n${line}\n\n${text}\n" PARENT_SCOPE)
+endfunction()
+
+add_licence("moescope" ${PROJECT_SOURCE_DIR}/LICENSE)
+add_licence("llama.cpp and ggml: lib/moescope" ${LLAMA_CPP_DIR}/LICENSE)
+add_licence("JSON for Modern C++: in the tool, and in libllama-common" ${LLAMA_CPP_DIR}/licenses/LICENSE-jsonhpp
+            /usr/share/doc/nlohmann-json3-dev/copyright)
+add_licence("cpp-httplib: in libllama-common, and in lib/moescope of the archive" ${LLAMA_CPP_DIR}/vendor/cpp-httplib/LICENSE)
+file(STRINGS ${LLAMA_CPP_DIR}/vendor/sheredom/subprocess.h head LIMIT_COUNT 40)
+list(JOIN head "\n" head)
+string(REGEX MATCH "This is free and unencumbered software.*unlicense.org[^\n]*" head "${head}")
+file(WRITE ${PROJECT_BINARY_DIR}/licence-subprocess.txt "${head}\n")
+add_licence("subprocess.h: in libllama-common" ${PROJECT_BINARY_DIR}/licence-subprocess.txt)
+if(llama_from STREQUAL prebuilt)
+    add_licence("node-llama-cpp, whose builds of llama.cpp lie in lib/moescope" ${LLAMA_PREBUILT_DIR}/LICENSE)
+endif()
+add_licence("CLI11: in the tool" /usr/share/doc/libcli11-dev/copyright)
+add_licence("{fmt}: in lib/moescope of the archive" /usr/share/doc/libfmt-dev/copyright)
+add_licence("OpenSSL: in lib/moescope of the archive" /usr/share/doc/libssl3/copyright)
+add_licence("Brotli: in lib/moescope of the archive" /usr/share/doc/libbrotli1/copyright)
+add_licence("zlib: in lib/moescope of the archive" /usr/share/doc/zlib1g/copyright)
+add_licence("GNU OpenMP: in lib/moescope of the archive; GNU C++ library: in lib/libmoescope-record.so and lib/libmoescope.so"
+            /usr/share/doc/libgomp1/copyright /usr/share/doc/libstdc++6/copyright)
+add_licence("D3 and internmap: in the page" ${PROJECT_SOURCE_DIR}/web/licences.txt)
+set(before "")
+if(EXISTS ${licence_file})
+    file(READ ${licence_file} before)
+endif()
+if(NOT before STREQUAL licence_text)   # else everything that embeds it would be compiled again
+    file(WRITE ${licence_file} "${licence_text}")
+endif()
