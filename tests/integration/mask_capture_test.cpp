@@ -209,6 +209,7 @@ TEST_P(PlantedMask, ChangesBetweenBatches) {
     step({}, truth_, all_experts());
     step(mask_of_the_others(), without_, kept_experts());
     step({}, truth_, all_experts());
+    EXPECT_GT(llama_perf_context(two.masked.context()).n_reused, 6);
     two.plain.close();
     two.masked.close();
 }

@@ -87,10 +87,23 @@ class NodeLlamaCpp(unittest.TestCase):
         self.model, self.truth = planted_model(self.folder, "planted", 1)
         self.trace = os.path.join(self.folder, "t.moetrace")
 
-    def record(self, version):
+    def record(self, version, *options):
         package = installed(version)
         run = subprocess.run(
-            [MOESCOPE, "record", "-o", self.trace, "--", "node", "evaluate.mjs", self.model, "routed by Node", "6"],
+            [
+                MOESCOPE,
+                "record",
+                "-o",
+                self.trace,
+                "--force",
+                *options,
+                "--",
+                "node",
+                "evaluate.mjs",
+                self.model,
+                "routed by Node",
+                "6",
+            ],
             cwd=package,
             capture_output=True,
             text=True,
@@ -125,6 +138,21 @@ class NodeLlamaCpp(unittest.TestCase):
             stderr.count("is not a version that moescope was tested with; its self-test decides\n"), 2
         )  # at once, and in the summary
         self.assertEqual([r["token"] for r in rows if r["layer"] == 0][: len(said["tokens"])], said["tokens"])
+
+    def test_both_versions_are_masked(self):
+        used = {(layer, e) for layer, tokens in enumerate(self.truth) for t in tokens for e in t["ids"]}
+        known = {}
+        for version in ("3.14.2", "3.22.1"):
+            _, rows, _ = self.record(version, "--omit", "*:2,1:5")
+            selected = {(r["layer"], e) for r in rows for e in r["ids"]}
+            self.assertFalse(selected & ({(1, 5)} | {(layer, 2) for layer, _ in used}))
+            for r in rows:
+                if r["token"] is not None:
+                    known.setdefault((r["layer"], r["token"]), []).append(r["ids"])
+        self.assertIn((1, 2), used)  # without the mask it is selected
+        self.assertGreater(sum(len(ids) for ids in known.values()), 60)
+        for ids in known.values():
+            self.assertEqual(ids, [ids[0]] * len(ids))
 
     def test_two_versions_in_one_process(self):
         ours = (LIBLLAMA, *planted_model(self.folder, "ours", 2))

@@ -8,6 +8,10 @@
 
 #include <gtest/gtest.h>
 
+#include "support/scratch_folder.hpp"
+#include "trace/reader.hpp"
+#include "trace/writer.hpp"
+
 namespace moescope::trace {
 namespace {
 
@@ -22,6 +26,17 @@ TEST(trace_head, names_this_process) {
     EXPECT_EQ(to_string(head.captured), "ids,access");
     EXPECT_GE(head.started_unix_ns, from);
     EXPECT_LE(head.started_unix_ns, now());
+}
+
+TEST(trace_head, says_under_which_mask_it_was_written) {
+    const test::scratch_folder folder;
+    for (const std::string mask : {"", "omit 5:15"}) {
+        const std::string path = folder / ("t" + mask + ".moetrace");
+        trace_writer(path, trace_head::of_this_process({}, 1, mask), {}).finish({});
+        trace_reader reader(path);
+        EXPECT_EQ(reader.info().mask, mask);
+        EXPECT_EQ(reader.info().notes.size(), mask.empty() ? 0u : 1u);
+    }
 }
 
 TEST(trace_head, has_an_id_of_its_own_that_is_never_0) {

@@ -106,7 +106,7 @@ private:
         if (!settings_.trace_path.empty()) {
             add([&] {
                 const std::string unmasked = t.unmasked();
-                auto              trace = std::make_unique<trace_output>(
+                auto              trace    = std::make_unique<trace_output>(
                     settings_, stream, unmasked.empty() ? settings_.capture.mask.to_text() : "",
                     [&t] { return t.capture_ns(); }, [this](const std::string & why) { stopped(why); });
                 status(environment::status_trace, trace->path());
