@@ -40,12 +40,16 @@ std::string range_of(const frequency_result & r, uint32_t block_layout::*field) 
 }
 
 std::string size_lines(const trace::trace_info & info, const frequency_result & r) {
-    std::string out = fmt::format("tokens     {} ({} prefilled, {} decoded) in {} ubatches\n", with_commas(r.tokens),
-                                  with_commas(r.tokens - std::min(r.tokens, r.decoded)), with_commas(r.decoded),
-                                  with_commas(r.ubatches));
-    out += fmt::format("experts    {} MoE layer{} of {} experts, top-{}; {} selections\n", r.blocks.size(),
+    std::string out;
+    if (r.tokens > 0) {  // 0: counts of another engine, which do not say
+        out += fmt::format("tokens     {} ({} prefilled, {} decoded) in {} ubatches\n", with_commas(r.tokens),
+                           with_commas(r.tokens - std::min(r.tokens, r.decoded)), with_commas(r.decoded),
+                           with_commas(r.ubatches));
+    }
+    const std::string k = range_of(r, &block_layout::n_expert_used);
+    out += fmt::format("experts    {} MoE layer{} of {} experts{}; {} selections\n", r.blocks.size(),
                        r.blocks.size() == 1 ? "" : "s", range_of(r, &block_layout::n_expert),
-                       range_of(r, &block_layout::n_expert_used), with_commas(r.selections()));
+                       k == "0" ? std::string() : ", top-" + k, with_commas(r.selections()));
     if (info.run_ns > 0) {
         out += fmt::format("capture    took {:.2f} % of the run's {}{}\n",
                            100.0 * double(info.capture_ns) / double(info.run_ns),
@@ -105,15 +109,17 @@ std::string insight_lines(const summary_result & s) {
         dead_chance += b.chance.mean.dead;
     }
     const double experts = static_cast<double>(r.n_experts());
-    std::string  out     = fmt::format(
-             "balance    normalised entropy {:.3f} (random routing {:.3f}), busiest expert {:.1f}x its balanced share "
-                  "(random {:.1f}x)\n",
-             entropy / n, entropy_chance / n, 1 + max_vio / n, 1 + max_vio_chance / n);
-    out += fmt::format(
-        "spread     90 % of the selections go to {:.0f} % of the experts (random {:.0f} %); {} of {} never used "
-        "(random {:.1f})\n",
-        100 * held / experts, 100 * held_chance / experts, with_commas(r.n_dead()), with_commas(r.n_experts()),
-        dead_chance);
+    // What chance gives is not known of counts without their rows.
+    const auto random = [](const char * text, double chance) {
+        return std::isnan(chance) ? std::string() : fmt::format(fmt::runtime(text), chance);
+    };
+    std::string out =
+        fmt::format("balance    normalised entropy {:.3f}{}, busiest expert {:.1f}x its balanced share{}\n",
+                    entropy / n, random(" (random routing {:.3f})", entropy_chance / n), 1 + max_vio / n,
+                    random(" (random {:.1f}x)", 1 + max_vio_chance / n));
+    out += fmt::format("spread     90 % of the selections go to {:.0f} % of the experts{}; {} of {} never used{}\n",
+                       100 * held / experts, random(" (random {:.0f} %)", 100 * held_chance / experts),
+                       with_commas(r.n_dead()), with_commas(r.n_experts()), random(" (random {:.1f})", dead_chance));
     if (!std::isnan(s.overlap_next)) {
         out += fmt::format(
             "repeats    a token shares {:.1f} % of its experts with the previous one (any two tokens {:.1f} %)\n",
