@@ -35,7 +35,7 @@ struct format {
     // trace on its own.
     std::unique_ptr<exporter> (*to_file)(std::FILE * out, const export_options & options)              = nullptr;
     std::unique_ptr<exporter> (*to_folder)(const std::string & folder, const export_options & options) = nullptr;
-    void (*whole)(const trace::trace_source & source, std::FILE * out)                                 = nullptr;
+    std::vector<std::string> (*whole)(trace::trace_source & source, std::FILE * out)                   = nullptr;
 };
 
 const std::vector<format> & all_formats();
@@ -59,6 +59,9 @@ std::unique_ptr<exporter> make_jsonl(std::FILE * out, const export_options & opt
 std::unique_ptr<exporter> make_json(std::FILE * out, const export_options & options);
 std::unique_ptr<exporter> make_access_json(const std::string & folder, const export_options & options);
 std::unique_ptr<exporter> make_npy(const std::string & folder, const export_options & options);
-void                      write_parquet(const trace::trace_source & source, std::FILE * out);
+std::vector<std::string>  write_parquet(trace::trace_source & source, std::FILE * out);
+std::vector<std::string>  write_sglang_stat(trace::trace_source & source, std::FILE * out);
+std::vector<std::string>  write_ktransformers(trace::trace_source & source, std::FILE * out);
+std::vector<std::string>  write_cerebras(trace::trace_source & source, std::FILE * out);
 
 }  // namespace moescope::formats

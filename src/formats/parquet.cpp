@@ -72,7 +72,7 @@ std::vector<std::pair<std::string, std::string>> metadata_of(const trace::trace_
 
 }  // namespace
 
-void write_parquet(const trace::trace_source & source, std::FILE * out) {
+std::vector<std::string> write_parquet(trace::trace_source & source, std::FILE * out) {
     require_rows(source);
     sql::database_options o;
     o.runs    = sql::name_runs({source.info().path});
@@ -81,6 +81,7 @@ void write_parquet(const trace::trace_source & source, std::FILE * out) {
     o.output  = ::fileno(out);
     sql::database(o).write_parquet(select_captured(source.blocks()), metadata_of(source),
                                    row_group_rows(source.blocks()));
+    return {};
 }
 
 }  // namespace moescope::formats

@@ -16,6 +16,10 @@ const std::vector<format> & all_formats() {
         {"parquet", "the rows with everything that was captured, for any query engine", nullptr, nullptr,
          write_parquet},
         {"npy", "plain arrays that numpy can memory-map, with schema.json", nullptr, make_npy},
+        {"sglang-stat", "selections per expert as SGLang's recorder saves them (.pt), for EPLB", nullptr, nullptr,
+         write_sglang_stat},
+        {"ktransformers", "the same as ktransformers takes them (.pt)", nullptr, nullptr, write_ktransformers},
+        {"cerebras", "sums per expert as the authors of REAP save them (.pt)", nullptr, nullptr, write_cerebras},
         {"access-json", "memory-map.json and what each step read", nullptr, make_access_json},
     };
     return list;

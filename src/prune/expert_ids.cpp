@@ -91,6 +91,26 @@ expert_ids_by_layer read_expert_ids(const std::string & path) {
     return ids;
 }
 
+expert_ids_by_layer other_ids(const expert_ids_by_layer & ids, uint32_t n_expert) {
+    expert_ids_by_layer others;
+    for (const auto & [layer, list] : ids) {
+        std::vector<bool> listed(n_expert);
+        for (const int32_t id : list) {
+            if (id < 0 || static_cast<uint32_t>(id) >= n_expert) {
+                throw usage_error(fmt::format("layer {} has no expert {}", layer, id));
+            }
+            listed[static_cast<size_t>(id)] = true;
+        }
+        std::vector<int32_t> & rest = others[layer];
+        for (uint32_t id = 0; id < n_expert; ++id) {
+            if (!listed[id]) {
+                rest.push_back(static_cast<int32_t>(id));
+            }
+        }
+    }
+    return others;
+}
+
 expert_ids_by_layer parse_expert_ids(const std::vector<std::string> & items, const std::string & option) {
     expert_ids_by_layer ids;
     for (const std::string & item : items) {

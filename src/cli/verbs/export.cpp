@@ -90,7 +90,7 @@ void run_export(export_options & o) {
     if (format.to_folder != nullptr) {
         notes = export_to_folder(*source, format, o, tick);
     } else if (format.whole != nullptr) {
-        write_output(o.output, [&](std::FILE * out) { format.whole(*source, out); });
+        write_output(o.output, [&](std::FILE * out) { notes = format.whole(*source, out); });
     } else {
         write_output(o.output,
                      [&](std::FILE * out) { notes = formats::write_all(*source, *format.to_file(out, o.how), tick); });

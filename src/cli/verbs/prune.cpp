@@ -26,7 +26,7 @@ namespace moescope::cli {
 namespace {
 
 struct prune_options {
-    std::string              model, stats, criterion = "reap", keep_ids, imatrix, output;
+    std::string              model, stats, criterion = "reap", keep_ids, drop_ids, pruneset, imatrix, output;
     std::vector<std::string> protect;
     uint32_t                 keep  = 0;
     double                   ratio = -1;
@@ -36,14 +36,17 @@ struct prune_options {
 
 prune::prune_request make_request(const prune_options & o, const gguf::model_file & model) {
     prune::prune_request request;
-    request.criterion = o.keep_ids.empty() ? prune::parse_criterion(o.criterion) : prune::prune_criterion::ids;
-    request.protect   = prune::parse_expert_ids(o.protect, "--protect");
-    request.seed      = o.seed;
+    const bool           by_ids = !o.keep_ids.empty() || !o.drop_ids.empty();
+    request.criterion           = by_ids ? prune::prune_criterion::ids : prune::parse_criterion(o.criterion);
+    request.protect             = prune::parse_expert_ids(o.protect, "--protect");
+    request.seed                = o.seed;
     if (request.criterion == prune::prune_criterion::ids) {
-        if (o.keep_ids.empty()) {
-            throw usage_error("--criterion ids needs --keep-ids FILE");
+        if (!by_ids) {
+            throw usage_error("--criterion ids needs --keep-ids FILE or --drop-ids FILE");
         }
-        request.keep_ids = prune::read_expert_ids(o.keep_ids);
+        request.keep_ids = o.drop_ids.empty() ? prune::read_expert_ids(o.keep_ids)
+                                              : prune::other_ids(prune::read_expert_ids(o.drop_ids),
+                                                                 gguf::read_moe_shape(model.metadata()).n_expert);
         return request;
     }
     if (request.criterion != prune::prune_criterion::random) {
@@ -109,6 +112,19 @@ nlohmann::ordered_json plan_json(const prune::prune_plan & plan) {
     return json;
 }
 
+// {"0": [dropped ids]}, as HOPE's authors keep their choice.
+std::string pruneset_json(const prune::prune_plan & plan) {
+    prune::expert_ids_by_layer kept;
+    for (const auto & [il, layer] : plan.layers) {
+        kept[il] = layer.kept;
+    }
+    nlohmann::ordered_json json = nlohmann::ordered_json::object();
+    for (const auto & [il, ids] : prune::other_ids(kept, plan.shape.n_expert)) {
+        json[std::to_string(il)] = ids;
+    }
+    return to_text(json);
+}
+
 std::string imatrix_output(const std::string & output) {
     return io::without_suffix(output, ".gguf") + ".imatrix.gguf";
 }
@@ -134,7 +150,7 @@ prune::prune_result write_interruptibly(const gguf::model_file & model, const pr
 void write_everything(const prune_options & o, const gguf::model_file & model, const prune::prune_request & request,
                       const prune::prune_plan & plan, nlohmann::ordered_json & json) {
     std::vector<std::string> inputs = model.paths();
-    inputs.insert(inputs.end(), {o.stats, o.keep_ids, o.imatrix});
+    inputs.insert(inputs.end(), {o.stats, o.keep_ids, o.drop_ids, o.imatrix});
     check_output({o.output, o.force, inputs});
     const std::string imatrix_path = imatrix_output(o.output);
     if (!o.imatrix.empty()) {
@@ -143,12 +159,13 @@ void write_everything(const prune_options & o, const gguf::model_file & model, c
                                     imatrix_path);  // first: small, and it may not fit
     }
     prune::prune_provenance provenance;
-    provenance.criterion  = prune::criterion_name(request.criterion);
-    provenance.statistics = request.criterion == prune::prune_criterion::ids ? o.keep_ids : o.stats;
-    provenance.seed       = o.seed;
-    const auto result     = write_interruptibly(model, plan, provenance, o.output);
-    json["output"]        = o.output;
-    json["file_size"]     = result.file_size;
+    provenance.criterion = prune::criterion_name(request.criterion);
+    provenance.statistics =
+        request.criterion == prune::prune_criterion::ids ? (o.drop_ids.empty() ? o.keep_ids : o.drop_ids) : o.stats;
+    provenance.seed   = o.seed;
+    const auto result = write_interruptibly(model, plan, provenance, o.output);
+    json["output"]    = o.output;
+    json["file_size"] = result.file_size;
     if (result.hash_ids_replaced > 0) {
         json["hash_ids_replaced"] = result.hash_ids_replaced;
         note(fmt::format("{} hash-table entries named a removed expert and were replaced",
@@ -183,6 +200,9 @@ void run_prune(const prune_options & o) {
     for (const std::string & warning : plan.warnings) {
         note("warning: " + printable(warning));
     }
+    if (!o.pruneset.empty()) {
+        write_text({o.pruneset, o.force, {o.model, o.stats, o.keep_ids, o.drop_ids, o.imatrix}}, pruneset_json(plan));
+    }
     if (!o.dry_run) {
         write_everything(o, model, request, plan, json);
     }
@@ -213,8 +233,13 @@ void add_prune(CLI::App & app) {
             ->check(CLI::Range(0.0, 1.0));
     auto * ids =
         verb.add_option("--keep-ids", o->keep_ids, "file of the ids to keep in each layer (3: 52 40 85), or JSON");
-    keep->excludes(ratio)->excludes(ids);
-    ratio->excludes(ids);
+    auto * drop = verb.add_option("--drop-ids", o->drop_ids,
+                                  "the same of the ids to remove, such as HOPE's pruneset.json; all others stay");
+    keep->excludes(ratio)->excludes(ids)->excludes(drop);
+    ratio->excludes(ids)->excludes(drop);
+    drop->excludes(ids);
+    verb.add_option("--pruneset", o->pruneset,
+                    "also write the removed ids of each layer to this file, as HOPE does (JSON)");
     verb.add_option("--protect", o->protect,
                     "ids to keep in any case: 3,17 in every layer, 5:3,17 in layer 5; repeatable")
         ->allow_extra_args(false);
