@@ -1,7 +1,8 @@
 #include "check/check.hpp"
-#include "logs/open.hpp"
+#include <cstring>
 
 #include "core/error.hpp"
+#include "logs/open.hpp"
 #include "trace/reader.hpp"
 
 namespace moescope::check {
@@ -36,8 +37,15 @@ void check_files(const std::vector<std::string> & paths, check_result & r) {
 // What the last part's end says against what the parts hold.
 void check_end(const trace::trace_info & info, check_result & r) {
     const part_integrity & last = r.parts.back();
+    if (!last.has_end && last.stopped != 0) {
+        r.notes.push_back(std::string("the trace has no end: it could not be written any more (") +
+                          std::strerror(last.stopped) + "); what the program computed after that is missing");
+        return;
+    }
     if (!last.has_end || last.goes_on) {
-        r.notes.push_back("the trace has no end: the program was killed or is still running");
+        r.notes.push_back(
+            "the trace has no end: the program was killed or is still running; of what it computed in its last second, rows "
+            "may be missing");
         return;
     }
     if (r.findings.empty() && info.first_part == 1 &&

@@ -43,6 +43,7 @@ part_integrity check_part(const std::string & path) {
     p.bytes         = list.file().size();
     p.whole_bytes   = sizeof(trace::file_header);
     p.state         = list.state();
+    p.stopped       = list.stopped();
     const auto stop = [&](uint64_t offset, const std::string & reason) {
         p.state = {trace::damage::kind::broken, offset, p.bytes - p.whole_bytes, reason};
         return p;

@@ -19,6 +19,8 @@ struct part_integrity {
     uint64_t      tokens      = 0;
     trace::damage state;  // damage::kind::none, or what ends whole_bytes
 
+    int stopped = 0;  // errno that ended the writing of this file; 0: it ended otherwise, or goes on
+
     // What the part's end says it holds; has_end is false for a trace that was killed or still runs.
     bool     has_end      = false;
     bool     goes_on      = false;  // in a following part

@@ -1,13 +1,12 @@
 #include "cli/tool.hpp"
 
-#include <cstdio>
-
 #include <CLI/CLI.hpp>
 #include <fmt/format.h>
 
 #include "cli/help/licences.hpp"
 #include "cli/help/overview.hpp"
 #include "cli/help/unknown.hpp"
+#include "cli/terminal/terminal.hpp"
 #include "cli/verbs.hpp"
 #include "core/error.hpp"
 #include "core/version.hpp"
@@ -24,7 +23,7 @@ constexpr char exit_codes[] =
     "130 interrupted; record passes on the code of the program that it ran.";
 
 int complain(int code, const std::string & line) {
-    fmt::print(stderr, "moescope: {}\n", line);
+    say_line(line);
     return code;
 }
 
@@ -54,6 +53,7 @@ void set_up(CLI::App & app) {
 }  // namespace
 
 int run_tool(int argc, char ** argv) {
+    open_standard_streams();
     CLI::App app{
         "moescope: shows which experts a Mixture-of-Experts model on llama.cpp really uses.\n"
         "Start with: moescope record -- llama-completion -m model.gguf -p \"Hello\"   (any llama.cpp program)"};

@@ -63,6 +63,7 @@ public:
             throw error("the program closed this file, which it does not own").in(path_);
         }
         if (const int why = write_whole(fd_, data, size); why != 0) {
+            failure_ = why;
             cut_back();
             throw error(std::string("cannot write: ") + std::strerror(why))
                 .in(path_)
@@ -72,6 +73,19 @@ public:
     }
     uint64_t    size() const override { return size_; }
     std::string path() const override { return path_; }
+    int         failure() const override { return failure_; }
+
+    void amend(uint64_t offset, const void * data, size_t size) noexcept override {
+        const int flags = ::fcntl(fd_, F_GETFL);
+        if (flags < 0 || !still_ours() || !S_ISREG(opened_.st_mode) || offset + size > size_) {
+            return;
+        }
+        ::fcntl(fd_, F_SETFL, flags & ~O_APPEND);  // under O_APPEND, Linux appends whatever the offset says
+        if (::pwrite(fd_, data, size, static_cast<off_t>(offset)) < 0) {
+            // It was worth a try.
+        }
+        ::fcntl(fd_, F_SETFL, flags);
+    }
 
 private:
     // Daemons close every descriptor they find, and what they open next gets the same number.
@@ -89,7 +103,8 @@ private:
     std::string path_;
     int         fd_     = -1;
     struct stat opened_ = {};
-    uint64_t    size_   = 0;
+    uint64_t    size_    = 0;
+    int         failure_ = 0;
 };
 
 }  // namespace

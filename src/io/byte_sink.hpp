@@ -16,6 +16,10 @@ public:
     virtual ~byte_sink()                                   = default;
     virtual void     write(const void * data, size_t size) = 0;
     virtual uint64_t size() const                          = 0;  // bytes written so far
+    // The errno of the write that failed; 0: none did.
+    virtual int failure() const { return 0; }
+    // Changes bytes that were written, where the sink can: also on a full disk. It may be that nothing happens.
+    virtual void amend(uint64_t /*offset*/, const void * /*data*/, size_t /*size*/) noexcept {}
     // The file the bytes lie in; empty when there is none.
     virtual std::string path() const { return {}; }
 };

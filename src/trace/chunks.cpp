@@ -24,6 +24,12 @@ chunk_list::chunk_list(const std::string & path) : file_(path) {
     walk();
 }
 
+int chunk_list::stopped() const {
+    file_header h = {};
+    std::memcpy(&h, file_.data(), sizeof(h));
+    return static_cast<int>(h.stopped);
+}
+
 bool chunk_list::refresh() {
     const uint64_t before = next_;
     file_.refresh();

@@ -46,6 +46,8 @@ public:
     const std::vector<chunk_run> & runs() const { return runs_; }
     const damage &                 state() const { return state_; }
     const io::mapped_file &        file() const { return file_; }
+    // The errno that ended the writing of this file; 0: it ended otherwise, or goes on.
+    int stopped() const;
 
     // The chunk whose header is at this offset: a run's begin, or next_of() an earlier chunk of it.
     chunk_place     chunk_at(uint64_t header) const;

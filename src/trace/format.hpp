@@ -39,7 +39,7 @@ enum class chunk_kind : uint32_t {
 struct file_header {
     char     magic[8];
     uint32_t version;
-    uint32_t zero;
+    uint32_t stopped;  // errno of the write that ended the writing, put here when it failed; 0: none did
 };
 static_assert(sizeof(file_header) == 16);
 

@@ -1,6 +1,7 @@
 #include "trace/writer.hpp"
 
 #include <algorithm>
+#include <cstddef>
 
 #include "core/error.hpp"
 #include "core/version.hpp"
@@ -108,7 +109,13 @@ void trace_writer::put(chunk_kind kind, const encoder & payload) {
     whole.raw(payload.data(), payload.size());
     whole.pad(8);
     failed_ = true;  // unless the write returns
-    sink_->write(whole.data(), whole.size());
+    try {
+        sink_->write(whole.data(), whole.size());
+    } catch (const error &) {
+        const auto why = static_cast<uint32_t>(sink_->failure());
+        sink_->amend(offsetof(file_header, stopped), &why, sizeof(why));
+        throw;
+    }
     failed_ = false;
 }
 
@@ -271,6 +278,7 @@ void trace_writer::flush() {
     if (options_.counts_only) {
         put_counts();
     }
+    n_flushed_ = n_ubatches_;
 }
 
 void trace_writer::put_counts() {

@@ -43,6 +43,7 @@ public:
     void     ubatch(const routed_ubatch & u) override;
     void     note(const std::string & text) override;
 
+    bool pending() const { return frames_.size() > 0 || (options_.counts_only && n_ubatches_ > n_flushed_); }
     void flush();                        // writes the pending chunk
     void finish(const trace_end & end);  // the last call; does nothing after an error
 
@@ -77,6 +78,7 @@ private:
     std::vector<graph_layout> layouts_;
     std::vector<access_list>  access_lists_;
     uint64_t                  n_ubatches_ = 0, n_tokens_ = 0;
+    uint64_t                  n_flushed_ = 0;  // ubatches that are in the file
     expert_counts             counts_;  // with counts_only
 
     encoder  pieces_, frames_, scratch_;

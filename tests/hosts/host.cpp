@@ -129,6 +129,13 @@ int main(int argc, char ** argv) {
         }
         waitpid(child, nullptr, 0);
         decode(ctx, 1);
+    } else if (mode == "idle") {  // a server with nothing to do
+        for (int i = 0; i < 30; ++i) {
+            decode(ctx, 1);
+        }
+        std::puts("idle");
+        std::fflush(stdout);
+        pause();
     } else if (mode == "long" || mode == "exit-in-handler") {
         for (int i = 0; i < 100000; ++i) {
             llama_memory_clear(llama_get_memory(ctx), true);

@@ -148,6 +148,44 @@ class RecordHost(unittest.TestCase):
         self.assertEqual(self.long_run(signal.SIGKILL, to_host=True), 128 + signal.SIGKILL)
         self.assertGreater(len(self.tokens()), TOKENS_IN_2_MB)
 
+    def killed_when_idle(self, **variables):
+        host = subprocess.Popen(
+            [HOST, "idle", self.model],
+            stdout=subprocess.PIPE,
+            text=True,
+            env=dict(os.environ, LD_PRELOAD=RECORDER, MOESCOPE_OUTPUT=self.trace, **variables),
+        )
+        with host:
+            for line in host.stdout:
+                if line == "idle\n":
+                    break
+            time.sleep(2.5)  # longer than the recorder may keep anything to itself
+            before = self.wake_ups(host.pid)
+            time.sleep(1.5)
+            self.assertEqual(self.wake_ups(host.pid), before, "something wakes up although all is written")
+            host.kill()
+
+    @staticmethod
+    def wake_ups(pid):
+        """By thread, how often it went to sleep of itself."""
+        tasks = f"/proc/{pid}/task"
+        return {
+            thread: re.search(r"voluntary_ctxt_switches:\s+(\d+)", contents(f"{tasks}/{thread}/status"))[1]
+            for thread in os.listdir(tasks)
+        }
+
+    def test_an_idle_program_that_is_killed_has_lost_nothing(self):
+        self.killed_when_idle()
+        self.assertEqual(self.tokens(), list(range(131)))
+        out = subprocess.run([MOESCOPE, "check", self.trace], capture_output=True, text=True, timeout=60)
+        self.assertEqual(out.returncode, 0, out.stdout + out.stderr)
+        self.assertIn("in its last second, rows may be missing", out.stdout)
+
+    def test_an_idle_program_that_is_killed_has_lost_no_counts(self):
+        self.killed_when_idle(MOESCOPE_COUNTS_ONLY="1")
+        out = subprocess.run([MOESCOPE, "stats", "--json", self.trace], capture_output=True, text=True, check=True)
+        self.assertEqual(json.loads(out.stdout)["tokens"], 131)
+
     def test_fork(self):
         result = self.recorded("fork")
         self.assertEqual(result.returncode, 0, result.stderr)
@@ -292,6 +330,9 @@ class RecordHost(unittest.TestCase):
             self.assertEqual((result.returncode, result.stdout), (0, self.host("plain").stdout))
             self.assertIn("recording stopped", result.stderr)
             subprocess.run([MOESCOPE, "stats", trace], check=True, capture_output=True)
+            check = subprocess.run([MOESCOPE, "check", trace], check=True, capture_output=True, text=True).stdout
+            self.assertIn("could not be written any more (No space left on device)", check)
+            self.assertNotIn("killed", check)
         finally:
             subprocess.run(["umount", disk], check=True)
 

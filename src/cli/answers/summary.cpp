@@ -179,10 +179,8 @@ std::string summary_text(trace::trace_source & source, const summary_options & o
     return out;
 }
 
-void print_summary(std::FILE * stream, const std::string & trace_path) {
-    const auto        source = logs::open_source(trace_path);
-    const std::string text   = summary_text(*source, summary_options_for(stream));
-    std::fwrite(text.data(), 1, text.size(), stream);
+std::string summary_text(const std::string & trace_path, const summary_options & o) {
+    return summary_text(*logs::open_source(trace_path), o);
 }
 
 }  // namespace moescope::cli

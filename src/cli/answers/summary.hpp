@@ -27,7 +27,7 @@ std::string summary_text(trace::trace_source & source, const summary_options & o
 std::string summary_text(const trace::trace_info & info, const model_info & model, const analysis::summary_result & r,
                          const summary_options & o);
 
-// Opens the trace and prints its summary on the stream: the last thing `record` and `run` do. Throws error.
-void print_summary(std::FILE * stream, const std::string & trace_path);
+// Opens the trace, too: the last thing `record` and `run` say. Throws error.
+std::string summary_text(const std::string & trace_path, const summary_options & o);
 
 }  // namespace moescope::cli

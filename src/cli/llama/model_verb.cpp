@@ -181,7 +181,7 @@ std::unique_ptr<infer::llama_log> route_llama_log(bool verbose) {
     if (!verbose) {
         return std::make_unique<infer::llama_log>();
     }
-    return std::make_unique<infer::llama_log>([](const std::string & text) { std::fputs(text.c_str(), stderr); });
+    return std::make_unique<infer::llama_log>([](const std::string & text) { say(printable_lines(text)); });
 }
 
 std::vector<std::string> model_inputs(const common_params & params) {

@@ -27,7 +27,7 @@ progress::progress(std::string what, uint64_t total, std::string unit)
 
 progress::~progress() {
     if (drawn_ && is_terminal(stderr)) {
-        fmt::print(stderr, "\r\033[K");
+        say("\r\033[K");
     }
 }
 
@@ -58,7 +58,7 @@ void progress::draw(uint64_t done, const std::string & extra) {
         line += ", " + extra;
     }
     if (!is_terminal(stderr)) {
-        fmt::print(stderr, "moescope: {}\n", line);
+        say_line(line);
         return;
     }
     constexpr int bar_cells = 20;
@@ -70,7 +70,7 @@ void progress::draw(uint64_t done, const std::string & extra) {
         }
         bar += " ";
     }
-    fmt::print(stderr, "\r{}{}\033[K", bar, line);
+    say(fmt::format("\r{}{}\033[K", bar, printable(line)));
 }
 
 }  // namespace moescope::cli

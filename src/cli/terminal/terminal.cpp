@@ -2,10 +2,12 @@
 
 #include <cstdlib>
 
+#include <fcntl.h>
 #include <sys/ioctl.h>
 #include <unistd.h>
 
-#include <fmt/format.h>
+#include "cli/terminal/text.hpp"
+#include "io/write_whole.hpp"
 
 namespace moescope::cli {
 
@@ -37,9 +39,26 @@ bool is_quiet() {
     return quiet_mode;
 }
 
+void say(const std::string & text) {
+    std::fflush(stderr);  // what a library put there comes before
+    (void)io::write_whole(STDERR_FILENO, text.data(), text.size());
+}
+
+void say_line(const std::string & line) {
+    say("moescope: " + printable(line) + "\n");
+}
+
 void note(const std::string & line) {
     if (!quiet_mode) {
-        fmt::print(stderr, "moescope: {}\n", line);
+        say_line(line);
+    }
+}
+
+void open_standard_streams() {
+    for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; ++fd) {
+        if (::fcntl(fd, F_GETFD) < 0) {
+            (void)::open("/dev/null", (fd == STDIN_FILENO ? O_RDONLY : O_WRONLY) | O_CLOEXEC);  // takes the lowest number
+        }
     }
 }
 

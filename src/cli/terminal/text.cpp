@@ -102,6 +102,16 @@ std::string printable(const std::string & text) {
     return out;
 }
 
+std::string printable_lines(const std::string & text) {
+    std::string out;
+    for (size_t begin = 0; begin < text.size();) {
+        const size_t end = std::min(text.find('\n', begin), text.size());
+        out += printable(text.substr(begin, end - begin)) + (end < text.size() ? "\n" : "");
+        begin = end + 1;
+    }
+    return out;
+}
+
 std::string to_text(const nlohmann::json & j) {
     return j.dump(2, ' ', false, nlohmann::json::error_handler_t::replace) + "\n";
 }

@@ -25,6 +25,7 @@ std::string pad(const std::string & text, size_t width, bool left);  // with bla
 
 // Untrusted text (token pieces, names) made safe for a terminal: control characters and invalid UTF-8 escaped.
 std::string printable(const std::string & text);
+std::string printable_lines(const std::string & text);  // the same, with its newlines
 
 // A document as --json prints it: indented, invalid UTF-8 replaced, a newline at its end.
 std::string to_text(const nlohmann::json & j);

@@ -1,5 +1,7 @@
 // moescope check: is a trace whole, and does it hold what every correct capture holds?
 
+#include <cstring>
+
 #include <CLI/CLI.hpp>
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
@@ -39,6 +41,9 @@ std::string check_json(const check::check_result & r, const std::string & path) 
             {"tokens", p.tokens},
             {"ended", p.has_end},
         };
+        if (p.stopped != 0) {
+            part["stopped"] = std::strerror(p.stopped);
+        }
         if (p.state.what != trace::damage::kind::none) {
             part["damage_offset"] = p.state.offset;
             part["reason"]        = p.state.reason;

@@ -171,7 +171,7 @@ void run_profile(const model_verb & verb, profile_options & o) {
         profile_corpus(verb, o, company);
     } catch (const std::exception & e) {
         if (company.size() > 1) {
-            fmt::print(stderr, "moescope: rank {}: {}\n", company.rank(), e.what());
+            say_line(fmt::format("rank {}: {}", company.rank(), e.what()));
         }
         company.end_the_others();
         throw;

@@ -75,13 +75,13 @@ public:
         } catch (const error &) {
             return;  // just being created
         }
-        fmt::print(stderr, "\rmoescope: {} tokens ({} decoded), {} ubatches, {}\033[K", with_commas(counts_.tokens),
-                   with_commas(counts_.decoded), with_commas(counts_.ubatches), human_bytes(reader_->info().bytes));
+        say(fmt::format("\rmoescope: {} tokens ({} decoded), {} ubatches, {}\033[K", with_commas(counts_.tokens),
+                        with_commas(counts_.decoded), with_commas(counts_.ubatches), human_bytes(reader_->info().bytes)));
         drawn_ = true;
     }
     void clear() const {
         if (drawn_) {
-            fmt::print(stderr, "\r\033[K");
+            say("\r\033[K");
         }
     }
 
@@ -168,7 +168,7 @@ void print_result(const recorder::launch_result & r, const record_options & o) {
         return;
     }
     for (const std::string & path : r.traces) {
-        print_summary(stderr, path);
+        say(summary_text(path, summary_options_for(stderr)));
     }
     if (!r.stopped.empty()) {
         note("recording stopped before the program did: " + r.stopped);

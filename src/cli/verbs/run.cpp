@@ -183,7 +183,7 @@ void summarize(const run_options & o, const recording & r, const run_totals & t,
         return;
     }
     if (!o.quiet) {
-        print_summary(stderr, path);
+        say(summary_text(path, summary_options_for(stderr)));
     }
     note(fmt::format("{} prompt and {} generated tokens; trace: {} ({})", with_commas(t.prompt_tokens),
                      with_commas(t.generated), path, human_bytes(writer->bytes())));
