@@ -9,6 +9,7 @@
 #include "analysis/tools/distance.hpp"
 #include "analysis/tools/sequences.hpp"
 #include "core/error.hpp"
+#include "core/memory_limit.hpp"
 
 namespace moescope::analysis {
 
@@ -253,10 +254,16 @@ double block_agreement::distance() const {
 
 agreement_result measure_agreement(trace::trace_source & a, trace::trace_source & b, size_t max_waiting) {
     agreement_result                  result;
-    const std::vector<compared_block> blocks     = common_blocks(a.blocks(), b.blocks());
-    run_stream                        streams[2] = {{a, blocks}, {b, blocks}};
-    matcher                           match(blocks, result);
-    bool                              more[2] = {true, true};
+    const std::vector<compared_block> blocks = common_blocks(a.blocks(), b.blocks());
+    double                            cells  = 0;
+    for (const compared_block & c : blocks) {
+        cells += double(c.layout.n_expert) * c.layout.n_expert;
+    }
+    require_memory("a table of all pairs of experts in " + std::to_string(blocks.size()) + " blocks of both runs",
+                   cells * sizeof(uint32_t));
+    run_stream streams[2] = {{a, blocks}, {b, blocks}};
+    matcher    match(blocks, result);
+    bool       more[2] = {true, true};
     while (more[0] || more[1]) {
         const size_t side = !more[1] || (more[0] && streams[0].n_read <= streams[1].n_read) ? 0 : 1;
         more[side] =

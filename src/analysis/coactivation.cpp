@@ -4,6 +4,7 @@
 #include <tuple>
 
 #include "analysis/tools/rows_by_token.hpp"
+#include "core/memory_limit.hpp"
 
 namespace moescope::analysis {
 
@@ -79,6 +80,19 @@ double pair_counts::lift_by_chance() const {
     }
     const double k = from.n_expert_used, n = from.n_expert;
     return n > 1 ? n * (k - 1) / (k * (n - 1)) : unknown;
+}
+
+void require_memory_for_pairs(const graph_layout & blocks) {
+    double   cells  = 0;
+    uint32_t before = 0, most = 0;
+    for (const block_layout & b : blocks) {
+        cells += double(b.n_expert) * (double(b.n_expert) + before);
+        before = b.n_expert;
+        most   = std::max(most, b.n_expert);
+    }
+    require_memory("a table of all pairs of " + std::to_string(most) + " experts in " + std::to_string(blocks.size()) +
+                       " blocks",
+                   cells * sizeof(uint32_t));
 }
 
 std::vector<expert_pair> top_pairs(const pair_counts & p, size_t n) {

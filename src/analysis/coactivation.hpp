@@ -70,6 +70,9 @@ struct coactivation_result {
 
 // Pairs within rows and between neighbouring blocks. Memory: 4 n_expert² bytes for each block and each pair of
 // neighbours, twice while result() lives.
+// Throws error where the pairs of these blocks' experts would take too much memory (core/memory_limit.hpp).
+void require_memory_for_pairs(const graph_layout & blocks);
+
 class coactivation final : public routing_sink {
 public:
     void                ubatch(const routed_ubatch & u) override;

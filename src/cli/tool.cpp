@@ -1,5 +1,7 @@
 #include "cli/tool.hpp"
 
+#include <new>
+
 #include <CLI/CLI.hpp>
 #include <fmt/format.h>
 
@@ -50,6 +52,15 @@ void set_up(CLI::App & app) {
     app.footer(exit_codes);  // after the verbs, which would inherit it
 }
 
+// What was asked for, of which files.
+std::string command_line(int argc, char ** argv) {
+    std::string line = "moescope";
+    for (int i = 1; i < argc; ++i) {
+        line += std::string(" ") + argv[i];
+    }
+    return line;
+}
+
 }  // namespace
 
 int run_tool(int argc, char ** argv) {
@@ -74,6 +85,8 @@ int run_tool(int argc, char ** argv) {
         return complain(exit_usage, explain(app, e));
     } catch (const usage_error & e) {
         return complain(exit_usage, e.what());
+    } catch (const std::bad_alloc &) {
+        return complain(exit_failed, "not enough memory for: " + command_line(argc, argv));
     } catch (const std::exception & e) {
         return complain(exit_failed, e.what());
     }

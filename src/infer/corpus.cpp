@@ -5,6 +5,7 @@
 #include <cstring>
 #include <memory>
 #include <stdexcept>
+#include <string_view>
 #include <utility>
 
 #include <nlohmann/json.hpp>
@@ -88,7 +89,11 @@ std::string label_of(const json & object, const std::string & key) {
     return it->is_string() ? it->get<std::string>() : it->dump();
 }
 
-sample parse_line(const std::string & line, const corpus_options & o) {
+sample parse_line(std::string_view line, const corpus_options & o) {
+    if (line.size() > o.max_line) {
+        throw bad_line("it has " + std::to_string(line.size()) + " bytes, more than --max-line " +
+                       std::to_string(o.max_line));
+    }
     json object;
     try {
         object = json::parse(line);
@@ -114,7 +119,7 @@ sample parse_line(const std::string & line, const corpus_options & o) {
     return s;
 }
 
-bool is_blank(const std::string & text) {
+bool is_blank(std::string_view text) {
     return text.find_first_not_of(" \t\r\n") == std::string::npos;
 }
 
@@ -126,8 +131,7 @@ void shuffle(std::vector<sample> & samples, uint64_t seed) {
     }
 }
 
-void add_line(corpus & c, const std::string & line, uint64_t number, const std::string & name,
-              const corpus_options & o) {
+void add_line(corpus & c, std::string_view line, uint64_t number, const std::string & name, const corpus_options & o) {
     if (is_blank(line)) {
         return;
     }
@@ -178,7 +182,7 @@ corpus parse_jsonl(const std::string & text, const std::string & name, const cor
     uint64_t number = 0;
     while (begin < text.size()) {
         const size_t end = std::min(text.find('\n', begin), text.size());
-        add_line(c, text.substr(begin, end - begin), ++number, name, options);
+        add_line(c, std::string_view(text).substr(begin, end - begin), ++number, name, options);
         begin = end + 1;
     }
     if (c.samples.empty()) {

@@ -27,6 +27,7 @@ struct corpus_options {
     uint64_t    limit        = 0;      // samples at most; 0: all
     bool        shuffle      = false;
     uint64_t    shuffle_seed = 0;
+    uint64_t    max_line     = uint64_t{16} << 20;  // bytes; a longer line is malformed
 };
 
 struct malformed_line {

@@ -19,6 +19,15 @@ std::filesystem::path real_path(const std::string & path) {
     return std::filesystem::weakly_canonical(path, unknown);
 }
 
+// What a chain of links leads to, also where nothing is there yet.
+std::filesystem::path behind_links(std::filesystem::path path) {
+    std::error_code none;
+    for (int i = 0; i < 40 && std::filesystem::is_symlink(path, none); ++i) {  // as many as Linux follows
+        path = path.parent_path() / std::filesystem::read_symlink(path, none);
+    }
+    return path;
+}
+
 bool lies_in(const std::string & file, const std::string & folder) {
     const std::filesystem::path f = real_path(file), d = real_path(folder);
     return !d.empty() && std::mismatch(d.begin(), d.end(), f.begin(), f.end()).first == d.end();
@@ -30,6 +39,14 @@ bool same_file(const std::string & a, const std::string & b) {
     struct stat x = {}, y = {};
     return ::stat(a.c_str(), &x) == 0 && ::stat(b.c_str(), &y) == 0 && S_ISREG(x.st_mode) && x.st_dev == y.st_dev &&
            x.st_ino == y.st_ino;
+}
+
+bool same_output(const std::string & a, const std::string & b) {
+    struct stat there = {};
+    if (a.empty() || b.empty() || (::stat(a.c_str(), &there) == 0 && !S_ISREG(there.st_mode))) {
+        return false;
+    }
+    return same_file(a, b) || real_path(behind_links(a)) == real_path(behind_links(b));
 }
 
 void refuse_input(const std::string & output, const std::vector<std::string> & inputs) {

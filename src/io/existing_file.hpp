@@ -22,6 +22,10 @@ struct file_kind {
 // Whether both names lead to one regular file (device and inode), whatever links are on the way.
 bool same_file(const std::string & a, const std::string & b);
 
+// Whether two outputs would be written into one file, which need not exist yet. False for devices and pipes, and where one is
+// empty.
+bool same_output(const std::string & a, const std::string & b);
+
 // Throws usage_error if the output is one of the inputs, or a folder that one of them lies in: writing it would destroy
 // what is read.
 void refuse_input(const std::string & output, const std::vector<std::string> & inputs);

@@ -12,7 +12,9 @@
 
 namespace moescope::io {
 
-input_file::input_file(std::string path) : path_(std::move(path)), fd_(::open(path_.c_str(), O_RDONLY | O_CLOEXEC)) {
+input_file::input_file(std::string path)
+    : path_(std::move(path)),
+      fd_(::open(path_.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK)) {
     if (fd_ < 0) {
         throw error(std::string("cannot open: ") + std::strerror(errno)).in(path_);
     }

@@ -15,7 +15,7 @@
 namespace moescope::io {
 
 mapped_file::mapped_file(const std::string & path) : path_(path) {
-    fd_ = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
+    fd_ = ::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);
     if (fd_ < 0) {
         throw error(std::string("cannot open: ") + std::strerror(errno)).in(path);
     }

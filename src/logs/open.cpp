@@ -1,6 +1,7 @@
 #include "logs/open.hpp"
 
 #include <cstring>
+#include <filesystem>
 #include <fstream>
 
 #include "core/error.hpp"
@@ -30,6 +31,10 @@ std::unique_ptr<trace::trace_source> open_archive(const std::string & path) {
 }  // namespace
 
 std::unique_ptr<trace::trace_source> open_source(const std::string & path) {
+    std::error_code unknown;
+    if (!std::filesystem::is_regular_file(path, unknown)) {
+        return std::make_unique<trace::trace_reader>(path);  // says what is wrong with it, and waits for nobody
+    }
     char          beginning[4096] = {};
     std::ifstream in(path, std::ios::binary);
     in.read(beginning, sizeof(beginning));

@@ -1,16 +1,18 @@
 #include "report/server.hpp"
 
+#include <atomic>
+#include <chrono>
 #include <optional>
 #include <thread>
 
 #include <sys/random.h>
 
 #include <fmt/format.h>
-#include <httplib.h>
 
 #include "core/error.hpp"
 #include "core/version.hpp"
 #include "report/html.hpp"
+#include "report/http_server.hpp"
 #include "report/metrics.hpp"
 #include "report/page_bundle.hpp"
 #include "report/served_page.hpp"
@@ -19,8 +21,6 @@ namespace moescope::report {
 
 namespace {
 
-constexpr int      n_answering     = 8;      // threads
-constexpr int      seconds_to_wait = 5;      // for a client that reads or writes slowly
 constexpr uint64_t max_tile_tokens = 16384;  // in one answer
 
 std::string random_token() {
@@ -56,12 +56,13 @@ std::optional<uint64_t> query_number(const httplib::Request & request, const cha
 struct page_server::impl {
     explicit impl(server_options options) : o(std::move(options)), token(random_token()), served(o) {}
 
-    server_options  o;
-    std::string     token;
-    int             port = 0;
-    served_page     served;
-    httplib::Server http;
-    std::thread     listening;
+    server_options    o;
+    std::string       token;
+    int               port = 0;
+    served_page       served;
+    http_server       http;
+    std::thread       listening;
+    std::atomic<bool> listened{false};
 
     bool host_is_ours(const httplib::Request & request) const {
         const std::string host = request.get_header_value("Host");
@@ -137,10 +138,6 @@ struct page_server::impl {
     }
 
     void listen() {
-        http.new_task_queue = [] { return new httplib::ThreadPool(n_answering); };
-        http.set_read_timeout(seconds_to_wait);
-        http.set_write_timeout(seconds_to_wait);
-        http.set_keep_alive_timeout(seconds_to_wait);
         http.set_payload_max_length(1024);
         http.set_pre_routing_handler([this](const httplib::Request & request, httplib::Response & response) {
             response.set_header("X-Content-Type-Options", "nosniff");
@@ -166,7 +163,13 @@ struct page_server::impl {
             throw error(fmt::format("port {} of 127.0.0.1 cannot be used", o.port))
                 .fix("choose another one with --port, or 0 for any");
         }
-        listening = std::thread([this] { http.listen_after_bind(); });
+        listening = std::thread([this] {
+            http.listen_after_bind();
+            listened = true;
+        });
+        while (!http.is_running() && !listened) {  // a stop() before that would be forgotten, and the thread never end
+            std::this_thread::sleep_for(std::chrono::milliseconds(1));
+        }
         served.start();
     }
 };

@@ -73,7 +73,7 @@ table all_table(const coactivation_result & r) {
 answer answer_coactivation(const analyze_options & o, bool all_pairs) {
     coactivation c;
     answer       a;
-    read_rows(o, "coactivation", c, a);
+    read_rows(o, "coactivation", c, a, require_memory_for_pairs);
     const coactivation_result r = c.result();
     uint64_t                  n = 0;
     for (const pair_counts & p : r.within) {

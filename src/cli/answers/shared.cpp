@@ -95,9 +95,16 @@ std::vector<std::string> source_notes(const trace::trace_source & source) {
 }
 
 std::unique_ptr<trace::trace_source> read_rows(const analyze_options & o, const char * kind, routing_sink & sink,
-                                               answer & a) {
+                                               answer & a, const std::function<void(const graph_layout &)> & check) {
     auto source = logs::open_source(o.traces.front());
     require_rows(*source);
+    if (check) {
+        graph_layout       blocks = source->blocks();
+        const layer_filter layers = choice_of(o).layers;
+        blocks.erase(std::remove_if(blocks.begin(), blocks.end(), [&](auto & b) { return !layers.has(b.layer); }),
+                     blocks.end());
+        check(blocks);
+    }
     feed(*source, o, {&sink});
     a.kind  = kind;
     a.notes = source_notes(*source);

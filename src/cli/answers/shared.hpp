@@ -73,7 +73,9 @@ void require_rows(const trace::trace_source & source);
 inline constexpr const char * nothing_selected = "The trace is empty: no expert was selected.";
 
 // Opens the first trace, which must have rows, and reads it once through `sink`. The answer gets its kind and notes.
+// check: of the chosen blocks, before anything is read.
 std::unique_ptr<trace::trace_source> read_rows(const analyze_options & o, const char * kind, routing_sink & sink,
-                                               answer & a);
+                                               answer &                                          a,
+                                               const std::function<void(const graph_layout &)> & check = {});
 
 }  // namespace moescope::cli
