@@ -101,8 +101,8 @@ private:
     }
 
     std::string path_;
-    int         fd_     = -1;
-    struct stat opened_ = {};
+    int         fd_      = -1;
+    struct stat opened_  = {};
     uint64_t    size_    = 0;
     int         failure_ = 0;
 };

@@ -79,7 +79,7 @@ private:
     std::vector<access_list>  access_lists_;
     uint64_t                  n_ubatches_ = 0, n_tokens_ = 0;
     uint64_t                  n_flushed_ = 0;  // ubatches that are in the file
-    expert_counts             counts_;  // with counts_only
+    expert_counts             counts_;         // with counts_only
 
     encoder  pieces_, frames_, scratch_;
     uint64_t flushed_ns_ = 0;  // when the last chunk went out

@@ -36,8 +36,7 @@ void add_corpus_options(CLI::App & app, infer::corpus_options & o, const std::st
            "shuffle the samples (before --limit)")
         ->type_name("SEED");
     app.add_option_function<std::string>(
-           "--max-line",
-           [&o](const std::string & size) { o.max_line = parse_bytes(size, "--max-line"); },
+           "--max-line", [&o](const std::string & size) { o.max_line = parse_bytes(size, "--max-line"); },
            "a longer JSONL line counts as malformed (default: 16M)")
         ->type_name("BYTES");
     app.add_flag("--strict", o.strict, "stop at a malformed line instead of skipping it");

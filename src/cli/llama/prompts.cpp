@@ -41,8 +41,7 @@ void add_prompt_options(CLI::App & app, prompt_options & o) {
         ->type_name("KEY");
     app.add_option("--limit", o.corpus.limit, "only the first N prompts of the JSONL file")->type_name("N");
     app.add_option_function<std::string>(
-           "--max-line",
-           [&o](const std::string & size) { o.corpus.max_line = parse_bytes(size, "--max-line"); },
+           "--max-line", [&o](const std::string & size) { o.corpus.max_line = parse_bytes(size, "--max-line"); },
            "a longer JSONL line counts as malformed (default: 16M)")
         ->type_name("BYTES");
     app.add_flag("--strict", o.corpus.strict, "stop at a malformed JSONL line instead of skipping it");

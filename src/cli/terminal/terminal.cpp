@@ -57,7 +57,8 @@ void note(const std::string & line) {
 void open_standard_streams() {
     for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; ++fd) {
         if (::fcntl(fd, F_GETFD) < 0) {
-            (void)::open("/dev/null", (fd == STDIN_FILENO ? O_RDONLY : O_WRONLY) | O_CLOEXEC);  // takes the lowest number
+            (void)::open("/dev/null",
+                         (fd == STDIN_FILENO ? O_RDONLY : O_WRONLY) | O_CLOEXEC);  // takes the lowest number
         }
     }
 }

@@ -76,7 +76,8 @@ public:
             return;  // just being created
         }
         say(fmt::format("\rmoescope: {} tokens ({} decoded), {} ubatches, {}\033[K", with_commas(counts_.tokens),
-                        with_commas(counts_.decoded), with_commas(counts_.ubatches), human_bytes(reader_->info().bytes)));
+                        with_commas(counts_.decoded), with_commas(counts_.ubatches),
+                        human_bytes(reader_->info().bytes)));
         drawn_ = true;
     }
     void clear() const {

@@ -38,9 +38,9 @@ private:
     trace::trace_writer       writer_;
     std::function<uint64_t()> capture_ns_;
     told                      on_failure_;
-    uint64_t                  last_ns_ = 0;
+    uint64_t                  last_ns_    = 0;
     uint64_t                  n_ubatches_ = 0, n_seen_ = 0;  // by the ubatch that came last, and by the watch
-    std::string               failure_;  // of a flush that nobody waited for
+    std::string               failure_;                      // of a flush that nobody waited for
 
     std::unique_ptr<idle_watch> watch_;  // the last member: its thread uses the others
 };
