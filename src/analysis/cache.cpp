@@ -8,11 +8,9 @@ namespace moescope::analysis {
 
 namespace {
 
-constexpr uint64_t stretch = 64;  // ubatches: the unit of the interval where there are no two sequences
-
-bool selects(const routed_ubatch & u) {
-    return std::any_of(u.blocks.begin(), u.blocks.end(), [](const block_rows & r) { return r.n_rows > 0; });
-}
+constexpr cache_policy all_policies[] = {cache_policy::lru,    cache_policy::lfu,         cache_policy::lfru,
+                                         cache_policy::decay,  cache_policy::least_stale, cache_policy::fixed,
+                                         cache_policy::random, cache_policy::optimum};
 
 void add_access(cache_score & score, bool hit, bool cold, size_t unit, double slice_bytes) {
     score.accesses += 1;
@@ -31,7 +29,7 @@ void add_access(cache_score & score, bool hit, bool cold, size_t unit, double sl
 
 void cache_counts::ubatch(const routed_ubatch & u) {
     tracker_.follow(u);  // also where a filter left nothing: a sequence begins with its prompt
-    if (!selects(u)) {
+    if (!selects_any(u)) {
         return;
     }
     const size_t half = ubatches_ < half_at_ ? 0 : 1;
@@ -74,7 +72,9 @@ private:
 
     std::unique_ptr<cache_pool> make_pool(const cache_score & score, size_t pool, size_t half) const;
     std::vector<uint64_t>       counts_of_pool(size_t pool, size_t half) const;
-    uint32_t                    unit_of(const std::vector<token_place> & places) const;
+    std::vector<uint32_t>       layer_of_slices(size_t pool) const;
+    size_t                      block_of(size_t pool, uint32_t slice) const;
+    void                        tell(size_t block, uint32_t id);
     double                      bytes_of(size_t pool, uint32_t slice) const;
     size_t                      n_pools() const { return plan_.global ? 1 : base_.size(); }
     uint32_t                    slots_of_pool(uint32_t slots) const {
@@ -96,8 +96,10 @@ private:
     std::vector<log>                                      logs_;    // [pool] of this half
     std::vector<uint8_t>                                  seen_;    // [slice] in this half
 
-    sequence_tracker      tracker_;
-    std::vector<uint32_t> ids_;
+    interval_units          units_;
+    sequence_tracker        tracker_;
+    std::vector<uint32_t>   ids_;
+    std::vector<cache_step> steps_;  // [online score] of the access at hand
 };
 
 void cache::simulation::log::add(uint32_t slice, bool is_cold, uint32_t unit) {
@@ -110,8 +112,9 @@ void cache::simulation::log::add(uint32_t slice, bool is_cold, uint32_t unit) {
 
 cache::simulation::simulation(const cache_plan & plan, const cache_counts & counted) : plan_(plan), counted_(counted) {
     number_slices();
-    result_.units_are_sequences = counted.n_sequences() > 1;
-    result_.units = result_.units_are_sequences ? counted.n_sequences() : (counted.ubatches() + stretch - 1) / stretch;
+    units_                      = interval_units(counted.n_sequences(), counted.ubatches());
+    result_.units_are_sequences = units_.by_sequence;
+    result_.units               = units_.n;
     list_scores();
     start_half(0);
 }
@@ -132,8 +135,7 @@ void cache::simulation::number_slices() {
 
 void cache::simulation::list_scores() {
     for (const uint32_t slots : plan_.slots) {
-        for (const cache_policy policy :
-             {cache_policy::lru, cache_policy::lfu, cache_policy::fixed, cache_policy::random, cache_policy::optimum}) {
+        for (const cache_policy policy : all_policies) {
             if (policy == cache_policy::optimum && !plan_.optimum) {
                 continue;
             }
@@ -167,6 +169,9 @@ std::unique_ptr<cache_pool> cache::simulation::make_pool(const cache_score & sco
     switch (score.policy) {
         case cache_policy::lru: return make_lru(slots);
         case cache_policy::lfu: return make_lfu(slots);
+        case cache_policy::lfru: return make_lfru(slots);
+        case cache_policy::decay: return make_decay(slots);
+        case cache_policy::least_stale: return make_least_stale(slots, layer_of_slices(pool));
         case cache_policy::fixed: return make_fixed(slots, counts_of_pool(pool, 1 - half));
         default: return make_random(slots, pool);
     }
@@ -184,25 +189,61 @@ std::vector<uint64_t> cache::simulation::counts_of_pool(size_t pool, size_t half
     return all;
 }
 
+std::vector<uint32_t> cache::simulation::layer_of_slices(size_t pool) const {
+    if (!plan_.global) {
+        return std::vector<uint32_t>(counted_.blocks()[pool].layout.n_expert, 0);
+    }
+    std::vector<uint32_t> all;
+    for (size_t b = 0; b < base_.size(); ++b) {
+        all.insert(all.end(), counted_.blocks()[b].layout.n_expert, static_cast<uint32_t>(b));
+    }
+    return all;
+}
+
 void cache::simulation::access(size_t block, uint32_t id, uint32_t unit) {
     const size_t   pool  = plan_.global ? 0 : block;
     const uint32_t slice = plan_.global ? base_[block] + id : id;
     uint8_t &      seen  = seen_[base_[block] + id];
     const bool     cold  = seen == 0;
     seen                 = 1;
+    steps_.resize(online_.size());
     for (size_t i = 0; i < online_.size(); ++i) {
-        add_access(result_.scores[online_[i]], pools_[i][pool]->access(slice), cold, unit, bytes_[block]);
+        cache_pool & p = *pools_[i][pool];
+        cache_step & s = steps_[i];
+        s.hit          = p.access(slice);
+        s.layout       = nullptr;
+        add_access(result_.scores[online_[i]], s.hit, cold, unit, bytes_[block]);
+        if (plan_.on_access && p.evicted() != no_slice) {
+            const size_t from = block_of(pool, p.evicted());
+            s.layout          = &counted_.blocks()[from].layout;
+            s.evicted         = p.evicted() - (plan_.global ? base_[from] : 0);
+        }
+    }
+    if (plan_.on_access) {
+        tell(block, id);
     }
     if (plan_.optimum) {
         logs_[pool].add(slice, cold, unit);
     }
 }
 
-double cache::simulation::bytes_of(size_t pool, uint32_t slice) const {
-    if (!plan_.global) {
-        return bytes_[pool];
+void cache::simulation::tell(size_t block, uint32_t id) {
+    for (size_t i = 0; i < online_.size(); ++i) {
+        steps_[i].policy = result_.scores[online_[i]].policy;
+        steps_[i].slots  = result_.scores[online_[i]].slots;
     }
-    return bytes_[static_cast<size_t>(std::upper_bound(base_.begin(), base_.end(), slice) - base_.begin()) - 1];
+    plan_.on_access({result_.ubatches, &counted_.blocks()[block].layout, id, steps_});
+}
+
+size_t cache::simulation::block_of(size_t pool, uint32_t slice) const {
+    if (!plan_.global) {
+        return pool;
+    }
+    return static_cast<size_t>(std::upper_bound(base_.begin(), base_.end(), slice) - base_.begin()) - 1;
+}
+
+double cache::simulation::bytes_of(size_t pool, uint32_t slice) const {
+    return bytes_[block_of(pool, slice)];
 }
 
 void cache::simulation::play_optimum(cache_score & score, size_t pool) const {
@@ -223,25 +264,21 @@ void cache::simulation::end_half() {
     }
 }
 
-// Of the ubatch's first token; what has no sequence counts for the first one.
-uint32_t cache::simulation::unit_of(const std::vector<token_place> & places) const {
-    if (!result_.units_are_sequences) {
-        return static_cast<uint32_t>(result_.ubatches / stretch);
-    }
-    const int64_t sequence = places.empty() ? -1 : places.front().sequence;
-    return sequence < 0 ? 0 : static_cast<uint32_t>(sequence);
-}
-
 void cache::simulation::ubatch(const routed_ubatch & u) {
     const std::vector<token_place> & places = tracker_.follow(u);
-    if (!selects(u)) {
+    if (!selects_any(u)) {
         return;
     }
     if (result_.ubatches == counted_.half_at()) {
         end_half();
         start_half(1);
     }
-    const uint32_t unit   = unit_of(places);
+    for (auto & set : pools_) {
+        for (auto & p : set) {
+            p->next_pass();
+        }
+    }
+    const uint32_t unit   = units_.of(places, result_.ubatches);
     uint32_t       n_rows = 0;  // tokens that were routed: a filter may have left some out
     for (size_t i = 0; i < u.blocks.size(); ++i) {
         slices_read(u.blocks[i], ids_);
@@ -271,25 +308,6 @@ void cache::ubatch(const routed_ubatch & u) {
 
 cache_result cache::result() {
     return s_->result();
-}
-
-policy_ranking rank_policies(const cache_result & r, uint32_t slots) {
-    policy_ranking                   ranking;
-    std::vector<std::vector<double>> hits;
-    for (const cache_score & s : r.scores) {
-        if (s.slots == slots && s.policy != cache_policy::optimum) {
-            ranking.scores.push_back(&s);
-        }
-    }
-    std::stable_sort(ranking.scores.begin(), ranking.scores.end(),
-                     [](auto * a, auto * b) { return a->hits > b->hits; });
-    for (const cache_score * s : ranking.scores) {
-        hits.push_back(s->unit_hits);
-    }
-    if (!hits.empty()) {
-        ranking.lead = bootstrap_lead(hits, ranking.scores[0]->unit_warm, 0);
-    }
-    return ranking;
 }
 
 }  // namespace moescope::analysis

@@ -1,11 +1,13 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <vector>
 
 #include "analysis/tools/bootstrap.hpp"
 #include "analysis/tools/cache_policy.hpp"
+#include "analysis/tools/interval_units.hpp"
 #include "analysis/tools/model_sizes.hpp"
 #include "analysis/tools/sequences.hpp"
 #include "core/block_table.hpp"
@@ -13,11 +15,30 @@
 
 namespace moescope::analysis {
 
+// What one policy with one number of slots did with an access.
+struct cache_step {
+    cache_policy         policy  = cache_policy::lru;
+    uint32_t             slots   = 0;  // per layer
+    bool                 hit     = false;
+    const block_layout * layout  = nullptr;  // of the slice that it drove out; null: none
+    uint32_t             evicted = 0;        // which expert of that block
+};
+
+// One access, as every policy that needs no future met it.
+struct cache_access {
+    uint64_t                        ubatch = 0;  // number among those that select anything
+    const block_layout *            layout = nullptr;
+    uint32_t                        expert = 0;
+    const std::vector<cache_step> & steps;  // by slots, then policy
+};
+
 struct cache_plan {
     std::vector<uint32_t> slots;            // per layer; a global pool has slots × blocks
     bool                  global  = false;  // one pool for all blocks instead of one for each
     bool                  optimum = true;   // Belady's, which must hold all accesses in memory
     expert_sizes          sizes;            // may be empty
+
+    std::function<void(const cache_access &)> on_access;  // where set, hears of every access
 };
 
 // One policy with one number of slots.
@@ -45,21 +66,6 @@ struct cache_result {
     double                   mean_slice_bytes    = 0;
     double                   chance(uint32_t slots, uint32_t n_expert) const { return double(slots) / n_expert; }
 };
-
-// The policies that can be built (all but Belady's), best first, with one number of slots.
-struct policy_ranking {
-    std::vector<const cache_score *> scores;  // in the result that was ranked
-    std::vector<interval>            lead;    // of the first above scores[i], in hit rate; 95 % for all at once
-
-    bool first_is_sure() const {  // it surely beats every other
-        bool sure = lead.size() > 1;
-        for (size_t i = 1; i < lead.size(); ++i) {
-            sure = sure && lead[i].low > 0;
-        }
-        return sure;
-    }
-};
-policy_ranking rank_policies(const cache_result & r, uint32_t slots);
 
 // Simulates caches of expert slices. One access is one ubatch that reads a slice, however many rows select it; within an
 // ubatch and block slices are read by rising id, as ggml does.

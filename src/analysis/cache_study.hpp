@@ -27,9 +27,10 @@ public:
     // In one pass, a result for each plan. Empty where it was stopped.
     std::vector<cache_result> simulate(const std::vector<cache_plan> & plans);
 
-private:
-    bool read(const std::vector<routing_sink *> & sinks);  // one pass; false: it was stopped
+    // One more pass over the rows that are asked about, for what else rests on the counts; false: it was stopped.
+    bool read(const std::vector<routing_sink *> & sinks);
 
+private:
     trace::trace_source & source_;
     row_choice            rows_;
     trace::read_progress  progress_;

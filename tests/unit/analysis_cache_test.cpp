@@ -6,7 +6,7 @@
 
 #include <gtest/gtest.h>
 
-#include "analysis/cache.hpp"
+#include "analysis/cache_verdict.hpp"
 #include "analysis/tools/row_filter.hpp"
 #include "analysis/tools/slices.hpp"
 #include "core/random_stream.hpp"
@@ -249,8 +249,8 @@ TEST(cache, ranks_the_policies_that_can_be_built) {
     plan.slots                   = {4};
     const cache_result   r       = simulate(skewed(40, 30), plan);
     const policy_ranking ranking = rank_policies(r, 4);
-    ASSERT_EQ(ranking.scores.size(), 4u);
-    for (size_t i = 1; i < 4; ++i) {
+    ASSERT_EQ(ranking.scores.size(), 7u);
+    for (size_t i = 1; i < ranking.scores.size(); ++i) {
         EXPECT_NE(ranking.scores[i]->policy, cache_policy::optimum);
         EXPECT_GE(ranking.scores[i - 1]->hits, ranking.scores[i]->hits);
         const double lead = ranking.scores[0]->hit_rate() - ranking.scores[i]->hit_rate();
@@ -259,7 +259,7 @@ TEST(cache, ranks_the_policies_that_can_be_built) {
     }
     // Rows are drawn independently, so what is popular is all there is to know, and evicting at random cannot lead.
     EXPECT_NE(ranking.scores[0]->policy, cache_policy::random);
-    EXPECT_GT(ranking.lead[3].low, 0);
+    EXPECT_GT(ranking.lead.back().low, 0);
     EXPECT_TRUE(rank_policies(r, 5).scores.empty());
 }
 

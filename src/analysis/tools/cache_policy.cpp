@@ -5,20 +5,13 @@
 #include <set>
 #include <utility>
 
+#include "analysis/tools/heap_pool.hpp"
+
 namespace moescope::analysis {
 
 namespace {
 
-constexpr uint32_t none = UINT32_MAX;
-
-// Grows a table by slice number as slices appear.
-template <class T>
-T & at_slice(std::vector<T> & table, uint32_t slice) {
-    if (slice >= table.size()) {
-        table.resize(slice + 1);
-    }
-    return table[slice];
-}
+constexpr uint32_t none = no_slice;
 
 class lru_pool final : public cache_pool {
 public:
@@ -29,10 +22,11 @@ public:
             return false;
         }
         const bool hit = at_slice(links_, slice).resident;
+        evicted_       = !hit && n_ == n_slot_ ? oldest_ : none;
         if (hit) {
             take_out(slice);
-        } else if (n_ == n_slot_) {
-            take_out(oldest_);
+        } else if (evicted_ != none) {
+            take_out(evicted_);
         }
         put_in_front(slice);
         return hit;
@@ -61,71 +55,14 @@ private:
     std::vector<link> links_;
 };
 
-class lfu_pool final : public cache_pool {
+class lfu_pool final : public heap_pool {
 public:
-    explicit lfu_pool(uint32_t n_slot) : n_slot_(n_slot) {}
-
-    bool access(uint32_t slice) override {
-        if (n_slot_ == 0) {
-            return false;
-        }
-        use &      u   = at_slice(uses_, slice);
-        const bool hit = u.place != none;
-        u.count += 1;
-        u.last = ++clock_;
-        if (hit) {
-            sink(u.place);
-        } else if (heap_.size() < n_slot_) {
-            u.place = static_cast<uint32_t>(heap_.size());
-            heap_.push_back(slice);
-            rise(u.place);
-        } else {
-            uses_[heap_[0]].place = none;
-            heap_[0]              = slice;
-            u.place               = 0;
-            sink(0);
-        }
-        return hit;
-    }
+    using heap_pool::heap_pool;
 
 private:
-    struct use {
-        uint64_t count = 0, last = 0;
-        uint32_t place = none;  // in the heap; none: not resident
-    };
-    // Whether a is to go before b.
-    bool before(uint32_t a, uint32_t b) const {
-        const use &x = uses_[a], &y = uses_[b];
-        return x.count != y.count ? x.count < y.count : x.last < y.last;
-    }
-    void swap(uint32_t i, uint32_t j) {
-        std::swap(heap_[i], heap_[j]);
-        uses_[heap_[i]].place = i;
-        uses_[heap_[j]].place = j;
-    }
-    void rise(uint32_t i) {
-        for (; i > 0 && before(heap_[i], heap_[(i - 1) / 2]); i = (i - 1) / 2) {
-            swap(i, (i - 1) / 2);
-        }
-    }
-    void sink(uint32_t i) {
-        for (;;) {
-            uint32_t first = i;
-            for (const uint32_t child : {2 * i + 1, 2 * i + 2}) {
-                first = child < heap_.size() && before(heap_[child], heap_[first]) ? child : first;
-            }
-            if (first == i) {
-                return;
-            }
-            swap(i, first);
-            i = first;
-        }
-    }
+    double worth(uint32_t slice) override { return at_slice(count_, slice) += 1; }
 
-    uint32_t              n_slot_;
-    uint64_t              clock_ = 0;
-    std::vector<use>      uses_;
-    std::vector<uint32_t> heap_;  // residents; at its root the next to go
+    std::vector<double> count_;
 };
 
 class random_pool final : public cache_pool {
@@ -134,6 +71,7 @@ public:
 
     bool access(uint32_t slice) override {
         uint8_t & resident = at_slice(resident_, slice);
+        evicted_           = none;
         if (resident || n_slot_ == 0) {
             return resident;
         }
@@ -141,9 +79,10 @@ public:
         if (slots_.size() < n_slot_) {
             slots_.push_back(slice);
         } else {
-            uint32_t & victim = slots_[random_.below(n_slot_)];
-            resident_[victim] = 0;
-            victim            = slice;
+            uint32_t & place    = slots_[random_.below(n_slot_)];
+            evicted_            = place;
+            resident_[evicted_] = 0;
+            place               = slice;
         }
         return false;
     }
@@ -177,9 +116,25 @@ const char * to_string(cache_policy p) {
     switch (p) {
         case cache_policy::lru: return "LRU";
         case cache_policy::lfu: return "LFU";
+        case cache_policy::lfru: return "LFRU";
+        case cache_policy::decay: return "decay";
+        case cache_policy::least_stale: return "least-stale";
         case cache_policy::fixed: return "static";
         case cache_policy::random: return "random";
         default: return "Belady";
+    }
+}
+
+const char * source_of(cache_policy p) {
+    switch (p) {
+        case cache_policy::lru: return "Mattson et al. 1970; MoE offloading: arXiv:2312.17238";
+        case cache_policy::lfu: return "Mattson et al. 1970";
+        case cache_policy::lfru: return "expert caches: ggml-org/llama.cpp#21609, vllm-project/vllm#37190";
+        case cache_policy::decay: return "LRFU: Lee et al. 2001, IEEE Trans. Computers 50(12)";
+        case cache_policy::least_stale: return "SpecMD: arXiv:2602.03921";
+        case cache_policy::fixed: return "hot lists: antirez/ds4#390, FlashML-org/FreeToken#174";
+        case cache_policy::random: return "chance";
+        default: return "Belady 1966, IBM Systems Journal 5(2)";
     }
 }
 

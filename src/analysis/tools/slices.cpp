@@ -50,4 +50,8 @@ void slices_read(const block_rows & rows, std::vector<uint32_t> & ids) {
     }
 }
 
+bool selects_any(const routed_ubatch & u) {
+    return std::any_of(u.blocks.begin(), u.blocks.end(), [](const block_rows & r) { return r.n_rows > 0; });
+}
+
 }  // namespace moescope::analysis

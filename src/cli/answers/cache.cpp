@@ -6,7 +6,9 @@
 #include <fmt/format.h>
 
 #include "analysis/cache_study.hpp"
+#include "analysis/cache_verdict.hpp"
 #include "analysis/tools/model_sizes.hpp"
+#include "cli/answers/eviction_trace.hpp"
 #include "cli/answers/same_model.hpp"
 #include "cli/answers/shared.hpp"
 #include "cli/help/examples.hpp"
@@ -27,6 +29,7 @@ struct cache_options {
     std::string           bytes;      // of all slots together, with a suffix
     std::string           model;      // GGUF
     std::string           bandwidth;  // bytes per second, with a suffix
+    std::string           evictions;  // file for every access and what it drove out; empty: not asked for
     bool                  global = false;
     bool                  all    = false;  // prefill, too
     bool                  belady = false;  // whatever it needs
@@ -79,13 +82,15 @@ table scores_table(const cache_result & r, uint32_t n_expert, double bandwidth) 
     const bool sizes = r.mean_slice_bytes > 0;
     t.columns.push_back({"bytes_per_token", sizes ? "missed/token" : "", shown::bytes});
     t.columns.push_back({"tokens_per_second_ceiling", sizes && bandwidth > 0 ? "tokens/s at most" : "", shown::real});
+    t.columns.push_back({"source", ""});
     for (const cache_score & s : r.scores) {
         const interval i         = s.hit_rate_interval();
         const double   per_token = sizes && r.tokens > 0 ? s.bytes_missed / double(r.tokens) : unknown;
         t.rows.push_back({whole(s.slots), std::string(to_string(s.policy)), s.hit_rate(), i.low, i.high,
                           r.chance(std::min(s.slots, n_expert), n_expert), whole(s.accesses), whole(s.cold),
                           whole(s.cold_hits), per_token,
-                          bandwidth > 0 && per_token > 0 ? bandwidth / per_token : unknown});
+                          bandwidth > 0 && per_token > 0 ? bandwidth / per_token : unknown,
+                          std::string(source_of(s.policy))});
     }
     return t;
 }
@@ -115,6 +120,25 @@ void add_winner(answer & a, const cache_result & r, uint32_t slots) {
     a.figures.push_back({"winner", std::string(to_string(best.policy))});
     a.figures.push_back({"winner_slots", whole(slots)});
     a.figures.push_back({"winner_is_sure", int64_t{ranking.first_is_sure()}});
+}
+
+// Whether a list of hot experts that was made once is of any use.
+void add_skew(answer & a, const cache_result & r, uint32_t slots, uint32_t n_expert) {
+    const static_skew skew = skew_of(r, slots, n_expert);
+    if (std::isnan(skew.range.low)) {
+        return;  // nothing to judge it on
+    }
+    const std::string holds =
+        fmt::format("A list of the {} hottest experts per layer, learned on one half, serves {:.1f} % of the other "
+                    "half's reads (95 %: {:.1f} to {:.1f}; chance {:.1f} %)",
+                    slots, 100 * skew.hit_rate, 100 * skew.range.low, 100 * skew.range.high, 100 * skew.chance);
+    const char * verdict = skew.is_best()    ? "it serves more than LRU, so pin these experts."
+                           : skew.is_there() ? "some experts stay hot, but LRU serves as many or more."
+                                             : "no experts stay hot enough to pin.";
+    a.headline.push_back(holds + ": " + verdict);
+    a.figures.push_back({"static_hit_rate", skew.hit_rate});
+    a.figures.push_back({"static_lead_over_lru_low", skew.lead.low});
+    a.figures.push_back({"static_lead_over_lru_high", skew.lead.high});
 }
 
 // How far each policy stays behind the best of its number of slots.
@@ -176,15 +200,18 @@ cache_plan plan_of(const cache_options & c, const trace::trace_source & source, 
     return plan;
 }
 
-void add_result(answer & a, const cache_options & c, cache_study & study, const cache_plan & plan) {
-    const cache_result r         = study.simulate({plan}).front();
-    const double       bandwidth = c.bandwidth.empty() ? 0 : double(parse_bytes(c.bandwidth, "--bandwidth"));
-    a.figures                    = {{"tokens", whole(r.tokens)},
-                                    {"ubatches", whole(r.ubatches)},
-                                    {"slices", whole(r.n_slices)},
-                                    {"mean_slice_bytes", r.mean_slice_bytes},
-                                    {"global", int64_t{c.global}}};
+void add_result(answer & a, const cache_options & c, cache_study & study, const cache_plan & plan,
+                const output_options & eviction_output) {
+    const cache_result r =
+        c.evictions.empty() ? study.simulate({plan}).front() : simulate_with_evictions(study, plan, eviction_output);
+    const double bandwidth = c.bandwidth.empty() ? 0 : double(parse_bytes(c.bandwidth, "--bandwidth"));
+    a.figures              = {{"tokens", whole(r.tokens)},
+                              {"ubatches", whole(r.ubatches)},
+                              {"slices", whole(r.n_slices)},
+                              {"mean_slice_bytes", r.mean_slice_bytes},
+                              {"global", int64_t{c.global}}};
     add_winner(a, r, plan.slots[plan.slots.size() / 2]);
+    add_skew(a, r, plan.slots[plan.slots.size() / 2], study.most_experts());
     a.tables.push_back(scores_table(r, study.most_experts(), bandwidth));
     a.tables.push_back(ranking_table(r, plan.slots));
     add_notes(a, r, study.rows().only, c);
@@ -196,6 +223,10 @@ void add_result(answer & a, const cache_options & c, cache_study & study, const 
 }
 
 answer answer_cache(const analyze_options & o, const cache_options & c) {
+    const output_options evictions{c.evictions, o.answer.output.force, o.answer.output.inputs};
+    if (!c.evictions.empty()) {
+        check_output(evictions);
+    }
     const auto source = logs::open_source(o.traces.front());
     require_rows(*source);
     if (!c.bytes.empty() && c.model.empty()) {
@@ -213,20 +244,19 @@ answer answer_cache(const analyze_options & o, const cache_options & c) {
         a.headline.push_back(nothing_selected);
         return a;
     }
-    add_result(a, c, study, plan_of(c, *source, study));
+    add_result(a, c, study, plan_of(c, *source, study), evictions);
     return a;
 }
 
 }  // namespace
 
 void add_cache(CLI::App & analyze) {
-    auto c = std::make_shared<cache_options>();
-    auto kind =
-        add_analysis(analyze, "cache", "how many expert reads a cache would serve: LRU, LFU, static, random, Belady", 1,
-                     1, [=](analyze_options & o) {
-                         o.answer.output.inputs.push_back(c->model);
-                         return answer_cache(o, *c);
-                     });
+    auto   c     = std::make_shared<cache_options>();
+    auto   kind  = add_analysis(analyze, "cache", "how many expert reads a cache would serve, by eviction policy", 1, 1,
+                                [=](analyze_options & o) {
+                                 o.answer.output.inputs.push_back(c->model);
+                                 return answer_cache(o, *c);
+                             });
     auto * slots = kind->add_option("--slots", c->slots, "cache sizes in experts per layer, e.g. 8,16,32")
                        ->delimiter(',')
                        ->type_name("LIST");
@@ -238,6 +268,9 @@ void add_cache(CLI::App & analyze) {
         ->type_name("BYTES");
     kind->add_flag("--global", c->global, "one pool of slots for all layers instead of slots per layer");
     kind->add_flag("--all", c->all, "all ubatches, not only those with decoded tokens");
+    kind->add_option("--eviction-trace", c->evictions,
+                     "also write every read, and what it evicted under each policy, as CSV")
+        ->type_name("FILE");
     kind->add_flag("--belady", c->belady, "compute Belady's optimum however much memory it takes");
     add_examples(
         *kind,
