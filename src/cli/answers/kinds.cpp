@@ -12,12 +12,13 @@ void add_temporal(CLI::App & analyze);
 void add_stability(CLI::App & analyze);
 void add_compare(CLI::App & analyze);
 void add_cache(CLI::App & analyze);
+void add_prefetch(CLI::App & analyze);
 void add_placement(CLI::App & analyze);
 
 std::vector<add_kind> all_kinds() {
     return {
-        add_frequency, add_gate_drift, add_coactivation, add_specialization, add_vocabulary,
-        add_temporal,  add_stability,  add_compare,      add_cache,          add_placement,
+        add_frequency, add_gate_drift, add_coactivation, add_specialization, add_vocabulary, add_temporal,
+        add_stability, add_compare,    add_cache,        add_prefetch,       add_placement,
     };
 }
 
