@@ -39,6 +39,7 @@ void add_sql(CLI::App & app);
 void add_export(CLI::App & app);
 void add_map(CLI::App & app);
 void add_prune(CLI::App & app);
+void add_reorder(CLI::App & app);
 void add_report(CLI::App & app);
 void add_serve(CLI::App & app);
 void add_doctor(CLI::App & app);
