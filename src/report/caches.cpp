@@ -6,6 +6,7 @@
 #include "analysis/cache_study.hpp"
 #include "analysis/tools/model_sizes.hpp"
 #include "core/error.hpp"
+#include "report/foresight.hpp"
 
 namespace moescope::report {
 
@@ -43,7 +44,7 @@ page_cache too_many_accesses(uint64_t accesses) {
     return c;
 }
 
-page_cache simulate_caches(trace::trace_source & source, const expert_sizes & sizes,
+page_cache simulate_caches(trace::trace_source & source, const cache_model & model,
                            const std::function<bool()> & going_on) {
     uint64_t    of_tokens = 0;
     cache_study study(source, {}, true, [&](const trace::amount_read & read) {
@@ -59,8 +60,11 @@ page_cache simulate_caches(trace::trace_source & source, const expert_sizes & si
     if (study.empty()) {
         return c;
     }
-    cache_plan each{slots_to_try(study.most_experts()), false,
-                    cache::optimum_bytes(study.counts().accesses()) <= cache_study::optimum_memory, sizes};
+    cache_plan each{slots_to_try(study.most_experts()),
+                    false,
+                    cache::optimum_bytes(study.counts().accesses()) <= cache_study::optimum_memory,
+                    model.sizes,
+                    {}};
     cache_plan pool                         = each;
     pool.global                             = true;
     const std::vector<cache_result> results = study.simulate({each, pool});
@@ -79,12 +83,13 @@ page_cache simulate_caches(trace::trace_source & source, const expert_sizes & si
     for (const cache_result & r : results) {
         append_scores(c, r);
     }
-    return c;
+    c.foresight = foresee(source, model.sizes, model.path, [&](const trace::amount_read &) { return going_on(); });
+    return going_on() ? c : page_cache{};
 }
 
-expert_sizes expert_sizes_of(const std::string & model_path) {
+cache_model cache_model_of(const std::string & model_path) {
     try {
-        return read_expert_sizes(model_path);
+        return {read_expert_sizes(model_path), model_path};
     } catch (const error &) {
         return {};  // the page says what of the model it cannot use
     }

@@ -181,6 +181,29 @@ json domains_json(bundle & b, const std::vector<page_domain> & domains) {
     return list;
 }
 
+json foresight_json(bundle & b, const page_foresight & f) {
+    if (f.empty()) {
+        return nullptr;
+    }
+    return {
+        {"lists", f.lists},
+        {"recall", b.add(f.recall)},
+        {"recall_low", b.add(f.recall_low)},
+        {"recall_high", b.add(f.recall_high)},
+        {"layer", f.layer},
+        {"layer_recall", b.add(f.layer_recall)},
+        {"own", finite(f.own)},
+        {"prefetchers", f.prefetchers},
+        {"slots", f.slots},
+        {"slice_times", f.slice_times},
+        {"stall", b.add(f.stall)},
+        {"fetched", b.add(f.fetched)},
+        {"in_vain", b.add(f.in_vain)},
+        {"slice_bytes", f.slice_bytes},
+        {"layer_seconds", finite(f.layer_seconds)},
+    };
+}
+
 json cache_json(bundle & b, const page_cache & c) {
     if (c.empty()) {
         return nullptr;
@@ -202,6 +225,7 @@ json cache_json(bundle & b, const page_cache & c) {
         {"hit_rate_low", b.add(c.hit_rate_low)},
         {"hit_rate_high", b.add(c.hit_rate_high)},
         {"bytes_per_token", b.add(c.bytes_per_token)},
+        {"foresight", foresight_json(b, c.foresight)},
     };
 }
 

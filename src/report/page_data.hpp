@@ -49,6 +49,25 @@ struct page_domain {
     std::vector<uint64_t> count;  // [cell] selections
 };
 
+// How well experts can be foreseen, and what that would hide of the time that layers wait for them, as analysis/prefetch.hpp
+// has it. m: lists of the first k, 2k, 3k. NaN: nothing is foreseen there.
+struct page_foresight {
+    std::vector<std::string> lists;
+    std::vector<double>      recall, recall_low, recall_high;  // [list][m] over all layers
+    std::vector<int32_t>     layer;                            // of each MoE block
+    std::vector<double>      layer_recall;                     // [block][list][m]
+    double                   own = 0;  // recall of the routers on their own inputs; NaN: none looked
+    // The simulation; empty where the trace is too long for a page. Times are in times of a layer.
+    std::vector<std::string> prefetchers;
+    std::vector<uint32_t>    slots;                    // per layer
+    std::vector<double>      slice_times;              // of fetching a slice
+    std::vector<double>      stall, fetched, in_vain;  // [slots][slice time][prefetcher] per token
+    double                   slice_bytes   = 0;        // 0: no model
+    double                   layer_seconds = 0;        // by the trace's clock; NaN: it has none
+
+    bool empty() const { return lists.empty(); }
+};
+
 // What caches of expert slices would hold, as analysis/cache.hpp simulates them.
 struct page_cache {
     std::string           asked;  // "decode", "prefill" or "all": the rows that were asked about; empty: not simulated
@@ -62,6 +81,7 @@ struct page_cache {
     std::vector<std::string> policies;
     // [2: slots in each layer, one pool of them all][slots][policy]; bytes are NaN without a model, rates without warm reads
     std::vector<double> hit_rate, hit_rate_low, hit_rate_high, bytes_per_token;
+    page_foresight      foresight;     // of the same rows
     uint64_t            too_many = 0;  // accesses, where these are more than a page simulates; nothing else is set
 
     bool empty() const { return asked.empty() && too_many == 0; }

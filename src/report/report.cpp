@@ -33,7 +33,7 @@ std::string label_of(const std::string & path) {
 namespace {
 
 page_run read_run(trace::trace_source & source, const report_options & o, const std::string & label,
-                  const analysis::expert_sizes & sizes, const report_progress & progress) {
+                  const cache_model & model, const report_progress & progress) {
     const graph_layout blocks = source.blocks();
     run_collector      sums(o.max_pair_cells);
     tile_builder       tile(0, tokens_that_fit(blocks, o.max_tile_bytes / o.traces.size()), blocks);
@@ -64,7 +64,7 @@ page_run read_run(trace::trace_source & source, const report_options & o, const 
     if (sums.accesses() > max_cache_accesses) {
         run.cache = too_many_accesses(sums.accesses());
     } else if (!run.source.counts_only) {
-        run.cache = simulate_caches(source, sizes, [] { return true; });
+        run.cache = simulate_caches(source, model, [] { return true; });
     }
     return run;
 }
@@ -95,15 +95,15 @@ void note_what_is_missing(page & p, const page_run & run) {
 page build_page(const report_options & o, const report_progress & progress) {
     page p;
     p.generator = std::string("moescope ") + version;
-    analysis::expert_sizes sizes;
+    cache_model model;
     if (!o.model.empty()) {
         p.memory = read_memory(o.model);
-        sizes    = expert_sizes_of(o.model);
+        model    = cache_model_of(o.model);
     }
     for (size_t i = 0; i < o.traces.size(); ++i) {
         const auto source = logs::open_source(o.traces[i]);
         p.runs.push_back(
-            read_run(*source, o, i < o.labels.size() ? o.labels[i] : label_of(o.traces[i]), sizes, progress));
+            read_run(*source, o, i < o.labels.size() ? o.labels[i] : label_of(o.traces[i]), model, progress));
         if (!p.memory.empty()) {
             add_accesses(p.memory, p.runs.back(), source->access_lists());
         }

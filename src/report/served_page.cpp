@@ -30,8 +30,8 @@ uint64_t pair_cells(const page_run & run) {
 
 served_page::served_page(const server_options & o) : o_(o) {
     if (!o_.model.empty()) {
-        memory_ = read_memory(o_.model);
-        sizes_  = expert_sizes_of(o_.model);
+        memory_      = read_memory(o_.model);
+        cache_model_ = cache_model_of(o_.model);
     }
 }
 
@@ -66,9 +66,9 @@ std::shared_ptr<served_run> served_page::run(std::optional<uint64_t> number) con
     return number && *number < runs_.size() ? runs_[*number] : nullptr;
 }
 
-analysis::expert_sizes served_page::sizes() const {
+cache_model served_page::model_of_caches() const {
     const std::lock_guard lock(mutex_);
-    return sizes_;
+    return cache_model_;
 }
 
 std::string served_page::problem() const {
@@ -186,11 +186,11 @@ void served_page::look_for_model() {
     }
     o_.model_from_trace = false;  // one try
     try {
-        page_memory            found = read_memory(path);
-        analysis::expert_sizes sizes = expert_sizes_of(path);
-        const std::lock_guard  lock(mutex_);
-        memory_ = std::move(found);
-        sizes_  = std::move(sizes);
+        page_memory           found = read_memory(path);
+        cache_model           model = cache_model_of(path);
+        const std::lock_guard lock(mutex_);
+        memory_      = std::move(found);
+        cache_model_ = std::move(model);
     } catch (const error &) {
         // Moved or removed since: the page does without the memory view.
     }

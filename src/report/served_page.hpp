@@ -9,7 +9,7 @@
 #include <thread>
 #include <vector>
 
-#include "analysis/cache.hpp"
+#include "report/caches.hpp"
 #include "report/page_data.hpp"
 #include "report/served_run.hpp"
 #include "report/server.hpp"
@@ -32,7 +32,7 @@ public:
     page     now() const;       // everything but most tokens: the first ones, or the newest of a live trace
     std::shared_ptr<served_run> run(std::optional<uint64_t> number) const;  // nullptr: there is none
     std::vector<page_run>       summaries() const;
-    analysis::expert_sizes      sizes() const;
+    cache_model                 model_of_caches() const;
     std::string                 problem() const;  // what went wrong while reading; empty: nothing
 
 private:
@@ -47,7 +47,7 @@ private:
     mutable std::mutex                       mutex_;  // guards the next three
     std::vector<std::shared_ptr<served_run>> runs_;
     page_memory                              memory_;
-    analysis::expert_sizes                   sizes_;
+    cache_model                              cache_model_;
 
     mutable std::mutex      wake_mutex_;  // guards the next two that are no condition
     std::condition_variable wake_;

@@ -133,7 +133,7 @@ token_tile served_run::tile(uint64_t first, uint64_t count, bool text) {
     return builder.finish(text ? tile_source_.get() : nullptr);
 }
 
-page_cache served_run::caches(uint64_t tokens, const analysis::expert_sizes & sizes) {
+page_cache served_run::caches(uint64_t tokens, const cache_model & model) {
     uint64_t accesses = 0;
     {
         const std::lock_guard lock(mutex_);
@@ -150,12 +150,12 @@ page_cache served_run::caches(uint64_t tokens, const analysis::expert_sizes & si
         simulation_.join();  // it has said that it is done
     }
     simulating_ = true;
-    simulation_ = std::thread([this, tokens, sizes] {
+    simulation_ = std::thread([this, tokens, model] {
         page_cache found;
         found.asked = "all";
         try {
             const auto source = logs::open_source(path_);
-            found             = simulate_caches(*source, sizes, [this] { return !closing_; });
+            found             = simulate_caches(*source, model, [this] { return !closing_; });
         } catch (const error &) {
             // Damaged further on than what was read so far: read_on() says so.
         }

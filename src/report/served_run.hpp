@@ -8,7 +8,7 @@
 #include <thread>
 #include <vector>
 
-#include "analysis/cache.hpp"
+#include "report/caches.hpp"
 #include "report/collector.hpp"
 #include "report/page_data.hpp"
 #include "trace/source.hpp"
@@ -39,7 +39,7 @@ public:
     graph_layout          blocks() const;
     std::vector<uint64_t> pairs(uint32_t block) const;  // empty: not kept, or no such block
     // Simulated caches of at least the first `tokens` tokens. Empty: asked for, and not there yet.
-    page_cache caches(uint64_t tokens, const analysis::expert_sizes & sizes);
+    page_cache caches(uint64_t tokens, const cache_model & model);
 
 private:
     struct bookmark {

@@ -114,7 +114,7 @@ struct page_server::impl {
         if (!r || !tokens) {
             return;
         }
-        const page_cache caches = r->caches(std::min(*tokens, r->tokens()), served.sizes());
+        const page_cache caches = r->caches(std::min(*tokens, r->tokens()), served.model_of_caches());
         response.status         = 204;  // being simulated
         if (!caches.empty()) {
             send(response, cache_to_bytes(caches), "application/octet-stream");

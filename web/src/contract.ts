@@ -62,6 +62,25 @@ export interface Domain {
   count: Numbers;
 } // rows by block, count by cell
 
+// [list][m] and the like as in page_data.hpp: page_foresight; m: lists of the first k, 2k, 3k. NaN: nothing is foreseen.
+export interface Foresight {
+  lists: string[];
+  recall: Float64Array;
+  recall_low: Float64Array;
+  recall_high: Float64Array;
+  layer: number[];
+  layer_recall: Float64Array;
+  own: number | null;
+  prefetchers: string[];
+  slots: number[];
+  slice_times: number[];
+  stall: Float64Array;
+  fetched: Float64Array;
+  in_vain: Float64Array; // [slots][slice time][prefetcher] per token, in times of a layer
+  slice_bytes: number;
+  layer_seconds: number | null;
+}
+
 export interface Cache {
   asked: 'decode' | 'prefill' | 'all';
   of_tokens: number;
@@ -78,6 +97,7 @@ export interface Cache {
   hit_rate_low: Float64Array;
   hit_rate_high: Float64Array;
   bytes_per_token: Float64Array; // [scope][slots][policy]
+  foresight: Foresight | null;
   too_many: number;
 }
 

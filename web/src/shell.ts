@@ -15,6 +15,7 @@ import { CacheView } from './views/cache';
 import { CompareView } from './views/compare';
 import { DomainsView } from './views/domains';
 import { ExpertsView } from './views/experts';
+import { ForesightView } from './views/foresight';
 import { HottestView } from './views/hottest';
 import { MemoryView } from './views/memory';
 import { PairsView } from './views/pairs';
@@ -179,6 +180,7 @@ export class Shell implements KeyTarget, GrowingPage {
       new PairsView(app),
       ...(hasDomains(runs) ? [new DomainsView(app)] : []),
       new CacheView(app),
+      new ForesightView(app),
       new HottestView(app),
       ...(sameShape(runs) ? [new CompareView(app)] : []),
     ];

@@ -7,6 +7,7 @@ import { select as d3select } from 'd3-selection';
 import { axisBottom, axisLeft } from 'd3-axis';
 import { runOf, type App, type View } from '../app';
 import { categorical } from '../color';
+import { CachesAtHand } from '../caches_at_hand';
 import type { Cache } from '../contract';
 import { field, fill, h, Segments } from '../dom';
 import { bytes, compact, integer, percent, plural } from '../format';
@@ -16,6 +17,9 @@ const margin = { top: 22, right: 14, bottom: 36, left: 46 };
 const whatIs: Record<string, string> = {
   LRU: 'evicts what was used least recently',
   LFU: 'evicts what was used least often',
+  LFRU: 'evicts the fewest uses for its age',
+  decay: 'evicts what has the fewest recent uses',
+  'least-stale': 'evicts the layer whose turn is furthest',
   static: 'holds what the other half of the trace used most',
   random: 'evicts at random',
   Belady: 'knows the future, so nothing can do better',
@@ -51,7 +55,7 @@ export class CacheView implements View {
   private bandwidthField = field('GiB/s for missed experts', this.bandwidth);
   private again = h(
     'button',
-    { type: 'button', class: 'button', onclick: () => void this.load(true) },
+    { type: 'button', class: 'button', onclick: () => void this.caches.load(true) },
     'Simulate again',
   );
   private head = h('tr', null);
@@ -61,9 +65,10 @@ export class CacheView implements View {
   private caption = h('p', { class: 'caption' });
   private pool = 0; // scope: 0 slots in each layer, 1 one pool of them all
   private at = -1; // slots in view; -1: not chosen yet
-  private asked = new Map<number, number>(); // run -> tokens that its caches were asked for, while waiting
+  private caches: CachesAtHand;
 
   constructor(private app: App) {
+    this.caches = new CachesAtHand(app, () => this.draw());
     this.scope = new Segments(
       'Scope',
       [
@@ -94,7 +99,7 @@ export class CacheView implements View {
 
   update(changed: ReadonlySet<string> | 'all'): void {
     if (changed === 'all' || changed.has('run')) {
-      void this.load(false);
+      void this.caches.load(false);
       this.draw();
     } else if (changed.has('theme')) this.draw();
   }
@@ -107,36 +112,8 @@ export class CacheView implements View {
     return values[(this.pool * c.slots.length + slot) * c.policies.length + policy]!;
   }
 
-  private held = new Map<number, Cache>(); // of a served page, by run
   private get cache(): Cache | null {
-    const run = runOf(this.app);
-    return run.cache ?? this.held.get(run.number) ?? null;
-  }
-
-  // A served page has its caches simulated when somebody looks.
-  private async load(again: boolean): Promise<void> {
-    const run = runOf(this.app);
-    const { source } = this.app;
-    if (!source.served || run.source.counts_only || this.asked.has(run.number)) return;
-    const c = this.cache;
-    const nothingYet = c !== null && c.slots.length === 0 && c.too_many === 0 && c.of_tokens < run.tokens;
-    if (c !== null && !again && !nothingYet) return;
-    this.asked.set(run.number, run.tokens);
-    this.draw();
-    try {
-      for (;;) {
-        const found = await source.caches(run.number, run.tokens);
-        if (found) {
-          this.held.set(run.number, found);
-          break;
-        }
-        await new Promise((done) => setTimeout(done, 300));
-      }
-    } catch (e) {
-      this.app.say(e instanceof Error ? e.message : String(e));
-    }
-    this.asked.delete(run.number);
-    this.draw();
+    return this.caches.now;
   }
 
   private pick(slot: number): void {
@@ -147,7 +124,7 @@ export class CacheView implements View {
   private draw(): void {
     const run = runOf(this.app);
     const c = this.cache;
-    const waiting = this.asked.has(run.number);
+    const waiting = this.caches.waiting;
     const shown = c !== null && c.slots.length > 0;
     this.body.hidden = !shown;
     this.empty.hidden = shown;
