@@ -40,6 +40,7 @@ void add_export(CLI::App & app);
 void add_map(CLI::App & app);
 void add_prune(CLI::App & app);
 void add_reorder(CLI::App & app);
+void add_evaluate(CLI::App & app);
 void add_report(CLI::App & app);
 void add_serve(CLI::App & app);
 void add_doctor(CLI::App & app);

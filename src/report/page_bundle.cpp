@@ -5,6 +5,7 @@
 
 #include "io/path.hpp"
 #include "report/bundle.hpp"
+#include "report/damage.hpp"
 
 namespace moescope::report {
 
@@ -305,6 +306,7 @@ std::string to_bytes(const page & p, bool compress) {
         {"notes", p.notes},
         {"runs", std::move(runs)},
         {"memory", memory_json(b, p.memory)},
+        {"damage", p.damage.empty() ? json() : damage_json(p.damage)},
     };
     return b.finish(std::move(document), compress);
 }

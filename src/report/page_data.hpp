@@ -146,6 +146,26 @@ struct page_memory {
     bool empty() const { return entries.empty(); }
 };
 
+// What `moescope evaluate` found: what it costs to leave experts out. Divergences in nats per token, shares of 1; NaN: unknown.
+struct page_damage {
+    struct cell {
+        double kl = 0, kl_low = 0, kl_high = 0, delta_nll = 0, same_top = 0, displaced = 0;
+    };
+    // A plan, or (with layer and expert) one expert left out alone.
+    struct row {
+        std::string       name, criterion;  // criterion: empty where the plan has none
+        int32_t           keep = -1, layer = -1, expert = -1;
+        std::vector<cell> cells;  // of the whole text, then of each label
+    };
+    std::string              model, corpus;  // names of the files
+    uint64_t                 samples = 0, tokens = 0;
+    uint32_t                 n_expert = 0;  // of the widest layer
+    std::vector<std::string> labels;
+    std::vector<row>         rows;
+
+    bool empty() const { return rows.empty(); }
+};
+
 struct page {
     std::string              generator;         // "moescope 0.1.0"
     bool                     served   = false;  // more can be asked for
@@ -153,6 +173,7 @@ struct page {
     uint64_t                 progress = 0;      // of a served page: grows with what is behind it
     std::vector<page_run>    runs;
     page_memory              memory;
+    page_damage              damage;
     std::vector<std::string> notes;  // what the reader must know, e.g. what was left out
 };
 

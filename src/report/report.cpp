@@ -12,6 +12,7 @@
 #include "logs/open.hpp"
 #include "report/caches.hpp"
 #include "report/collector.hpp"
+#include "report/damage.hpp"
 #include "report/memory.hpp"
 #include "report/tiles.hpp"
 #include "trace/read_through.hpp"
@@ -100,6 +101,9 @@ page build_page(const report_options & o, const report_progress & progress) {
         p.memory = read_memory(o.model);
         model    = cache_model_of(o.model);
     }
+    if (!o.evaluation.empty()) {
+        p.damage = read_damage(o.evaluation);
+    }
     for (size_t i = 0; i < o.traces.size(); ++i) {
         const auto source = logs::open_source(o.traces[i]);
         p.runs.push_back(
@@ -109,6 +113,10 @@ page build_page(const report_options & o, const report_progress & progress) {
         }
         p.runs.back().number = static_cast<uint32_t>(i);
         note_what_is_missing(p, p.runs.back());
+        if (!p.damage.empty() && io::base_name(p.runs.back().model.file) != p.damage.model) {
+            p.notes.push_back(fmt::format("{}: the trace ran {}, the damage is that of {}.", p.runs.back().label,
+                                          io::base_name(p.runs.back().model.file), p.damage.model));
+        }
     }
     return p;
 }

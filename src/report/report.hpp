@@ -13,6 +13,7 @@ struct report_options {
     std::vector<std::string> traces;                      // or foreign logs
     std::vector<std::string> labels;                      // parallel to traces; missing ones are named after their file
     std::string              model;                       // path of the GGUF for the memory view; empty: none
+    std::string              evaluation;                  // path of evaluate's JSON for the damage view; empty: none
     bool                     text           = true;       // with the texts of the tokens
     uint64_t                 max_tile_bytes = 6u << 20;   // of tokens, before compression, over all runs
     uint64_t                 max_pair_cells = 2'000'000;  // per run

@@ -160,6 +160,35 @@ export interface Memory {
   bytes_per_token: number;
 }
 
+// [KL, its 95 % interval: from, to, more NLL, share with the same top token, share of selections displaced]; null: unknown.
+export type DamageCell = [
+  kl: number | null,
+  low: number | null,
+  high: number | null,
+  delta_nll: number | null,
+  same_top: number | null,
+  displaced: number | null,
+];
+
+export interface DamageRow {
+  name: string;
+  criterion: string; // '': the plan has none
+  keep: number; // experts kept in each layer, -1: not said
+  layer: number; // of an expert left out alone, else -1
+  expert: number;
+  cells: DamageCell[]; // of the whole text, then of each label
+}
+
+export interface Damage {
+  model: string;
+  corpus: string;
+  samples: number;
+  tokens: number;
+  n_expert: number;
+  labels: string[];
+  rows: DamageRow[];
+}
+
 export interface Page {
   version: number;
   generator: string;
@@ -169,4 +198,5 @@ export interface Page {
   notes: string[];
   runs: Run[];
   memory: Memory | null;
+  damage: Damage | null;
 }

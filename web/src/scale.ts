@@ -29,6 +29,21 @@ export function heatScale(most: number): ColorScale {
       ),
   };
 }
+// Three decades below the largest value, on a logarithmic scale; less is drawn as the least.
+export function decadesScale(most: number): ColorScale {
+  const high = Math.log10(most);
+  return {
+    map: 'heat',
+    low: high - 3,
+    high,
+    index: (values) =>
+      toIndices(
+        Float64Array.from(values, (v) => (v > 0 ? Math.max(Math.log10(v), high - 3) : NaN)),
+        high - 3,
+        high,
+      ),
+  };
+}
 // Ratios around 1.
 export function balanceScale(): ColorScale {
   return {

@@ -13,6 +13,7 @@ import { keepTheme } from './theme';
 import { mountTooltip } from './tooltip';
 import { CacheView } from './views/cache';
 import { CompareView } from './views/compare';
+import { DamageView } from './views/damage';
 import { DomainsView } from './views/domains';
 import { ExpertsView } from './views/experts';
 import { ForesightView } from './views/foresight';
@@ -172,7 +173,7 @@ export class Shell implements KeyTarget, GrowingPage {
 
   private makeViews(): void {
     const { app } = this;
-    const { memory, runs } = app.page;
+    const { memory, damage, runs } = app.page;
     this.views = [
       new ExpertsView(app),
       ...(memory ? [new MemoryView(app, memory)] : []),
@@ -182,6 +183,7 @@ export class Shell implements KeyTarget, GrowingPage {
       new CacheView(app),
       new ForesightView(app),
       new HottestView(app),
+      ...(damage ? [new DamageView(app, damage)] : []),
       ...(sameShape(runs) ? [new CompareView(app)] : []),
     ];
     this.current = null;

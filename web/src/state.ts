@@ -1,7 +1,7 @@
 // What is selected, shared by all views. Views change it with set() and hear of every change through on().
 
 export type ViewName =
-  'experts' | 'memory' | 'tokens' | 'pairs' | 'domains' | 'cache' | 'foresight' | 'hottest' | 'compare';
+  'experts' | 'memory' | 'tokens' | 'pairs' | 'domains' | 'cache' | 'foresight' | 'hottest' | 'damage' | 'compare';
 export type Phase = 'all' | 'decode' | 'prefill';
 export type Metric = 'count' | 'share' | 'weight_mean' | 'reap' | 'ean' | 'accesses';
 export type Sort = 'id' | 'heat' | 'similarity';

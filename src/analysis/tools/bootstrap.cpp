@@ -75,7 +75,7 @@ interval bootstrap_ratio(const std::vector<double> & part, const std::vector<dou
 }
 
 std::vector<interval> bootstrap_ratios(const std::vector<std::vector<double>> & parts,
-                                       const std::vector<double> & whole) {
+                                       const std::vector<double> &              whole) {
     const std::vector<std::vector<double>> drawn = draw_ratios(parts, whole);
     std::vector<interval>                  intervals;
     for (size_t k = 0; k < parts.size(); ++k) {

@@ -14,7 +14,7 @@ interval bootstrap_ratio(const std::vector<double> & part, const std::vector<dou
 
 // The same of several parts of one whole, over the same draws.
 std::vector<interval> bootstrap_ratios(const std::vector<std::vector<double>> & parts,
-                                       const std::vector<double> & whole);
+                                       const std::vector<double> &              whole);
 
 // How far the ratio of `first` lies above each of the others, Σ parts[first] / Σ whole − Σ parts[i] / Σ whole, over the same
 // units. The 95 % intervals hold for the differences of every two ratios at once (bootstrap of the largest standardised

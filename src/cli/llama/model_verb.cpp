@@ -118,7 +118,9 @@ bool model_verb::take_own(const std::vector<std::string> & args, size_t & i) {
     }
     own_args_.push_back(args[i]);
     const bool optional = option->get_expected_min() == 0;
-    const int  wanted   = cut ? 0 : option->get_expected_max();
+    const int  most     = option->get_expected_max();
+    // A list that takes one value each time it is given still expects any number.
+    const int wanted = cut ? 0 : most > 1 && !option->get_allow_extra_args() ? 1 : most;
     for (int n = 0; n < wanted && i + 1 < args.size() && !(optional && looks_like_option(args[i + 1])); ++n) {
         own_args_.push_back(args[++i]);
     }

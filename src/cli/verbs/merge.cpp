@@ -1,16 +1,21 @@
-// moescope merge: adds up profiles of one model.
+// moescope merge: adds up profiles of one model, or the shards of one evaluation.
 
 #include <memory>
 
 #include <CLI/CLI.hpp>
 #include <fmt/format.h>
+#include <nlohmann/json.hpp>
 
+#include "cli/answers/evaluation.hpp"
 #include "cli/answers/profile_summary.hpp"
 #include "cli/help/examples.hpp"
 #include "cli/terminal/result_file.hpp"
 #include "cli/terminal/terminal.hpp"
+#include "cli/terminal/text.hpp"
 #include "cli/verbs.hpp"
 #include "core/error.hpp"
+#include "evaluate/evaluation.hpp"
+#include "io/path.hpp"
 #include "stats/expert_stats.hpp"
 #include "stats/merge.hpp"
 
@@ -25,11 +30,30 @@ struct merge_options {
     bool                     quiet = false;
 };
 
-void run_merge(merge_options & o) {
-    set_quiet(o.quiet);
-    o.output.inputs           = o.inputs;
+void merge_evaluations(const merge_options & o) {
+    if (!o.json.empty()) {
+        throw usage_error("--expert-stats is of profiles, and these are evaluations");
+    }
+    const output_options json = {io::without_suffix(o.output.path, ".moeval") + ".json", o.output.force, o.inputs};
+    check_output(json);
+    evaluate::evaluation sum = evaluate::read_moeval(o.inputs.front());
+    if (!sum.complete) {
+        throw error("it is not finished").in(o.inputs.front()).fix("finish it with moescope evaluate --resume");
+    }
+    for (size_t i = 1; i < o.inputs.size(); ++i) {
+        evaluate::add_shard(sum, evaluate::read_moeval(o.inputs[i]), o.inputs[i]);
+    }
+    const answer a = answer_evaluation(sum, 20);
+    write_text(o.output, evaluate::encode_moeval(sum));
+    write_text(json, to_text(answer_json(a)));
+    if (!o.quiet) {
+        print_answer(a, {});
+    }
+    note(fmt::format("merged {} shards into {} and {}", o.inputs.size(), o.output.path, json.path));
+}
+
+void merge_profiles(const merge_options & o) {
     const output_options json = {o.json, o.output.force, o.inputs};
-    check_output(o.output);
     if (!o.json.empty()) {
         check_output(json);
     }
@@ -50,13 +74,27 @@ void run_merge(merge_options & o) {
     note(fmt::format("merged {} profiles into {}", o.inputs.size(), o.output.path));
 }
 
+void run_merge(merge_options & o) {
+    set_quiet(o.quiet);
+    o.output.inputs = o.inputs;
+    check_output(o.output);
+    if (evaluate::is_moeval(o.inputs.front())) {
+        merge_evaluations(o);
+    } else {
+        merge_profiles(o);
+    }
+}
+
 }  // namespace
 
 void add_merge(CLI::App & app) {
-    CLI::App & verb = *app.add_subcommand("merge", "add up profiles of one model");
+    CLI::App & verb = *app.add_subcommand("merge", "add up profiles of one model, or shards of one evaluation");
     const auto o    = std::make_shared<merge_options>();
-    verb.add_option("FILE", o->inputs, ".moestats files")->required()->type_name("");
-    verb.add_option("-o,--output", o->output.path, "the .moestats file to write")->required()->type_name("FILE");
+    verb.add_option("FILE", o->inputs, ".moestats files, or .moeval files")->required()->type_name("");
+    verb.add_option("-o,--output", o->output.path,
+                    "the .moestats or .moeval file to write (beside the latter, NAME.json)")
+        ->required()
+        ->type_name("FILE");
     verb.add_option("--expert-stats", o->json, "also write an expert_stats.json")->type_name("FILE");
     verb.add_flag("--force", o->output.force, "replace existing files");
     verb.add_flag("-q,--quiet", o->quiet, "no notes, no summary");

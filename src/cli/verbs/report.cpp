@@ -66,7 +66,7 @@ void run_report(report_options & o) {
         throw usage_error("--label: more labels than traces");
     }
     o.output.inputs = o.report.traces;
-    o.output.inputs.push_back(o.report.model);
+    o.output.inputs.insert(o.output.inputs.end(), {o.report.model, o.report.evaluation});
     // A folder for charts alone asks for no page.
     const bool page_wanted = o.charts.empty() || !o.output.path.empty();
     if (page_wanted) {
@@ -93,6 +93,8 @@ void add_report(CLI::App & app) {
     o->output.path.clear();  // report.html, unless only charts are wanted
     verb.add_option("T", o->report.traces, "traces, or logs of other tools")->required()->type_name("");
     verb.add_option("--model", o->report.model, "the GGUF that ran, for the memory view")->type_name("MODEL");
+    verb.add_option("--evaluation", o->report.evaluation, "JSON of moescope evaluate, for the damage view")
+        ->type_name("FILE");
     verb.add_option("--label", o->report.labels, "name of a trace on the page; once per trace, in order")
         ->type_name("TEXT")
         ->allow_extra_args(false);
