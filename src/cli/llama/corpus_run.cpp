@@ -10,6 +10,7 @@
 
 #include "cli/llama/model_verb.hpp"
 #include "cli/terminal/terminal.hpp"
+#include "cli/terminal/text.hpp"
 #include "core/error.hpp"
 
 namespace moescope::cli {
