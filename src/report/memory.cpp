@@ -83,6 +83,12 @@ page_memory read_memory(const std::string & model_path) {
         m.entries.push_back({static_cast<uint32_t>(e.tensor), e.expert_id, static_cast<uint32_t>(t.part),
                              model.parts()[t.part].header.data_begin + e.offset, e.size, e.layer, it->second});
     }
+    for (uint32_t il = 0; il < map.shape.n_layer; ++il) {
+        const auto ids = model.metadata().get_uints("moescope.reorder.order." + std::to_string(il));
+        if (!ids.empty() && ids.size() == map.shape.n_expert) {
+            m.first_ids.emplace_back(static_cast<int32_t>(il), std::vector<uint32_t>(ids.begin(), ids.end()));
+        }
+    }
     m.bytes_per_token = map.totals.bytes_per_token;
     return m;
 }

@@ -268,6 +268,10 @@ json memory_json(bundle & b, const page_memory & m) {
     for (const auto & [name, size] : m.files) {
         files.push_back({{"name", name}, {"size", size}});
     }
+    json first_ids = json::array();
+    for (const auto & [layer, ids] : m.first_ids) {
+        first_ids.push_back({{"layer", layer}, {"ids", ids}});
+    }
     json accesses = json::array();
     for (const auto & run : m.accesses) {
         accesses.push_back(b.add(std::vector<double>(run.begin(), run.end())));
@@ -285,6 +289,7 @@ json memory_json(bundle & b, const page_memory & m) {
         {"layer", b.add(entry_column(m, [](const entry & e) { return e.layer; }))},
         {"component", b.add(entry_column(m, [](const entry & e) { return e.component; }))},
         {"accesses", std::move(accesses)},
+        {"first_ids", std::move(first_ids)},
         {"bytes_per_token", m.bytes_per_token},
     };
 }

@@ -139,6 +139,8 @@ struct page_memory {
     std::vector<std::string>                      tensors, types;  // types: ggml's name of each tensor's type
     std::vector<std::string>                      components;
     std::vector<entry>                            entries;  // in file order
+    // Of a model that `moescope reorder` wrote, by layer: [expert] its number in the first order.
+    std::vector<std::pair<int32_t, std::vector<uint32_t>>> first_ids;
     // [run][entry] ubatches that read it, -1: not recorded
     std::vector<std::vector<int64_t>> accesses;
     uint64_t                          bytes_per_token = 0;  // at most, of one decoded token

@@ -157,6 +157,7 @@ export interface Memory {
   layer: Int32Array;
   component: Uint32Array;
   accesses: Float64Array[]; // [run][entry], -1: not recorded
+  first_ids: { layer: number; ids: number[] }[]; // of a reordered model: [expert] its number in the first order
   bytes_per_token: number;
 }
 

@@ -33,10 +33,13 @@ export class SliceIndex {
   }
 }
 
-const known = new WeakMap<Run, SliceIndex>();
+// By the run and by where its experts lie: a reordered file can be shown in two orders.
+const known = new WeakMap<Run, WeakMap<Int32Array, SliceIndex>>();
 export function sliceIndex(m: Memory, run: Run): SliceIndex {
-  let index = known.get(run);
-  if (!index) known.set(run, (index = new SliceIndex(m, run)));
+  let ofRun = known.get(run);
+  if (!ofRun) known.set(run, (ofRun = new WeakMap()));
+  let index = ofRun.get(m.expert);
+  if (!index) ofRun.set(m.expert, (index = new SliceIndex(m, run)));
   return index;
 }
 

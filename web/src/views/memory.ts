@@ -3,7 +3,8 @@
 
 import { runOf, type App, type View } from '../app';
 import { colorTable, cssOf, noValue } from '../color';
-import { factTile, fill, h, select } from '../dom';
+import { factTile, fill, h, Segments, select } from '../dom';
+import { inFirstOrder } from '../first_order';
 import { bytes, integer, percent, plural } from '../format';
 import { Legend } from '../legend';
 import { entryName, isSlice, sliceIndex, sumReads, type ReadSums } from '../memory_map';
@@ -39,6 +40,8 @@ export class MemoryView implements View {
   private whole = ''; // colour of tensors outside the experts that were read
   private lit = new Set<number>(); // slices that the selected token reads
   private focus: number | null = null; // entry
+  private order: Segments<string>; // of a reordered model
+  private before = false; // the experts are shown where they lay first
 
   constructor(
     private app: App,
@@ -62,6 +65,16 @@ export class MemoryView implements View {
       [{ value: -1, label: 'All components' }, ...memory.components.map((c, i) => ({ value: i, label: c }))],
       () => this.filter(),
     );
+    this.order = new Segments(
+      'Order of experts in the file',
+      [
+        { value: 'now', label: 'As they lie', title: 'The order that moescope reorder gave them' },
+        { value: 'first', label: 'Before reorder', title: 'Where the same experts lay in the first file' },
+      ],
+      (v) => this.showOrder(v === 'first'),
+    );
+    this.order.set('now');
+    this.order.element.hidden = memory.first_ids.length === 0;
     const reset = h('button', { type: 'button', class: 'button', onclick: () => this.zoomToAll() }, 'Whole file');
     this.element = h(
       'section',
@@ -71,6 +84,7 @@ export class MemoryView implements View {
         { class: 'toolbar' },
         this.layerFilter,
         this.componentFilter,
+        this.order.element,
         this.toSelected,
         reset,
         this.legend.element,
@@ -87,6 +101,7 @@ export class MemoryView implements View {
   update(changed: ReadonlySet<string> | 'all'): void {
     const touches = (...keys: string[]) => changed === 'all' || keys.some((k) => changed.has(k));
     this.m = this.app.page.memory!; // a live page gets new counts
+    if (this.before) this.m = inFirstOrder(this.m);
     if (touches('run', 'theme')) this.recolor();
     if (touches('run', 'token')) this.lightUp();
     if (changed !== 'all' && touches('block', 'expert')) this.focus = this.selected()[0] ?? null;
@@ -98,6 +113,15 @@ export class MemoryView implements View {
     if (width === 0) return;
     this.rows.layout(width);
     this.draw();
+  }
+
+  private showOrder(first: boolean): void {
+    this.before = first;
+    this.order.set(first ? 'first' : 'now');
+    const m = this.app.page.memory!;
+    this.strip.m = this.rows.m = first ? inFirstOrder(m) : m;
+    this.focus = null;
+    this.update('all');
   }
 
   // For tests: the file's size, the entry's accesses, its box in the strip, and what colour it has there.

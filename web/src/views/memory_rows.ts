@@ -19,7 +19,7 @@ export class LayerRows {
 
   // layers: of the memory's entries, in order; what lies outside the layers has a negative one.
   constructor(
-    private m: Memory,
+    public m: Memory, // another one shows other experts in the same places
     private layers: number[],
   ) {
     this.height = layers.length * (rowHeight + gap);

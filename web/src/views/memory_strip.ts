@@ -46,7 +46,7 @@ export class MemoryStrip {
 
   // onzoom: another part of the file is in view; draw again.
   constructor(
-    private m: Memory,
+    public m: Memory, // another one shows other experts in the same places
     onzoom: () => void,
   ) {
     this.axis = new FileAxis(m);
