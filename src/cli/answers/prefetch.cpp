@@ -9,6 +9,7 @@
 #include "cli/answers/prefetch_tables.hpp"
 #include "cli/answers/same_model.hpp"
 #include "cli/answers/shared.hpp"
+#include "cli/help/examples.hpp"
 #include "cli/terminal/progress.hpp"
 #include "cli/terminal/text.hpp"
 #include "core/error.hpp"
@@ -240,7 +241,11 @@ void add_prefetch(CLI::App & analyze) {
     kind->add_option("--ahead", p->ahead, "experts of a list that are fetched; default: k")
         ->check(CLI::PositiveNumber)
         ->type_name("N");
-    kind->add_flag("--all", p->all, "every ubatch, not those of decoded tokens alone");
+    kind->add_flag("--all", p->all, "all ubatches, not only those with decoded tokens");
+    add_examples(*kind, {{"moescope analyze prefetch run.moetrace --model model.gguf --bandwidth 8G",
+                          "what the model's own routers foresee, if the trace has --capture gate-input"},
+                         {"moescope analyze prefetch run.moetrace --slots 16 --expert-bytes 9M --layer-time 0.4",
+                          "the same question without the model"}});
 }
 
 }  // namespace moescope::cli

@@ -9,6 +9,7 @@
 
 #include "analysis/tools/model_sizes.hpp"
 #include "cli/answers/same_model.hpp"
+#include "cli/help/examples.hpp"
 #include "cli/terminal/interrupt.hpp"
 #include "cli/terminal/progress.hpp"
 #include "cli/terminal/result_file.hpp"
@@ -205,11 +206,17 @@ void add_reorder(CLI::App & app) {
         ->capture_default_str()
         ->type_name("BYTES");
     verb.add_flag("--inverse", o->inverse, "undo: give the experts of a reordered model their first order back");
-    verb.add_flag("--all", o->all, "learn from every ubatch, not from decoded tokens alone");
+    verb.add_flag("--all", o->all, "learn from all ubatches, not only from those with decoded tokens");
     verb.add_flag("--force", o->force, "replace existing files");
     verb.add_flag("--dry-run", o->dry_run, "only show what the disk would read, before and after");
-    verb.add_flag("--json", o->json, "the same as JSON, with the orders");
+    verb.add_flag("--json", o->json, "print the summary as JSON, with the orders");
     verb.add_flag("-q,--quiet", o->quiet, "no notes, no progress");
+    add_examples(verb,
+                 {{"moescope reorder model.gguf --trace run.moetrace -o reordered.gguf",
+                   "experts that the recorded text uses together lie side by side"},
+                  {"moescope reorder model.gguf --trace run.moetrace --dry-run",
+                   "how many reads that would save, without writing a model"},
+                  {"moescope reorder reordered.gguf --inverse -o model.gguf", "the first file again, byte for byte"}});
     verb.callback([o] { run_reorder(*o); });
 }
 
