@@ -40,8 +40,6 @@ void require_order(const std::vector<int32_t> & order, const std::vector<uint32_
     }
 }
 
-// llama.cpp's graphs that gate by sigmoids, or by a softmax over the selected experts alone, add up no probabilities of all
-// experts; everything else may.
 void add_warnings(const gguf::model_file & model, reorder_plan & plan) {
     if (model.parts().size() > 1) {
         plan.warnings.push_back("the model is split over several files; the result is one");
