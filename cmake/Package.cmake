@@ -6,18 +6,14 @@ set(CPACK_PACKAGE_CONTACT "the moescope authors <moescope@moescope.example>")
 set(CPACK_PACKAGE_DESCRIPTION_SUMMARY "shows which experts Mixture-of-Experts models use")
 set(CPACK_PACKAGE_DESCRIPTION
 "moescope watches any llama.cpp program route its tokens to experts, without
- changing the program, and turns what it saw into decisions: which experts are
- hot, which are dead, what to prune, what to cache, what to place where.")
+changing the program, and turns what it saw into decisions: which experts are
+hot, which are dead, what to prune, what to cache, what to place where.")
 set(CPACK_RESOURCE_FILE_LICENSE ${PROJECT_SOURCE_DIR}/LICENSE)
 set(CPACK_GENERATOR DEB TGZ)
 set(CPACK_STRIP_FILES ON)
 set(CPACK_PRE_BUILD_SCRIPTS ${PROJECT_SOURCE_DIR}/cmake/PackageFiles.cmake)
 set(CPACK_PROJECT_CONFIG_FILE ${PROJECT_SOURCE_DIR}/cmake/PackageOptions.cmake)
-set(CPACK_COMPONENTS_ALL tool)
-set(CPACK_COMPONENTS_GROUPING ALL_COMPONENTS_IN_ONE)
 
-set(CPACK_ARCHIVE_COMPONENT_INSTALL ON)
-set(CPACK_DEB_COMPONENT_INSTALL ON)
 set(CPACK_ARCHIVE_FILE_NAME moescope-${PROJECT_VERSION}-linux-${CMAKE_SYSTEM_PROCESSOR})
 set(CPACK_ARCHIVE_UID 0)
 set(CPACK_ARCHIVE_GID 0)

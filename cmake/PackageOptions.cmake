@@ -1,7 +1,6 @@
 # Read by cpack for each kind of package.
 if(CPACK_GENERATOR STREQUAL DEB)
     set(CPACK_PACKAGING_INSTALL_PREFIX /usr)
-    set(CPACK_SET_DESTDIR OFF)
 else()
-    set(CPACK_COMPONENTS_ALL tool libraries)   # in this order: the second looks at what the first installed
+    set(CPACK_PACKAGE_FILE_NAME ${CPACK_ARCHIVE_FILE_NAME})   # also the one folder in the archive
 endif()

@@ -9,10 +9,11 @@ graph_mask * mask_registry::of_sched(ggml_backend_sched_t sched, llama_context *
     const auto            own   = ctx != nullptr ? own_.find(ctx) : own_.end();
     llama_context * const owner = own != own_.end() ? ctx : nullptr;
     const auto            it    = masked_.find(sched);
-    if (it != masked_.end() && (it->second.owner == owner || owner == nullptr)) {
+    if (it != masked_.end() && (it->second.owner == owner || ctx == nullptr)) {
         return it->second.mask.get();
     }
     if (owner == nullptr && of_all_.empty()) {
+        masked_.erase(sched);
         return nullptr;
     }
     const expert_mask & mask = owner != nullptr ? own->second : of_all_;

@@ -360,6 +360,8 @@ TEST_F(MaskRecord, AProgramThatCannotBeMaskedRunsOnAndRecordFails) {
     make_model::write_random_model(folder_ / "dense.gguf", dense);
     EXPECT_EQ(said(masked({"--omit", "0:1"}, "llama-completion", completion(folder_ / "dense.gguf")), got), 1);
     EXPECT_NE(stderr_text().find("the model has no MoE layers"), std::string::npos) << stderr_text();
+    EXPECT_EQ(
+        said(plus({moescope_bin(), "record", "-o", trace_, "--force", "--omit", "0:1", "--"}, {"/bin/true"}), got), 1);
     EXPECT_EQ(said(masked({"--omit", "0"}, "llama-completion", completion(model_)), got), 2);
     EXPECT_EQ(said(masked({"--omit", "0:1", "--nop"}, "llama-completion", completion(model_)), got), 2);
 }

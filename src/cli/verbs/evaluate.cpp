@@ -14,6 +14,7 @@
 #include "common.h"
 
 #include "cli/answers/evaluation.hpp"
+#include "cli/help/examples.hpp"
 #include "cli/llama/corpus_run.hpp"
 #include "cli/llama/model_verb.hpp"
 #include "cli/llama/prompts.hpp"
@@ -294,6 +295,14 @@ void add_evaluate(CLI::App & app) {
     add_mask_options(own, o->mask);
     add_plan_options(own, o->job.plans);
     add_run_options(own, *o);
+    add_examples(
+        own,
+        {{"moescope evaluate -m model.gguf --jsonl held-out.jsonl --label-key domain --omit 3:5,4:0-3",
+          "what it would cost to leave five experts out, by domain"},
+         {"moescope evaluate -m model.gguf --jsonl held-out.jsonl --stats expert_stats.moestats --criterion reap,random --keep 48,32",
+          "which criterion does less damage, before prune writes a file"},
+         {"moescope evaluate -m model.gguf --jsonl held-out.jsonl --against small.gguf",
+          "what a file that is there costs"}});
     model_verb::add(app, verb, [verb, o] { run_evaluate(*verb, *o); });
 }
 

@@ -226,8 +226,8 @@ void run_record(record_options & o) {
         }
     }
     // What was asked for was not done: the program's own success must not hide that.
-    const bool dense    = result.graphs == recorder::graphs_seen::dense && !o.launch.mask.empty();
-    const bool unmasked = dense || !result.unmasked.empty();
+    const bool nothing  = result.traces.empty() && !o.launch.mask.empty();
+    const bool unmasked = nothing || !result.unmasked.empty();
     throw exit_with{result.exit_code == 0 && unmasked ? 1 : result.exit_code};
 }
 

@@ -91,8 +91,8 @@ export class DamageView implements View {
     return (
       `${d.model} on ${d.corpus}: ${plural(d.samples, 'sample')}, ${plural(d.tokens, 'predicted token')}. ` +
       'KL is the divergence of the changed model’s predictions from the full one’s, in nats per token: 0 is the same. ' +
-      'Bars and brackets are 95 % intervals over samples. A colour is the KL without one expert alone; the sum of two is ' +
-      'not what the two together cost.'
+      'Bars are 95 % intervals over samples. A colour is the KL without one expert alone, on a logarithmic scale; the sum ' +
+      'of two is not what the two together cost.'
     );
   }
   private makeTable(): HTMLElement {
