@@ -20,6 +20,9 @@ FLOAT_COLUMNS = {
     1 << 5: "selection",
     1 << 6: "norms",
     1 << 7: "gate_input",
+    1 << 9: "gram",
+    1 << 10: "runner_up",
+    1 << 11: "peaks",
 }
 _IDS, _ACCESS = 1 << 0, 1 << 8
 _ALL = _IDS | _ACCESS | sum(FLOAT_COLUMNS)
@@ -55,10 +58,19 @@ class BlockLayout:
     def float_columns(self) -> list[str]:
         return [name for bit, name in FLOAT_COLUMNS.items() if self.columns & bit]
 
+    @property
+    def n_gram(self) -> int:
+        """Vectors whose dot products are in the column gram."""
+        return self.n_expert_used + (3 if self.columns & 1 << 10 else 2)
+
     def width(self, column: str) -> int:
-        """Values per row: k, n_expert or n_embd."""
+        """Values per row: k, n_expert, n_embd, …"""
         if column in ("logits", "probs", "selection"):
             return self.n_expert
+        if column == "gram":
+            return self.n_gram**2
+        if column == "runner_up":
+            return 2
         return self.n_embd if column == "gate_input" else self.n_expert_used
 
 

@@ -21,7 +21,7 @@ from ._types import Array, Columns
 from .errors import TraceError
 
 _HEAD = struct.Struct("<8sII")  # magic, version, size of the JSON
-_VERSION = 1
+_VERSIONS = (1, 2)
 _MOST_EXPERTS = 1 << 20
 
 
@@ -62,6 +62,18 @@ class ProfileBlock:
     max_norm: NDArray[np.float32]  #: [n_expert] largest |f|
     label_rows: NDArray[np.uint64]  #: [n_labels] rows of each label
     label_count: NDArray[np.uint64]  #: [n_labels, n_expert] the same as count
+
+    # Empty arrays where a profile has them not (version 1, or `profile --sums norms`); docs/prune.md defines them.
+    norm_squared: NDArray[np.float64]  #: [n_expert] sum of |f|^2
+    gated_squared: NDArray[np.float64]  #: [n_expert] sum of g^2 * |f|^2
+    easy_ep: NDArray[np.float64]  #: [n_expert] sum of g * |f| * max(0, 1 - cos(h, h + y))
+    removal: NDArray[np.float64]  #: [n_expert] sum of |y - y'|^2 / |h + y|^2, y' the output without the expert
+    peak: NDArray[np.float32]  #: [n_expert] largest absolute element of f
+    pair_count: NDArray[np.uint64]  #: [n_expert, n_expert] rows that select both; 0 on the diagonal
+    pair_product: NDArray[np.float64]  #: [n_expert, n_expert] sum of g_i * |f_i| * g_j * |f_j|; 0 on the diagonal
+    label_sums: dict[
+        str, NDArray[np.float64]
+    ]  #: name of a sum above, of gate, gated_norm, norm -> [n_labels, n_expert]
 
     @property
     def frequency(self) -> NDArray[np.float64]:
@@ -163,8 +175,8 @@ def _split(file: MappedFile, data: bytes) -> tuple[bytes, bytes]:
     magic, version, text_size = _HEAD.unpack(data[: _HEAD.size]) if len(data) >= _HEAD.size else (b"", 0, 0)
     if magic != b"MOESTATS":
         raise TraceError("not a .moestats file", file.path, advice="moescope profile writes them")
-    if version != _VERSION:
-        reason = f"this is version {version} of the format, but this package reads {_VERSION}"
+    if version not in _VERSIONS:
+        reason = f"this is version {version} of the format, but this package reads 1 to {_VERSIONS[-1]}"
         raise TraceError(reason, file.path, advice="use a newer moescope")
     body, text_end = len(data) - 8, _HEAD.size + text_size
     own_hash = int.from_bytes(data[max(0, body) :], "little")
@@ -196,8 +208,9 @@ class _Sums:
 def _profile(path: str, head: dict[str, Any], sums: _Sums) -> Profile:
     model = dict(head["model"])
     fingerprint = model.pop("fingerprint")
+    model.pop("shapes", None)
     labels = list(head["labels"])
-    blocks = [_block({name: index(value) for name, value in b.items()}, len(labels), sums) for b in head["blocks"]]
+    blocks = [_block(b, len(labels), sums) for b in head["blocks"]]
     sums.finish()
     return Profile(
         path=path,
@@ -212,13 +225,33 @@ def _profile(path: str, head: dict[str, Any], sums: _Sums) -> Profile:
     )
 
 
-def _block(head: dict[str, int], n_labels: int, sums: _Sums) -> ProfileBlock:
-    fields: dict[str, Any] = dict(head)
-    n = head["n_expert"]
+_FIRST_SUMS = ("gate", "gated_norm", "norm")
+_FURTHER_SUMS = ("norm_squared", "gated_squared", "easy_ep", "removal")
+
+
+def _block(head: dict[str, Any], n_labels: int, sums: _Sums) -> ProfileBlock:
+    names = list(head.get("sums", []))
+    fields: dict[str, Any] = {name: index(value) for name, value in head.items() if name != "sums"}
+    n = fields["n_expert"]
     if not 0 <= n <= _MOST_EXPERTS:
         raise ValueError(f"a block claims {n} experts")
     types = {"count": "<u8", "gate": "<f8", "gated_norm": "<f8", "norm": "<f8", "max_norm": "<f4"}
     fields.update((name, sums.take(dtype, n)) for name, dtype in types.items())
     fields["label_rows"] = sums.take("<u8", n_labels)
     fields["label_count"] = sums.take("<u8", n_labels * n).reshape(n_labels, n)
+    fields.update((name, sums.take("<f8", n if name in names else 0)) for name in _FURTHER_SUMS)
+    fields["peak"] = sums.take("<f4", n if "peak" in names else 0)
+    n_paired = n if "pairs" in names else 0
+    fields["pair_count"] = _square(sums.take("<u8", n_paired * (n_paired - 1) // 2), n_paired)
+    fields["pair_product"] = _square(sums.take("<f8", n_paired * (n_paired - 1) // 2), n_paired)
+    by_label = [*_FIRST_SUMS, *_FURTHER_SUMS] if "norm_squared" in names else []
+    rows = {name: n_labels if name in (*_FIRST_SUMS, *names) else 0 for name in by_label}
+    fields["label_sums"] = {name: sums.take("<f8", k * n).reshape(k, n) for name, k in rows.items()}
     return ProfileBlock(**fields)
+
+
+def _square(pairs: Array, n: int) -> Array:
+    """[n, n] of what is stored once for each pair of experts."""
+    matrix = np.zeros((n, n), pairs.dtype)
+    matrix[np.triu_indices(n, 1)] = pairs
+    return matrix + matrix.T

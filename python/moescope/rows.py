@@ -118,6 +118,22 @@ class RowColumns(ABC):
         """[rows, n_embd] float32: what the router read."""
         return self._column("gate_input")
 
+    @property
+    def gram(self) -> NDArray[np.float32]:
+        """[rows, m * m] float32: dot products of m vectors. These are the k expert outputs, that of the runner-up where it
+        is recorded, the residual stream in front of the block, and behind it. reshape(-1, m, m) makes matrices of it."""
+        return self._column("gram")
+
+    @property
+    def runner_up(self) -> NDArray[np.float32]:
+        """[rows, 2] float32: id of the expert that would be selected next, and its gate before normalisation."""
+        return self._column("runner_up")
+
+    @property
+    def peaks(self) -> NDArray[np.float32]:
+        """[rows, k] float32: the largest absolute element of each selected expert's output."""
+        return self._column("peaks")
+
     def _column(self, name: str) -> NDArray[Any]:
         if name not in self.columns:
             option = name.replace("_", "-")

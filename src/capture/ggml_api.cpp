@@ -64,6 +64,7 @@ bool ggml_api::resolve(void * caller, std::string & missing) {
 #undef X
 #define X(name) name = reinterpret_cast<decltype(&::name)>(scope.find(#name));
     MOESCOPE_MASK_FUNCTIONS(X)
+    MOESCOPE_GRAM_FUNCTIONS(X)
 #undef X
     // The first call may come from ggml itself, which knows nothing of llama.
     if (scope.find("llama_get_model") == nullptr) {

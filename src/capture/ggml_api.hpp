@@ -5,6 +5,7 @@
 
 #include <string>
 
+#include <ggml-alloc.h>
 #include <ggml-backend.h>
 #include <ggml.h>
 #include <llama.h>
@@ -40,6 +41,10 @@ inline ggml_tensor * root_of(ggml_tensor * t) {
     X(ggml_add) X(ggml_get_rows) X(ggml_new_tensor_2d) X(ggml_backend_alloc_ctx_tensors_from_buft)                      \
     X(ggml_backend_get_default_buffer_type) X(ggml_backend_buffer_set_usage) X(ggml_backend_buffer_free)                \
     X(ggml_backend_tensor_set)
+
+// What the columns gram and runner-up are made of, beside these.
+#define MOESCOPE_GRAM_FUNCTIONS(X)                                                                                      \
+    X(ggml_mul) X(ggml_mul_mat) X(ggml_scale) X(ggml_concat) X(ggml_reshape_2d) X(ggml_reshape_3d)
 // clang-format on
 
 struct ggml_api {
@@ -47,6 +52,7 @@ struct ggml_api {
     MOESCOPE_GGML_FUNCTIONS(X)
     MOESCOPE_LLAMA_FUNCTIONS(X)
     MOESCOPE_MASK_FUNCTIONS(X)
+    MOESCOPE_GRAM_FUNCTIONS(X)
 #undef X
 
     // Looks everything up in the scope of the library that `caller` lies in (null: of the program). False, with the first

@@ -5,6 +5,7 @@
 
 #include "capture/block_finder.hpp"
 #include "capture/capture_options.hpp"
+#include "capture/extra_gate.hpp"
 #include "capture/graph_edit.hpp"
 #include "capture/moe_graph.hpp"
 #include "capture/mtp_layers.hpp"
@@ -19,6 +20,7 @@ struct planned_graph {
         ggml_tensor * ids                      = nullptr;
         ggml_tensor * columns[n_float_columns] = {};     // by position in float_columns; null where absent
         bool          squared_norms            = false;  // the norms column holds squares
+        uint32_t      n_extra                  = 0;      // selected behind the k of the layout: 1 for the runner-up
     };
     std::vector<block>  blocks;                                                // in execution order
     ggml_tensor *       tokens = nullptr, *pos = nullptr, *out_ids = nullptr;  // inputs, as in moe_graph
@@ -50,7 +52,11 @@ public:
     const std::string & failure() const { return failure_; }
 
 private:
+    // Whether the model was loaded with one expert more than it uses.
+    uint32_t n_extra() const { return options_.what.columns.has(column::runner_up) ? 1 : 0; }
+
     moe_graph            find(ggml_cgraph * graph);
+    void                 leave_out_unwanted(moe_graph & found) const;
     bool                 unwanted(int32_t il) const { return il >= 0 && !options_.layers.has(il); }
     access_list          wanted_reads(ggml_cgraph * graph, const moe_graph & found) const;
     void                 plan_all(const moe_graph & found, mtp_layers mtp, graph_edit & edit);
@@ -58,12 +64,16 @@ private:
     ggml_tensor *        keep(ggml_tensor * t) const;
     ggml_tensor *        copy_of(ggml_tensor * t, const moe_block & b, const char * what, graph_edit & edit);
     ggml_tensor *        norms_of(const moe_block & b, graph_edit & edit);
-    ggml_tensor *        named(ggml_tensor * t, const char * what, const moe_block & b) const;
+    ggml_tensor *        gram_of(const moe_block & b, graph_edit & edit);
+    ggml_tensor *        peaks_of(const moe_block & b, graph_edit & edit);
+    ggml_tensor * custom(int64_t ne0, int64_t ne1, std::vector<ggml_tensor *> of, ggml_custom_op_t op, void * data);
+    ggml_tensor * named(ggml_tensor * t, const char * what, const moe_block & b) const;
 
     const ggml_api &         api_;
     ggml_backend_sched_t     sched_;
     const capture_options    options_;
     const scheduler_backends backends_;
+    extra_gates              extra_;
 
     block_finder  finder_;
     added_nodes   added_;  // to the current graph

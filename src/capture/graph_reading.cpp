@@ -20,10 +20,10 @@ void graph_reading::bind(const ggml_api & api, planned_graph & g) {
     for (const planned_graph::block & p : g.blocks) {
         block b;
         b.layout        = p.layout;
-        b.ids           = tensor_view(api, p.ids, p.layout.n_expert_used);
         b.squared_norms = p.squared_norms;
+        bind_selected(api, p, b);
         for (size_t i = 0; i < n_float_columns; ++i) {
-            if (p.columns[i] != nullptr) {
+            if (p.columns[i] != nullptr && !b.columns[i]) {
                 b.columns[i] = tensor_view(api, p.columns[i], p.layout.width(float_columns[i]));
             }
         }
@@ -39,6 +39,22 @@ void graph_reading::bind(const ggml_api & api, planned_graph & g) {
         weight_address_ = g.first_router->data;
     }
     g.clear();
+}
+
+// What has a value for each selected expert, and for the runner-up behind them.
+void graph_reading::bind_selected(const ggml_api & api, const planned_graph::block & p, block & b) {
+    const int64_t     k = p.layout.n_expert_used, n = k + p.n_extra;
+    const tensor_view ids(api, p.ids, n);
+    b.ids          = ids.columns(0, k);
+    b.runner_up_id = p.n_extra > 0 ? ids.columns(k, 1) : tensor_view();
+    for (const column c : {column::weights, column::weights_raw, column::norms, column::peaks}) {
+        if (ggml_tensor * t = p.columns[column_index(c)]) {
+            b.columns[column_index(c)] = tensor_view(api, t, n).columns(0, k);
+        }
+    }
+    if (ggml_tensor * raw = p.columns[column_index(column::runner_up)]) {
+        b.columns[column_index(column::runner_up)] = tensor_view(api, raw, n).columns(k, 1);
+    }
 }
 
 void graph_reading::clear() {
@@ -110,6 +126,10 @@ void graph_reading::fill_column(const block & b, size_t i, uint32_t n_rows, floa
     const tensor_view & from  = b.columns[i];
     const size_t        width = b.layout.width(float_columns[i]);
 
+    if (float_columns[i] == column::runner_up) {
+        fill_runner_up(b, n_rows, to);
+        return;
+    }
     const bool of_these_rows = from && from.rows() == static_cast<int64_t>(n_rows);
     const bool of_all_tokens = from && from.rows() == n_tokens_;
     if (of_these_rows) {
@@ -122,6 +142,22 @@ void graph_reading::fill_column(const block & b, size_t i, uint32_t n_rows, floa
     }
     if (float_columns[i] == column::norms && b.squared_norms) {
         std::transform(to, to + size_t(n_rows) * width, to, [](float s) { return std::sqrt(s); });
+    }
+}
+
+void graph_reading::fill_runner_up(const block & b, uint32_t n_rows, float * to) {
+    const tensor_view & gates = b.columns[column_index(column::runner_up)];
+    if (gates.rows() != static_cast<int64_t>(n_rows) || b.runner_up_id.rows() != static_cast<int64_t>(n_rows)) {
+        std::fill_n(to, size_t(n_rows) * 2, NAN);
+        return;
+    }
+    next_ids_.resize(n_rows);
+    all_rows_.resize(n_rows);
+    b.runner_up_id.read_ids(next_ids_.data(), sizeof(int32_t), scratch_);
+    gates.read_floats(all_rows_.data(), scratch_);
+    for (uint32_t r = 0; r < n_rows; ++r) {
+        to[2 * r]     = static_cast<float>(next_ids_[r]);
+        to[2 * r + 1] = all_rows_[r];
     }
 }
 

@@ -33,13 +33,17 @@ private:
         block_layout layout;
         tensor_view  ids;
         tensor_view  columns[n_float_columns];
+        tensor_view  runner_up_id;
         bool         squared_norms = false;
     };
+
+    static void bind_selected(const ggml_api & api, const planned_graph::block & p, block & b);
 
     void fill_block(const block & b);
     void name_rows(uint32_t n_rows);
     bool rows_known(uint32_t n_rows);
     void fill_column(const block & b, size_t i, uint32_t n_rows, float * to);
+    void fill_runner_up(const block & b, uint32_t n_rows, float * to);
     void pick_rows(const tensor_view & of_all_tokens, uint32_t n_rows, size_t width, float * to);
 
     graph_layout       layout_;
@@ -53,6 +57,7 @@ private:
     ubatch_buffer        read_;
     std::vector<uint8_t> scratch_;
     std::vector<float>   all_rows_;
+    std::vector<int32_t> next_ids_;
 };
 
 }  // namespace moescope::capture

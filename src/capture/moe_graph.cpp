@@ -37,11 +37,14 @@ float scale_factor(const ggml_tensor * scale) {
 // its product of outputs and gates.
 class finder {
 public:
-    explicit finder(const ggml_api & api) : api_(api) {}
+    explicit finder(const ggml_api & api) : api_(api), residual_(api) {}
 
     void visit(ggml_tensor * t) {
         index_.push_back(t);
         take_inputs(t);
+        if (residual_.visit(t, static_cast<int>(index_.size()) - 1) && !graph_.blocks.empty()) {
+            graph_.blocks.back().residual = residual_.join();
+        }
         const node_name name(t->name);
         if (name.il < 0 || name.base.rfind("ffn_moe_", 0) != 0) {
             if (current_ && api_.is(t, GGML_OP_MUL_MAT_ID)) {
@@ -81,14 +84,17 @@ private:
         if (what == "weights") {
             b.weights_raw = t;
             b.weights     = t;
+            b.raw_node    = static_cast<int>(index_.size()) - 1;
         } else if (what == "weights_softmax" || what == "weights_norm") {
-            b.weight_sum = 1;
-            b.weights    = t;
+            b.own_softmax = b.own_softmax || what == "weights_softmax";
+            b.weight_sum  = 1;
+            b.weights     = t;
         } else if (what == "weights_scaled") {
             b.weight_sum *= scale_factor(t);
             b.weights = t;
         } else if (what == "down" || what == "down_scaled" || what == "down_biased") {
             last_down_ = t;
+            residual_.begin(b.expert_input, t);  // of what is gated already; else take_weighted begins anew
         } else if (what == "weighted") {
             take_weighted(t);
         } else if (what == "out") {
@@ -137,8 +143,9 @@ private:
     void take_expert_product(ggml_tensor * t) {
         moe_block & b = graph_.blocks.back();
         if (t->src[0] != nullptr && is_expert_weight(t->src[0])) {
-            b.experts = t->src[0];
-            b.ids     = t->src[2];
+            b.experts      = t->src[0];
+            b.ids          = t->src[2];
+            b.expert_input = b.expert_input == nullptr ? t->src[1] : b.expert_input;
         }
     }
 
@@ -151,6 +158,7 @@ private:
         b.gated_output = api_.is(t->src[0], GGML_OP_REPEAT);
         if (!b.gated_output) {
             b.expert_output = t->src[0];
+            residual_.begin(b.expert_input, t);
         }
     }
 
@@ -216,6 +224,7 @@ private:
     std::unordered_set<ggml_tensor *> inputs_seen_;
     bool                              current_ = false;
     scores                            scores_;
+    residual_path                     residual_;
     ggml_tensor *                     last_down_ = nullptr;
 };
 
@@ -254,12 +263,28 @@ const ggml_tensor * router_product(const ggml_api & api, const ggml_tensor * t) 
     return nullptr;
 }
 
-block_layout moe_block::layout(column_set wanted, mtp_layers mtp) const {
+namespace {
+
+bool is_row_of(const ggml_tensor * t, int64_t n_embd, int64_t n_rows) {
+    return t != nullptr && t->type == GGML_TYPE_F32 && t->ne[0] == n_embd && t->ne[1] == n_rows && t->ne[2] == 1 &&
+           t->nb[0] == sizeof(float);
+}
+
+// Whether the outputs and the residual stream lie in memory as the product of all pairs reads them.
+bool has_gram(const moe_block & b) {
+    const ggml_tensor * x = b.expert_output;
+    return x != nullptr && x->nb[0] == sizeof(float) && is_row_of(b.residual.before, x->ne[0], x->ne[2]) &&
+           is_row_of(b.residual.after, x->ne[0], x->ne[2]);
+}
+
+}  // namespace
+
+block_layout moe_block::layout(column_set wanted, mtp_layers mtp, uint32_t n_extra) const {
     block_layout l;
     l.layer            = layer;
     l.block            = block;
     l.n_expert         = static_cast<uint32_t>(experts->ne[2]);
-    l.n_expert_used    = static_cast<uint32_t>(ids->ne[0]);
+    l.n_expert_used    = static_cast<uint32_t>(ids->ne[0]) - n_extra;
     l.n_embd           = gate_input ? static_cast<uint32_t>(gate_input->ne[0]) : 0;
     l.weight_sum       = weight_sum;
     const bool repeats = ids != topk;
@@ -280,7 +305,16 @@ block_layout moe_block::layout(column_set wanted, mtp_layers mtp) const {
     offer(column::gate_input, gate_input, l.n_embd);
     offer(column::weights_raw, weights_raw, weights_raw ? weights_raw->ne[0] : 0);
     offer(column::norms, expert_output, expert_output ? expert_output->ne[0] : 0);
-    l.columns = there & wanted;
+    offer(column::peaks, expert_output, expert_output ? expert_output->ne[0] : 0);
+    const bool next = n_extra > 0 && weights_raw != nullptr && !repeats && selection != nullptr;
+    there           = next ? there | column::runner_up : there;
+    there           = has_gram(*this) && (next || n_extra == 0) ? there | column::gram : there;
+    l.columns       = there & wanted;
+    if (l.columns.has(column::runner_up)) {
+        l.flags |= (probs != nullptr && probs->op == GGML_OP_SOFT_MAX ? block_layout::softmax_of_all : 0u) |
+                   (own_softmax ? block_layout::softmax_of_selected : 0u) |
+                   (residual.linear ? 0u : block_layout::bent_output);
+    }
     return l;
 }
 

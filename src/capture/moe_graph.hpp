@@ -9,6 +9,7 @@
 
 #include "capture/ggml_api.hpp"
 #include "capture/mtp_layers.hpp"
+#include "capture/residual_path.hpp"
 #include "core/routing.hpp"
 
 namespace moescope::capture {
@@ -31,14 +32,18 @@ struct moe_block {
     ggml_tensor *       gate_input    = nullptr;  // [n_embd, n] src[1] of the router's product (trap 10)
     const ggml_tensor * router        = nullptr;  // the router's weight
     const ggml_tensor * experts       = nullptr;  // a weight with one slice per expert: its ne[2] is n_expert
+    const ggml_tensor * expert_input  = nullptr;  // src[1] of the first expert product
+    residual_join       residual;
 
     int   weights_node = -1;     // index in the graph of the final weights' node (of what it views)
     int   output_node  = -1;     // … of expert_output
+    int   raw_node     = -1;     // … of weights_raw
     bool  gated_output = false;  // the gate went into the input: outputs are already gated (trap 5)
+    bool  own_softmax  = false;  // the selected go through a softmax of their own
     float weight_sum   = 0;      // what final weights add up to per row where normalised, else 0
 
-    // The layout of a trace's rows of this block, for what is wanted and there.
-    block_layout layout(column_set wanted, mtp_layers mtp) const;
+    // The layout of a trace's rows of this block, for what is wanted and there. n_extra: selected for the runner-up's sake.
+    block_layout layout(column_set wanted, mtp_layers mtp, uint32_t n_extra) const;
 };
 
 struct moe_graph {

@@ -13,6 +13,11 @@ struct session::impl {
 };
 
 session::session(capture_options options, open_stream open) : impl_(std::make_unique<impl>()) {
+    const column_set of_probes = column::gram | column::runner_up | column::peaks;
+    if (options.by == mechanism::eval_callback && (options.what.columns & of_probes) != column_set()) {
+        throw usage_error("the eval callback cannot capture " + to_string(options.what.columns & of_probes))
+            .fix("capture by probes");
+    }
     if (tap::active() != nullptr) {
         throw error("another capture is already running in this process");
     }

@@ -31,13 +31,20 @@ tensor_view::tensor_view(const ggml_api & api, const ggml_tensor * t, int64_t co
     }
 }
 
+tensor_view tensor_view::columns(int64_t first, int64_t n) const {
+    tensor_view v = *this;
+    v.offset_ += static_cast<size_t>(first) * col_stride_;
+    v.cols_ = n;
+    return v;
+}
+
 const uint8_t * tensor_view::fetch(std::vector<uint8_t> & scratch) const {
     if (on_device_ == nullptr || rows_ == 0) {
-        return data_;
+        return data_ + offset_;
     }
     const size_t size = size_t(rows_ - 1) * row_stride_ + size_t(cols_ - 1) * col_stride_ + sizeof(float);
     scratch.resize(size);
-    on_device_->api->ggml_backend_tensor_get(&on_device_->tensor, scratch.data(), 0, size);
+    on_device_->api->ggml_backend_tensor_get(&on_device_->tensor, scratch.data(), offset_, size);
     return scratch.data();
 }
 

@@ -18,6 +18,9 @@ public:
     // A tensor of `cols` values per row, as [cols, n], [1, cols, n] or [cols, 1, n].
     tensor_view(const ggml_api & api, const ggml_tensor * t, int64_t cols);
 
+    // Of each row only the `n` values from `first` on.
+    tensor_view columns(int64_t first, int64_t n) const;
+
     explicit operator bool() const { return data_ != nullptr; }
     int64_t  rows() const { return rows_; }
     int64_t  cols() const { return cols_; }
@@ -39,6 +42,7 @@ private:
     const uint8_t *                    data_ = nullptr;  // null: nothing to read
     int64_t                            rows_ = 0, cols_ = 0;
     size_t                             row_stride_ = 0, col_stride_ = 0;  // bytes
+    size_t                             offset_ = 0;                       // bytes from data_ to the first value
     std::shared_ptr<const device_copy> on_device_;                        // null where data_ is host memory
 };
 static_assert(sizeof(tensor_view) <= 64, "more than a line of the cache");

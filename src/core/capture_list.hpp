@@ -19,8 +19,12 @@ struct capture_list {
     constexpr bool operator!=(const capture_list & o) const { return !(*this == o); }
 };
 
-// "ids,weights,access" or "all" -> list. Ids and weights are always part of it. Throws usage_error naming the bad item.
-capture_list parse_capture_list(const std::string & text);
+// Whether the model that is captured can be loaded with one expert more than it uses.
+enum class runner_up { refused, possible };
+
+// "ids,weights,access" or "all" -> list. Ids and weights are always part of it. Throws usage_error naming the bad item, and
+// for the runner-up where it is refused: a program that loads its model itself does not compute it.
+capture_list parse_capture_list(const std::string & text, runner_up next = runner_up::refused);
 
 // The inverse, columns first and in their order: "ids,weights,norms,access".
 std::string to_string(const capture_list & list);

@@ -14,6 +14,9 @@ const char * name_of(column c) {
         case column::selection: return "selection";
         case column::norms: return "norms";
         case column::gate_input: return "gate-input";
+        case column::gram: return "gram";
+        case column::runner_up: return "runner-up";
+        case column::peaks: return "peaks";
     }
     return "";
 }

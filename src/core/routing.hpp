@@ -36,6 +36,11 @@ struct block_layout : block_id {
         ids_repeat  = 1u << 1,  // a row's ids need not be distinct (GroveMoE's second block)
         norms_gated = 1u << 2,  // norms already contain the gate weight (Llama 4), trap 5
         given_ids   = 1u << 3,  // ids come from a table, not from scores (hash routing), trap 9
+        // How gates form, where the runner-up is recorded: their numbers before normalisation are a softmax over all
+        // experts; or what is selected goes through a softmax of its own.
+        softmax_of_all      = 1u << 4,
+        softmax_of_selected = 1u << 5,
+        bent_output         = 1u << 6,  // a norm lies between the experts' sum and the residual stream
     };
 
     uint32_t   n_expert      = 0;
@@ -46,13 +51,17 @@ struct block_layout : block_id {
     float      weight_sum    = 0;   // what a row's final weights add up to where normalised, else 0
 
     bool has(flag f) const { return (flags & f) != 0; }
-    // Values per row of a column: k, n_expert or n_embd.
+    // Vectors whose dot products are in the column `gram`.
+    uint32_t n_gram() const { return n_expert_used + (columns.has(column::runner_up) ? 3u : 2u); }
+    // Values per row of a column: k, n_expert, n_embd, …
     uint32_t width(column column) const {
         switch (column) {
             case column::logits:
             case column::probs:
             case column::selection: return n_expert;
             case column::gate_input: return n_embd;
+            case column::gram: return n_gram() * n_gram();
+            case column::runner_up: return 2;
             default: return n_expert_used;
         }
     }

@@ -10,8 +10,10 @@
 #include "gguf/model_file.hpp"
 #include "gguf/router_shapes.hpp"
 #include "io/path.hpp"
+#include "prune/expert_choice.hpp"
 #include "prune/load_scores.hpp"
 #include "prune/plan.hpp"
+#include "stats/moestats.hpp"
 
 namespace moescope::evaluate {
 
@@ -94,6 +96,22 @@ private:
         add_pruned(std::move(p), request);
     }
 
+    prune::expert_scores scores(prune::prune_criterion criterion, uint32_t n_keep) const {
+        prune::score_request r;
+        r.criterion = criterion;
+        r.shape     = gguf::read_moe_shape(model_.metadata());
+        r.n_keep    = n_keep;
+        if (!request_.balance.empty()) {
+            r.balance = prune::parse_balance(request_.balance);
+        } else if (stats::is_moestats(request_.stats)) {
+            r.balance = prune::default_balance(stats::read_moestats(request_.stats), criterion);
+        }
+        if (criterion == prune::prune_criterion::hope) {
+            prune::check_expert_count(r.shape, n_keep);
+        }
+        return prune::load_scores(request_.stats, r);
+    }
+
     void add_sweep() {
         for (const std::string & name : request_.criteria) {
             prune::prune_request request;
@@ -106,10 +124,12 @@ private:
                 if (request_.stats.empty()) {
                     throw usage_error("--criterion " + name + " needs --stats FILE").fix("moescope profile makes one");
                 }
-                request.scores = prune::load_scores(request_.stats, request.criterion);
             }
             for (const uint32_t keep : request_.keep) {
                 request.n_keep = keep;
+                if (request.criterion != prune::prune_criterion::random) {
+                    request.scores = scores(request.criterion, keep);
+                }
                 plan p;
                 p.kind      = plan_kind::criterion;
                 p.criterion = name;

@@ -38,6 +38,7 @@ struct plan_request {
     std::vector<std::string> keep_ids;  // files, a plan each
     std::string              stats;
     std::vector<std::string> criteria;  // each with each of keep
+    std::string              balance;   // of the criteria; "": as prune does
     std::vector<uint32_t>    keep;
     uint64_t                 seed = 0;  // of the criterion random
     bool                     each = false;

@@ -41,6 +41,9 @@ const char * column_key(column column) {
         case column::selection: return "selection";
         case column::norms: return "norms";
         case column::gate_input: return "gate_input";
+        case column::gram: return "gram";
+        case column::runner_up: return "runner_up";
+        case column::peaks: return "peaks";
     }
     return "";
 }

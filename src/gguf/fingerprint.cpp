@@ -26,4 +26,21 @@ uint64_t fingerprint(const std::string & path) {
     return hash;
 }
 
+uint64_t shape_fingerprint(const model_file & model) {
+    std::vector<std::string> lines;
+    for (const model_file::tensor & t : model.tensors()) {
+        std::string line = t.name;
+        for (const auto n : t.ne) {
+            line += ' ' + std::to_string(n);
+        }
+        lines.push_back(line + '\n');
+    }
+    std::sort(lines.begin(), lines.end());
+    uint64_t hash = 0;
+    for (const std::string & line : lines) {
+        hash = io::hash_bytes(line.data(), line.size(), hash);
+    }
+    return hash;
+}
+
 }  // namespace moescope::gguf

@@ -13,6 +13,7 @@
 #include "core/fan_out.hpp"
 #include "gguf/fingerprint.hpp"
 #include "infer/model_identity.hpp"
+#include "infer/runner_up.hpp"
 #include "io/path.hpp"
 #include "profile/checkpoint.hpp"
 
@@ -26,22 +27,20 @@ double since(clock::time_point t) {
     return std::chrono::duration<double>(clock::now() - t).count();
 }
 
-capture::capture_options what_to_capture(const job_options & o) {
-    column_set what = column::ids | column::weights | column::norms;
-    if (o.gate == stats::gate_kind::raw) {
-        what = what | column::weights_raw;
-    }
-    return {what, layer_filter(o.layers), *o.capture_by, o.mask};
+// Only probes can change a graph, and see what lies between two of its nodes.
+stats::sum_set possible_sums(const job_options & o) {
+    return o.capture_by == capture::mechanism::probes ? o.sums : stats::sum_set::norms;
 }
 
 }  // namespace
 
 struct profile_job::capture_state {
-    capture_state(const job_options & o, routing_sink & sink) {
+    capture_state(const job_options & o, column_set what, routing_sink & sink) {
         if (o.capture_by) {
-            session.emplace(what_to_capture(o), [&sink](uint32_t stream) {
-                return stream == 1 ? std::make_unique<fan_out>(sink) : nullptr;  // the job has one context
-            });
+            session.emplace(capture::capture_options{what, layer_filter(o.layers), *o.capture_by, o.mask},
+                            [&sink](uint32_t stream) {
+                                return stream == 1 ? std::make_unique<fan_out>(sink) : nullptr;  // the job has one context
+                            });
         } else if (!o.mask.empty()) {
             capture::capture_options only_masked;
             only_masked.mask = o.mask;
@@ -61,15 +60,16 @@ profile_job::profile_job(const job_options & o, common_params & params, infer::l
     : options_(o),
       path_(std::move(path)),
       events_(std::move(events)),
-      corpus_(o) {
+      corpus_(o),
+      sums_of_(possible_sums(o)) {
     if (!o.jsonl.empty()) {
         events_.read(corpus_.file(), o.jsonl);
     }
     result_.labels      = corpus_.labels();
     const auto n_labels = static_cast<uint32_t>(result_.labels.size());
-    stage_              = stats::saliency(o.gate, n_labels);
-    sums_               = stats::saliency(o.gate, n_labels);
-    capture_            = std::make_unique<capture_state>(o, stage_);
+    stage_              = stats::saliency(o.gate, n_labels, stats::missing_columns::refused, sums_of_);
+    sums_               = stats::saliency(o.gate, n_labels, stats::missing_columns::refused, sums_of_);
+    capture_            = std::make_unique<capture_state>(o, prepare_columns(params), stage_);
 
     llama_context_params context = llama_context_default_params();
     if (capture_->session) {
@@ -87,9 +87,27 @@ profile_job::profile_job(const job_options & o, common_params & params, infer::l
 
 profile_job::~profile_job() = default;
 
+// What to capture; the model is loaded with the runner-up where that can be.
+column_set profile_job::prepare_columns(common_params & params) const {
+    column_set what = column::ids | column::weights | column::norms;
+    if (options_.gate == stats::gate_kind::raw) {
+        what = what | column::weights_raw;
+    }
+    if (sums_of_ == stats::sum_set::norms) {
+        return what;
+    }
+    what = what | column::weights_raw | column::probs | column::gram | column::peaks;
+    if (const std::string why = infer::load_with_runner_up(params); !why.empty()) {
+        events_.no_runner_up(why);
+        return what;
+    }
+    return what | column::runner_up;
+}
+
 void profile_job::describe(const common_params & params) {
     result_.model             = infer::describe_model(engine_->model(), params.model.path);
     result_.model_fingerprint = gguf::fingerprint(params.model.path);
+    result_.shape_fingerprint = gguf::shape_fingerprint(gguf::model_file(params.model.path));
     result_.gate              = options_.gate;
     std::string lora;
     for (const auto & adapter : params.lora_adapters) {
@@ -98,7 +116,8 @@ void profile_job::describe(const common_params & params) {
     result_.options = {{"context", std::to_string(engine_->n_ctx())},
                        {"last_layer", options_.rows.text()},
                        {"layers", options_.layers.empty() ? "all" : options_.layers},
-                       {"lora", lora}};
+                       {"lora", lora},
+                       {"sums", to_string(sums_of_)}};
     if (!options_.mask.empty()) {
         result_.options.emplace_back("mask", options_.mask.to_text());
     }

@@ -28,6 +28,7 @@ struct profile_events {
     std::function<void(uint64_t line, const std::string & why)> skipped;    // does not decode; why may be empty
     std::function<void(double seconds, uint64_t samples)>       estimated;  // once, where it takes longer than a minute
     std::function<void()>                                       was_complete;  // nothing is left to compute
+    std::function<void(const std::string & why)>                no_runner_up;  // so there is no removal error
     // Samples done of all that this run computes, tokens, and seconds so far.
     std::function<void(uint64_t done, uint64_t total, uint64_t tokens, double seconds)> progress;
     std::function<bool()>                        interrupted;  // asked often; true: stop soon
@@ -52,6 +53,7 @@ private:
     struct capture_state;
     struct run_totals;
 
+    column_set           prepare_columns(common_params & params) const;
     void                 describe(const common_params & params);
     void                 resume();
     infer::corpus_runner make_runner();
@@ -66,6 +68,7 @@ private:
     std::string                    path_;
     profile_events                 events_;
     job_corpus                     corpus_;
+    const stats::sum_set           sums_of_;
     stats::moestats                result_;
     stats::saliency                stage_, sums_;  // of the group at work, and of all before it
     std::unique_ptr<capture_state> capture_;

@@ -19,7 +19,8 @@ struct job_options {
     uint64_t              n_shards = 1;
 
     stats::gate_kind                  gate = stats::gate_kind::final;
-    std::string                       layers;  // as layer_filter reads them
+    stats::sum_set                    sums = stats::sum_set::all;  // norms alone without probes
+    std::string                       layers;                      // as layer_filter reads them
     infer::logit_rows                 rows;
     expert_mask                       mask;                                     // what is measured is the masked model
     std::optional<capture::mechanism> capture_by = capture::mechanism::probes;  // none: only compute

@@ -4,7 +4,6 @@
 #include <charconv>
 #include <cmath>
 #include <fstream>
-#include <utility>
 
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
@@ -18,16 +17,6 @@
 namespace moescope::prune {
 
 namespace {
-
-constexpr std::pair<prune_criterion, const char *> criteria[] = {
-    {prune_criterion::reap, "reap"},
-    {prune_criterion::ean, "ean"},
-    {prune_criterion::frequency, "frequency"},
-    {prune_criterion::gate, "gate"},
-    {prune_criterion::weighted_frequency, "weighted-frequency"},
-    {prune_criterion::random, "random"},
-    {prune_criterion::ids, "ids"},
-};
 
 int parse_layer(const std::string & key, const std::string & path) {
     int layer                = -1;
@@ -55,46 +44,40 @@ std::vector<double> read_numbers(const nlohmann::json & layer, const char * name
     return values;
 }
 
+// A mean times how often: the sum.
+std::vector<double> product(const nlohmann::json & layer, const char * mean, const char * times,
+                            const std::string & path) {
+    std::vector<double>       scores = read_numbers(layer, mean, path);
+    const std::vector<double> n      = read_numbers(layer, times, path);
+    if (n.size() != scores.size()) {
+        throw error(fmt::format("'{}' and '{}' differ in length", times, mean)).in(path);
+    }
+    std::transform(scores.begin(), scores.end(), n.begin(), scores.begin(), std::multiplies<>());
+    return scores;
+}
+
 std::vector<double> layer_scores(const nlohmann::json & layer, prune_criterion criterion, const std::string & path) {
     switch (criterion) {
         case prune_criterion::reap: return read_numbers(layer, "reap", path);
-        case prune_criterion::ean: return read_numbers(layer, "ean_mean", path);
+        case prune_criterion::man: return read_numbers(layer, "ean_mean", path);
+        case prune_criterion::reap_sum: return product(layer, "reap", "activation_counts", path);
+        case prune_criterion::ean_sum: return product(layer, "ean_mean", "activation_counts", path);
+        case prune_criterion::seer: return product(layer, "avg_gate_weight", "activation_counts", path);
         case prune_criterion::frequency: return read_numbers(layer, "activation_frequency", path);
         case prune_criterion::gate: return read_numbers(layer, "avg_gate_weight", path);
-        case prune_criterion::weighted_frequency: {  // the sum of an expert's gate weights over all tokens
-            std::vector<double>       scores = read_numbers(layer, "activation_frequency", path);
-            const std::vector<double> gate   = read_numbers(layer, "avg_gate_weight", path);
-            if (gate.size() != scores.size()) {
-                throw error("'activation_frequency' and 'avg_gate_weight' differ in length").in(path);
-            }
-            std::transform(scores.begin(), scores.end(), gate.begin(), scores.begin(), std::multiplies<>());
-            return scores;
-        }
-        default: throw usage_error(fmt::format("criterion {} takes no statistics", criterion_name(criterion)));
+        case prune_criterion::weighted_frequency:
+            return product(layer, "avg_gate_weight", "activation_frequency", path);
+        case prune_criterion::random:
+        case prune_criterion::ids:
+            throw usage_error(fmt::format("criterion {} takes no statistics", criterion_name(criterion)));
+        default:
+            throw usage_error(fmt::format("an expert_stats.json does not say enough for {}", criterion_name(criterion)))
+                .in(path)
+                .fix("give the .moestats of moescope profile");
     }
 }
 
 }  // namespace
-
-const char * criterion_name(prune_criterion criterion) {
-    for (const auto & [value, name] : criteria) {
-        if (value == criterion) {
-            return name;
-        }
-    }
-    return "?";
-}
-
-prune_criterion parse_criterion(const std::string & name) {
-    std::string names;
-    for (const auto & [value, known] : criteria) {
-        if (name == known) {
-            return value;
-        }
-        names += (names.empty() ? "" : ", ") + std::string(known);
-    }
-    throw usage_error(fmt::format("unknown criterion '{}'", name)).fix("the criteria are " + names);
-}
 
 expert_scores read_expert_stats_json(const std::string & path, prune_criterion criterion) {
     std::ifstream in(path, std::ios::binary);

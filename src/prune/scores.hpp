@@ -5,13 +5,9 @@
 #include <string>
 #include <vector>
 
+#include "prune/criterion.hpp"
+
 namespace moescope::prune {
-
-// What decides which experts stay. docs/prune.md defines them.
-enum class prune_criterion { reap, ean, frequency, gate, weighted_frequency, random, ids };
-
-const char *    criterion_name(prune_criterion criterion);  // "weighted-frequency"
-prune_criterion parse_criterion(const std::string & name);  // throws usage_error that lists the names
 
 // One score per expert for each layer it was measured in; the higher, the more the expert is worth keeping.
 struct expert_scores {

@@ -39,6 +39,18 @@ std::string labels_differ(const std::vector<std::string> & a, const std::vector<
     return a.empty() == b.empty() ? "" : "one has labels and the other has none";
 }
 
+// [n_labels][n_expert] from one list of labels to another that contains it. What is empty stays so.
+std::vector<double> relabelled(const std::vector<double> & sums, size_t n_expert, const std::vector<std::string> & from,
+                               const std::vector<std::string> & to) {
+    std::vector<double> moved(sums.empty() ? 0 : to.size() * n_expert);
+    for (size_t i = 0; !sums.empty() && i < from.size(); ++i) {
+        const auto j = static_cast<size_t>(std::find(to.begin(), to.end(), from[i]) - to.begin());
+        std::copy_n(sums.begin() + static_cast<ptrdiff_t>(i * n_expert), n_expert,
+                    moved.begin() + static_cast<ptrdiff_t>(j * n_expert));
+    }
+    return moved;
+}
+
 // Rewrites label-indexed sums from one list of labels to another that contains it.
 void relabel(std::vector<saliency_block> & blocks, const std::vector<std::string> & from,
              const std::vector<std::string> & to) {
@@ -49,6 +61,9 @@ void relabel(std::vector<saliency_block> & blocks, const std::vector<std::string
             rows[j]      = b.label_rows[i];
             std::copy_n(b.label_count.begin() + static_cast<ptrdiff_t>(i * b.n_expert), b.n_expert,
                         count.begin() + static_cast<ptrdiff_t>(j * b.n_expert));
+        }
+        for (const auto sum : all_expert_sums) {
+            b.label_sums.*sum = relabelled(b.label_sums.*sum, b.n_expert, from, to);
         }
         b.label_rows  = std::move(rows);
         b.label_count = std::move(count);

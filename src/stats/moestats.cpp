@@ -1,6 +1,6 @@
 #include "stats/moestats.hpp"
 
-#include <charconv>
+#include <algorithm>
 #include <cstring>
 #include <tuple>
 
@@ -10,6 +10,7 @@
 #include "io/hash.hpp"
 #include "io/magic.hpp"
 #include "io/mapped_file.hpp"
+#include "stats/moestats_head.hpp"
 #include "trace/encode.hpp"
 #include "trace/format.hpp"
 
@@ -17,11 +18,10 @@ namespace moescope::stats {
 
 namespace {
 
-using json  = nlohmann::ordered_json;
-using pairs = std::vector<std::pair<std::string, std::string>>;
+using json = nlohmann::ordered_json;
 
 constexpr char     magic[8] = {'M', 'O', 'E', 'S', 'T', 'A', 'T', 'S'};
-constexpr uint32_t version  = 1;
+constexpr uint32_t version  = 2;  // 1: sums of gates and norms alone
 
 struct file_head {
     char     magic[8];
@@ -30,127 +30,37 @@ struct file_head {
 };
 static_assert(sizeof(file_head) == 16);
 
-json pairs_to_json(const pairs & list) {
-    json j = json::object();
-    for (const auto & [key, value] : list) {
-        j[key] = value;
+// The arrays of a block behind those of version 1: their names, and where they are.
+struct named_sum {
+    const char *        name;
+    std::vector<double> expert_sums::*sum;
+};
+constexpr named_sum sums_of_version_2[] = {
+    {"norm_squared", &expert_sums::norm_squared},
+    {"gated_squared", &expert_sums::gated_squared},
+    {"easy_ep", &expert_sums::easy_ep},
+    {"removal", &expert_sums::removal},
+};
+
+json names_of_sums(const saliency_block & b) {
+    json names = json::array();
+    for (const named_sum & s : sums_of_version_2) {
+        if (!(b.*s.sum).empty()) {
+            names.push_back(s.name);
+        }
     }
-    return j;
-}
-
-pairs pairs_from_json(const json & j) {
-    pairs list;
-    for (const auto & [key, value] : j.items()) {
-        list.emplace_back(key, value.get<std::string>());
+    if (!b.peak.empty()) {
+        names.push_back("peak");
     }
-    return list;
-}
-
-json model_to_json(const moestats & s) {
-    const model_info & m = s.model;
-    return {{"architecture", m.architecture},
-            {"name", m.name},
-            {"file", m.file},
-            {"file_size", m.file_size},
-            {"fingerprint", s.model_fingerprint},
-            {"n_layer", m.n_layer},
-            {"n_expert", m.n_expert},
-            {"n_expert_used", m.n_expert_used},
-            {"n_embd", m.n_embd},
-            {"n_vocab", m.n_vocab}};
-}
-
-void model_from_json(const json & j, moestats & s) {
-    model_info & m = s.model;
-    j.at("architecture").get_to(m.architecture);
-    j.at("name").get_to(m.name);
-    j.at("file").get_to(m.file);
-    j.at("file_size").get_to(m.file_size);
-    j.at("fingerprint").get_to(s.model_fingerprint);
-    j.at("n_layer").get_to(m.n_layer);
-    j.at("n_expert").get_to(m.n_expert);
-    j.at("n_expert_used").get_to(m.n_expert_used);
-    j.at("n_embd").get_to(m.n_embd);
-    j.at("n_vocab").get_to(m.n_vocab);
-}
-
-// Numbers of this struct are texts in the file.
-json numerics_to_json(const numerics & n) {
-    return {{"ubatch", std::to_string(n.n_ubatch)},
-            {"sequences", std::to_string(n.n_seq)},
-            {"unit", std::to_string(n.unit)}};
-}
-
-uint32_t number_from_text(const json & j) {
-    const auto text = j.get<std::string>();
-    uint32_t   n    = 0;
-    const auto r    = std::from_chars(text.data(), text.data() + text.size(), n);
-    if (r.ec != std::errc() || r.ptr != text.data() + text.size()) {
-        throw error("the head is damaged: '" + text + "' is not a number");
+    if (!b.norm_squared.empty()) {
+        names.push_back("pairs");
     }
-    return n;
+    return names;
 }
 
-numerics numerics_from_json(const json & j) {
-    return {number_from_text(j.at("ubatch")), number_from_text(j.at("sequences")), number_from_text(j.at("unit"))};
-}
-
-corpus_selection selection_from_json(const json & j) {
-    const auto text = j.get<std::string>();
-    if (const auto s = parse_corpus_selection(text)) {
-        return *s;
-    }
-    throw error("the head is damaged: '" + text + "' does not say which part of a corpus was taken");
-}
-
-json corpus_to_json(const corpus_part & c) {
-    return {{"name", c.name},           {"bytes", c.bytes},
-            {"hash", c.hash},           {"selection", to_string(c.selection)},
-            {"samples", c.samples},     {"tokens", c.tokens},
-            {"truncated", c.truncated}, {"empty", c.empty},
-            {"malformed", c.malformed}, {"failed", c.failed},
-            {"next_unit", c.next_unit}, {"next_group", c.next_group},
-            {"complete", c.complete}};
-}
-
-corpus_part corpus_from_json(const json & j) {
-    corpus_part c;
-    j.at("name").get_to(c.name);
-    j.at("bytes").get_to(c.bytes);
-    j.at("hash").get_to(c.hash);
-    c.selection = selection_from_json(j.at("selection"));
-    j.at("samples").get_to(c.samples);
-    j.at("tokens").get_to(c.tokens);
-    j.at("truncated").get_to(c.truncated);
-    j.at("empty").get_to(c.empty);
-    j.at("malformed").get_to(c.malformed);
-    j.at("failed").get_to(c.failed);
-    j.at("next_unit").get_to(c.next_unit);
-    j.at("next_group").get_to(c.next_group);
-    j.at("complete").get_to(c.complete);
-    return c;
-}
-
-json head_to_json(const moestats & s) {
-    json corpora = json::array(), blocks = json::array();
-    for (const corpus_part & c : s.corpora) {
-        corpora.push_back(corpus_to_json(c));
-    }
-    for (const saliency_block & b : s.blocks) {
-        blocks.push_back({{"layer", b.layer},
-                          {"block", b.block},
-                          {"n_expert", b.n_expert},
-                          {"n_expert_used", b.n_expert_used},
-                          {"flags", b.flags},
-                          {"rows", b.rows}});
-    }
-    return {{"model", model_to_json(s)},
-            {"gate", to_string(s.gate)},
-            {"options", pairs_to_json(s.options)},
-            {"numerics", numerics_to_json(s.how_computed)},
-            {"labels", s.labels},
-            {"corpora", corpora},
-            {"blocks", blocks}};
+json block_to_json(const saliency_block & b) {
+    return {{"layer", b.layer}, {"block", b.block}, {"n_expert", b.n_expert},  {"n_expert_used", b.n_expert_used},
+            {"flags", b.flags}, {"rows", b.rows},   {"sums", names_of_sums(b)}};
 }
 
 // Reads arrays out of the mapped file; what would lie beyond its end is damage.
@@ -181,6 +91,20 @@ private:
     size_t              size_, at_;
 };
 
+// Behind the arrays of version 1, those that the head names, and then the same sums by label.
+void read_sums(array_reader & r, const json & names, size_t n_labels, saliency_block & b) {
+    const auto has = [&](const char * name) { return std::find(names.begin(), names.end(), name) != names.end(); };
+    for (const named_sum & s : sums_of_version_2) {
+        r.read(b.*s.sum, has(s.name) ? b.n_expert : 0);
+    }
+    r.read(b.peak, has("peak") ? b.n_expert : 0);
+    r.read(b.pair_count, has("pairs") ? n_pairs(b.n_expert) : 0);
+    r.read(b.pair_product, has("pairs") ? n_pairs(b.n_expert) : 0);
+    for (const auto sum : all_expert_sums) {
+        r.read(b.label_sums.*sum, b.norm_squared.empty() ? 0 : n_labels * (b.*sum).size());
+    }
+}
+
 void read_block(array_reader & r, const json & j, size_t n_labels, saliency_block & b) {
     constexpr uint32_t most_experts = 1u << 20;
     j.at("layer").get_to(b.layer);
@@ -199,19 +123,15 @@ void read_block(array_reader & r, const json & j, size_t n_labels, saliency_bloc
     r.read(b.max_norm, b.n_expert);
     r.read(b.label_rows, n_labels);
     r.read(b.label_count, n_labels * b.n_expert);
+    if (j.contains("sums")) {
+        read_sums(r, j.at("sums"), n_labels, b);
+    }
 }
 
 void parse(const std::string & path, const uint8_t * data, size_t body, const file_head & head, moestats & s) {
     const auto * text = reinterpret_cast<const char *>(data + sizeof(head));
     const json   j    = json::parse(text, text + head.text_size);
-    model_from_json(j.at("model"), s);
-    s.gate         = j.at("gate") == "raw" ? gate_kind::raw : gate_kind::final;
-    s.options      = pairs_from_json(j.at("options"));
-    s.how_computed = numerics_from_json(j.at("numerics"));
-    j.at("labels").get_to(s.labels);
-    for (const json & c : j.at("corpora")) {
-        s.corpora.push_back(corpus_from_json(c));
-    }
+    head_from_json(j, s);
     array_reader arrays(path, data, body, sizeof(head) + head.text_size);
     for (const json & b : j.at("blocks")) {
         s.blocks.emplace_back();
@@ -230,9 +150,9 @@ moestats decode(const std::string & name, const uint8_t * data, size_t size) {
     if (std::memcmp(head.magic, magic, sizeof(magic)) != 0) {
         throw error("not a .moestats file").in(name).fix("moescope profile writes them");
     }
-    if (head.version != version) {
-        throw error("this is version " + std::to_string(head.version) + " of the format, but this moescope reads " +
-                    std::to_string(version))
+    if (head.version == 0 || head.version > version) {
+        throw error("this is version " + std::to_string(head.version) +
+                    " of the format, but this moescope reads 1 to " + std::to_string(version))
             .in(name)
             .fix("use a newer moescope");
     }
@@ -302,7 +222,12 @@ std::vector<const saliency_block *> moestats::routed() const {
 }
 
 std::string encode_moestats(const moestats & s) {
-    std::string text = head_to_json(s).dump(-1, ' ', false, json::error_handler_t::replace);
+    json head_json      = head_to_json(s);
+    head_json["blocks"] = json::array();
+    for (const saliency_block & b : s.blocks) {
+        head_json["blocks"].push_back(block_to_json(b));
+    }
+    std::string text = head_json.dump(-1, ' ', false, json::error_handler_t::replace);
     text.resize(trace::padded(sizeof(file_head) + text.size(), 8) - sizeof(file_head), ' ');
     file_head head = {{}, version, static_cast<uint32_t>(text.size())};
     std::memcpy(head.magic, magic, sizeof(magic));
@@ -322,6 +247,15 @@ std::string encode_moestats(const moestats & s) {
         put(b.max_norm);
         put(b.label_rows);
         put(b.label_count);
+        for (const named_sum & sum : sums_of_version_2) {
+            put(b.*sum.sum);
+        }
+        put(b.peak);
+        put(b.pair_count);
+        put(b.pair_product);
+        for (const auto sum : all_expert_sums) {
+            put(b.label_sums.*sum);
+        }
     }
     out.value(io::hash_bytes(out.data(), out.size()));
     return {reinterpret_cast<const char *>(out.data()), out.size()};

@@ -41,6 +41,7 @@ bool operator!=(const numerics & a, const numerics & b);
 struct moestats {
     model_info model;
     uint64_t   model_fingerprint = 0;  // of the weights file, see docs/profile.md
+    uint64_t   shape_fingerprint = 0;  // of its tensors' names and shapes; 0 in version 1
     gate_kind  gate              = gate_kind::final;
     // What else changes the sums, as name and value ("context", "last_layer", "layers", "lora"): merge compares them.
     std::vector<std::pair<std::string, std::string>> options;

@@ -4,6 +4,8 @@
 
 #include "core/block_table.hpp"
 #include "core/error.hpp"
+#include "stats/removal.hpp"
+#include "stats/score_rows.hpp"
 
 namespace moescope::stats {
 
@@ -13,31 +15,72 @@ std::string name_of(const block_id & b) {
     return "layer " + std::to_string(b.layer) + (b.block > 0 ? ", block " + std::to_string(b.block) : "");
 }
 
-// Empty sums of a block of this shape: a block_layout, or another saliency_block.
-template <class Shape>
-saliency_block block_like(const Shape & shape, size_t n_labels) {
+// Sums of gates and norms alone, all 0.
+saliency_block empty_block(const block_id & id, uint32_t n_expert, uint32_t n_expert_used, uint32_t flags,
+                           size_t n_labels) {
     saliency_block b;
-    b.layer         = shape.layer;
-    b.block         = shape.block;
-    b.n_expert      = shape.n_expert;
-    b.n_expert_used = shape.n_expert_used;
-    b.flags         = shape.flags;
-    b.count.resize(b.n_expert);
-    b.gate.resize(b.n_expert);
-    b.gated_norm.resize(b.n_expert);
-    b.norm.resize(b.n_expert);
-    b.max_norm.resize(b.n_expert);
+    b.layer         = id.layer;
+    b.block         = id.block;
+    b.n_expert      = n_expert;
+    b.n_expert_used = n_expert_used;
+    b.flags         = flags;
+    b.count.resize(n_expert);
+    b.gate.resize(n_expert);
+    b.gated_norm.resize(n_expert);
+    b.norm.resize(n_expert);
+    b.max_norm.resize(n_expert);
     b.label_rows.resize(n_labels);
-    b.label_count.resize(n_labels * b.n_expert);
+    b.label_count.resize(n_labels * n_expert);
     return b;
+}
+
+// Sums of a block that is captured like this, all 0. The second block of a layer (GroveMoE) has those of gates and norms.
+saliency_block block_like(const block_layout & l, size_t n_labels, sum_set which) {
+    saliency_block b = empty_block(l, l.n_expert, l.n_expert_used, l.flags, n_labels);
+    if (which == sum_set::norms || l.block > 0) {
+        return b;
+    }
+    b.norm_squared.resize(b.n_expert);
+    b.gated_squared.resize(b.n_expert);
+    b.easy_ep.resize(l.columns.has(column::gram) ? b.n_expert : 0);
+    b.removal.resize(removal_errors::known(l) ? b.n_expert : 0);
+    b.peak.resize(l.columns.has(column::peaks) ? b.n_expert : 0);
+    b.pair_count.resize(n_pairs(b.n_expert));
+    b.pair_product.resize(n_pairs(b.n_expert));
+    for (const auto sum : all_expert_sums) {
+        (b.label_sums.*sum).resize((b.*sum).size() * n_labels);
+    }
+    return b;
+}
+
+// The same sums as another block has, all 0.
+saliency_block block_like(const saliency_block & o, size_t n_labels, sum_set) {
+    saliency_block b = empty_block(o, o.n_expert, o.n_expert_used, o.flags, n_labels);
+    b.peak.resize(o.peak.size());
+    b.pair_count.resize(o.pair_count.size());
+    b.pair_product.resize(o.pair_product.size());
+    for (const auto sum : all_expert_sums) {
+        (b.*sum).resize((o.*sum).size());
+        (b.label_sums.*sum).resize((o.label_sums.*sum).size());
+    }
+    return b;
+}
+
+bool same_sums(const saliency_block & a, const saliency_block & b) {
+    bool same = a.peak.size() == b.peak.size() && a.pair_count.size() == b.pair_count.size();
+    for (const auto sum : all_expert_sums) {
+        same = same && (a.*sum).size() == (b.*sum).size();
+    }
+    return same;
 }
 
 // The block of this id in a list ordered by ids; inserts an empty one of this shape where there is none.
 template <class Shape>
-saliency_block & find_or_insert(std::vector<saliency_block> & blocks, const Shape & like, size_t n_labels) {
+saliency_block & find_or_insert(std::vector<saliency_block> & blocks, const Shape & like, size_t n_labels,
+                                sum_set which) {
     auto it = std::lower_bound(blocks.begin(), blocks.end(), like.id());
     if (it == blocks.end() || it->id() != like.id()) {
-        it = blocks.insert(it, block_like(like, n_labels));
+        it = blocks.insert(it, block_like(like, n_labels, which));
     }
     if (it->n_expert != like.n_expert || it->n_expert_used != like.n_expert_used || it->flags != like.flags ||
         it->label_rows.size() != n_labels) {
@@ -46,6 +89,13 @@ saliency_block & find_or_insert(std::vector<saliency_block> & blocks, const Shap
                     ", top-" + std::to_string(it->n_expert_used) + " in the other, or other labels");
     }
     return *it;
+}
+
+template <class T>
+void join_maxima(std::vector<T> & to, const std::vector<T> & from) {
+    for (size_t i = 0; i < from.size(); ++i) {
+        to[i] = std::max(to[i], from[i]);
+    }
 }
 
 template <class T>
@@ -91,11 +141,15 @@ std::string to_string(gate_kind g) {
     return g == gate_kind::final ? "final" : "raw";
 }
 
+std::string to_string(sum_set s) {
+    return s == sum_set::norms ? "norms" : "all";
+}
+
 saliency_block & saliency::block_of(const block_layout & l, size_t hint) {
     const size_t i     = find_block(blocks_, l, hint);
     const bool   known = i < blocks_.size() && blocks_[i].n_expert == l.n_expert &&
                        (blocks_[i].n_expert_used == l.n_expert_used || missing_ == missing_columns::left_out);
-    return known ? blocks_[i] : find_or_insert(blocks_, l, n_labels_);
+    return known ? blocks_[i] : find_or_insert(blocks_, l, n_labels_, which_);
 }
 
 void saliency::ubatch(const routed_ubatch & u) {
@@ -126,43 +180,66 @@ void saliency::add_rows(saliency_block & b, const block_rows & rows, const route
     if (n_labels_ > 0) {
         add_labels(b, rows, u);
     }
+    if (!b.norm_squared.empty()) {
+        add_scores(b, rows, u);
+    }
+}
+
+// Of a row; -1 where it is not known whose row it is: it counts for no label.
+int64_t saliency::label_of(const block_rows & rows, uint32_t row, const routed_ubatch & u) const {
+    const int32_t token = rows.token_of(row);
+    const int32_t seq   = token < 0 ? -1 : u.seq[static_cast<size_t>(token)];
+    return seq < 0 || static_cast<size_t>(seq) >= label_of_sequence_.size()
+               ? -1
+               : static_cast<int64_t>(label_of_sequence_[static_cast<size_t>(seq)]);
 }
 
 void saliency::add_labels(saliency_block & b, const block_rows & rows, const routed_ubatch & u) {
     for (uint32_t r = 0; r < rows.n_rows; ++r) {
-        const int32_t token = rows.token_of(r);
-        const int32_t seq   = token < 0 ? -1 : u.seq[static_cast<size_t>(token)];
-        if (seq < 0 || static_cast<size_t>(seq) >= label_of_sequence_.size()) {
-            continue;  // whose row this is, is not known: it counts for no label
+        const int64_t label = label_of(rows, r, u);
+        if (label < 0) {
+            continue;
         }
-        const uint32_t label = label_of_sequence_[static_cast<size_t>(seq)];
-        b.label_rows[label] += 1;
+        b.label_rows[static_cast<size_t>(label)] += 1;
         for (uint32_t i = 0; i < b.n_expert_used; ++i) {
             b.label_count[size_t(label) * b.n_expert + rows.id(size_t(r) * b.n_expert_used + i)] += 1;
         }
     }
 }
 
+// What sum_set::all has beside the sums of gates and norms.
+void saliency::add_scores(saliency_block & b, const block_rows & rows, const routed_ubatch & u) {
+    score_rows of(b, rows, gate_ == gate_kind::final ? column::weights : column::weights_raw);
+    for (uint32_t r = 0; r < rows.n_rows; ++r) {
+        of.add_row(r, n_labels_ > 0 ? label_of(rows, r, u) : -1);
+    }
+}
+
 void saliency::add(const std::vector<saliency_block> & blocks) {
     for (const saliency_block & from : blocks) {
-        saliency_block & to = find_or_insert(blocks_, from, from.label_rows.size());
+        saliency_block & to = find_or_insert(blocks_, from, from.label_rows.size(), which_);
+        if (!same_sums(to, from)) {
+            throw error(name_of(from) + " has other sums in one profile than in the other");
+        }
         to.rows += from.rows;
         add_array(to.count, from.count);
-        add_array(to.gate, from.gate);
-        add_array(to.gated_norm, from.gated_norm);
-        add_array(to.norm, from.norm);
         add_array(to.label_rows, from.label_rows);
         add_array(to.label_count, from.label_count);
-        for (size_t e = 0; e < from.max_norm.size(); ++e) {
-            to.max_norm[e] = std::max(to.max_norm[e], from.max_norm[e]);
+        add_array(to.pair_count, from.pair_count);
+        add_array(to.pair_product, from.pair_product);
+        for (const auto sum : all_expert_sums) {
+            add_array(to.*sum, from.*sum);
+            add_array(to.label_sums.*sum, from.label_sums.*sum);
         }
+        join_maxima(to.max_norm, from.max_norm);
+        join_maxima(to.peak, from.peak);
     }
 }
 
 void saliency::clear() {
     tokens_ = 0;
     for (saliency_block & b : blocks_) {
-        b = block_like(b, n_labels_);
+        b = block_like(b, n_labels_, which_);
     }
 }
 

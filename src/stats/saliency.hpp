@@ -1,18 +1,14 @@
 #pragma once
 
-// Sums from which saliency follows, per MoE block and expert. Over the rows routed to expert e, with g the gate weight and
-// f_e(x) the expert's output:
-//
-//     REAP_e = mean of g·‖f_e(x)‖₂      arXiv:2510.13999, Eq. 9
-//     EAN_e  = mean of   ‖f_e(x)‖₂      the expert activation norm of the same paper
-//
-// Sums are doubles of single-precision captures; each ubatch is added up on its own before it joins the whole.
+// Sums from which every criterion of prune follows (docs/prune.md defines them), per MoE block and expert. Sums are doubles
+// of single-precision captures; each group of samples is added up on its own before it joins the whole.
 
 #include <cstdint>
 #include <string>
 #include <vector>
 
 #include "core/routing.hpp"
+#include "stats/expert_sums.hpp"
 
 namespace moescope::stats {
 
@@ -21,22 +17,30 @@ enum class gate_kind { final, raw };
 
 std::string to_string(gate_kind g);  // "final", "raw"
 
+// Which sums: those of gates and norms alone, or all.
+enum class sum_set { norms, all };
+
+std::string to_string(sum_set s);  // "norms", "all"
+
 // One block's sums. Arrays are indexed by expert id.
-struct saliency_block : block_id {
+struct saliency_block : block_id, expert_sums {
     uint32_t n_expert = 0, n_expert_used = 0, flags = 0;  // flags: of block_layout
     uint64_t rows = 0;                                    // tokens that the block routed
 
-    std::vector<uint64_t> count;       // rows routed to the expert; sums to n_expert_used * rows
-    std::vector<double>   gate;        // Σ g
-    std::vector<double>   gated_norm;  // Σ g·‖f‖
-    std::vector<double>   norm;        // Σ ‖f‖
-    std::vector<float>    max_norm;    // max ‖f‖
+    std::vector<uint64_t> count;     // rows routed to the expert; sums to n_expert_used * rows
+    std::vector<float>    max_norm;  // max ‖f‖
+    std::vector<float>    peak;      // the largest absolute element of f; empty where it was not captured
+
+    // [n_pairs(n_expert)] rows that select both experts of a pair, and Σ a_i·a_j over them, a = g·‖f‖. Empty in sum_set::norms.
+    std::vector<uint64_t> pair_count;
+    std::vector<double>   pair_product;
 
     // [n_expert] selections that came with a gate weight, and with a norm as well; empty: all of them did.
     std::vector<uint64_t> count_gate, count_norm;
 
     // The same rows by label: [n_labels] and [n_labels][n_expert]. Empty where the profile has no labels.
     std::vector<uint64_t> label_rows, label_count;
+    expert_sums label_sums;  // of [n_labels][n_expert], those that the block itself has; empty in sum_set::norms
 
     // Llama 4 multiplies an expert's input by the gate, so its norms hold the gate already: then norm and
     // gated_norm are the same sum.
@@ -62,10 +66,11 @@ enum class missing_columns { refused, left_out };
 class saliency final : public routing_sink {
 public:
     explicit saliency(gate_kind gate = gate_kind::final, uint32_t n_labels = 0,
-                      missing_columns missing = missing_columns::refused)
+                      missing_columns missing = missing_columns::refused, sum_set which = sum_set::norms)
         : gate_(gate),
           n_labels_(n_labels),
-          missing_(missing) {}
+          missing_(missing),
+          which_(which) {}
 
     void ubatch(const routed_ubatch & u) override;
 
@@ -85,11 +90,14 @@ public:
 private:
     saliency_block & block_of(const block_layout & l, size_t hint);
     void             add_rows(saliency_block & b, const block_rows & rows, const routed_ubatch & u);
+    int64_t          label_of(const block_rows & rows, uint32_t row, const routed_ubatch & u) const;
     void             add_labels(saliency_block & b, const block_rows & rows, const routed_ubatch & u);
+    void             add_scores(saliency_block & b, const block_rows & rows, const routed_ubatch & u);
 
     gate_kind                   gate_;
     uint32_t                    n_labels_;
     missing_columns             missing_;
+    sum_set                     which_;
     std::vector<uint32_t>       label_of_sequence_;
     std::vector<saliency_block> blocks_;
     uint64_t                    tokens_ = 0;

@@ -62,11 +62,9 @@ void read_block(decoder & d, uint32_t rows, uint32_t value_bytes, uint32_t n_tok
     b.ids = d.take(uint64_t(b.n_rows) * b.layout->n_expert_used * b.layout->id_bytes());
     d.skip_padding(4);
     check_ids(d, b);
-    // Bit 0 of the columns is ids; the others follow in the order of float_columns.
     std::fill(std::begin(b.values), std::end(b.values), nullptr);
-    uint32_t columns = b.layout->columns.bits() >> 1;
-    for (size_t i = 0; columns != 0; ++i, columns >>= 1) {
-        if ((columns & 1) == 0) {
+    for (size_t i = 0; i < n_float_columns; ++i) {
+        if (!b.layout->columns.has(float_columns[i])) {
             continue;
         }
         const uint64_t  n  = uint64_t(b.n_rows) * b.layout->width(float_columns[i]);
@@ -84,9 +82,6 @@ void read_block(decoder & d, uint32_t rows, uint32_t value_bytes, uint32_t n_tok
         b.values[i] = floats.data() + start;  // reserved by read_frame_body: does not move
     }
 }
-
-static_assert(column_set(column::weights).bits() == 1u << 1 &&
-              column_set(column::gate_input).bits() == 1u << n_float_columns);
 
 void read_blocks(decoder & d, const frame_header & h, const graph_layout & layout,
                  const std::vector<uint32_t> & value_bytes, span<const int32_t> rows, frame_views & views) {
@@ -155,7 +150,7 @@ graph_layout read_layout(decoder & d, std::vector<uint32_t> & value_bytes) {
             r.n_embd > max_width || (r.value_bytes != 4 && r.value_bytes != 2)) {
             d.fail("an impossible layout");
         }
-        if ((r.columns & ~column_set::all().bits()) != 0 || (r.columns & column_set(column::ids).bits()) == 0) {
+        if ((r.columns & ~column_set::known().bits()) != 0 || (r.columns & column_set(column::ids).bits()) == 0) {
             d.fail("a layout with columns that this moescope does not know");  // their width, too, is unknown
         }
         block_layout b;

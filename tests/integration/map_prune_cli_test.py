@@ -117,7 +117,7 @@ class Prune(Command):
     def test_what_is_written_is_what_was_planned(self):
         out = self.path("pruned.gguf")
         done = self.prune("--ratio", 0.5, "-o", out)
-        self.assertIn("llama-perplexity -m " + out, done.stdout)
+        self.assertIn("moescope evaluate -m " + self.model, done.stdout)
         run("map", out, "--check")
         plan = json.loads(self.prune("--keep", 4, "--dry-run", "--json").stdout)
         sizes = json.loads(run("map", out, "--totals", "--json").stdout)

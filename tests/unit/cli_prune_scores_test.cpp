@@ -41,10 +41,10 @@ TEST(prune_scores, come_from_the_exact_sums) {
     const scratch_folder dir;
     const std::string    path = write_profile(dir / "expert_stats.moestats");
     using list                = std::vector<double>;
-    const auto of             = [&](prune::prune_criterion c) { return prune::load_scores(path, c).layers; };
+    const auto of             = [&](prune::prune_criterion c) { return prune::load_scores(path, {c}).layers; };
     EXPECT_EQ(of(prune::prune_criterion::reap).size(), 1u);
     EXPECT_EQ(of(prune::prune_criterion::reap).at(3), (list{8.0 / 4, 3.0 / 6}));
-    EXPECT_EQ(of(prune::prune_criterion::ean).at(3), (list{16.0 / 4, 12.0 / 6}));
+    EXPECT_EQ(of(prune::prune_criterion::man).at(3), (list{16.0 / 4, 12.0 / 6}));
     EXPECT_EQ(of(prune::prune_criterion::frequency).at(3), (list{4.0 / 10, 6.0 / 10}));
     EXPECT_EQ(of(prune::prune_criterion::gate).at(3), (list{2.0 / 4, 1.5 / 6}));
     EXPECT_EQ(of(prune::prune_criterion::weighted_frequency).at(3), (list{2.0 / 10, 1.5 / 10}));
@@ -53,8 +53,8 @@ TEST(prune_scores, come_from_the_exact_sums) {
 TEST(prune_scores, no_norm_without_its_gate_where_the_model_gates_the_input) {
     const scratch_folder dir;
     const std::string    path = write_profile(dir / "s.moestats", block_layout::norms_gated);
-    EXPECT_THROW(prune::load_scores(path, prune::prune_criterion::ean), usage_error);
-    EXPECT_EQ(prune::load_scores(path, prune::prune_criterion::reap).layers.at(3).size(), 2u);
+    EXPECT_THROW(prune::load_scores(path, {prune::prune_criterion::man}), usage_error);
+    EXPECT_EQ(prune::load_scores(path, {prune::prune_criterion::reap}).layers.at(3).size(), 2u);
 }
 
 TEST(prune_scores, of_another_file_or_of_half_a_corpus_are_doubted) {
@@ -64,8 +64,8 @@ TEST(prune_scores, of_another_file_or_of_half_a_corpus_are_doubted) {
     make_moe(o).write(mine);
     std::ofstream(other, std::ios::binary) << std::ifstream(mine, std::ios::binary).rdbuf() << "x";
     write_profile(path, 0, mine);
-    EXPECT_EQ(prune::doubt_about_scores(path, mine), "");
-    EXPECT_NE(prune::doubt_about_scores(path, other).find("profiled.gguf"), std::string::npos);
+    EXPECT_EQ(prune::doubt_about_scores(path, gguf::model_file(mine)).text, "");
+    EXPECT_NE(prune::doubt_about_scores(path, gguf::model_file(other)).text.find("profiled.gguf"), std::string::npos);
     write_profile(path, 0, mine, false);
-    EXPECT_NE(prune::doubt_about_scores(path, mine).find("not finished"), std::string::npos);
+    EXPECT_NE(prune::doubt_about_scores(path, gguf::model_file(mine)).text.find("not finished"), std::string::npos);
 }

@@ -49,7 +49,7 @@ TEST(gguf_scores, every_criterion_reads_its_column) {
     const std::string    path = write(dir / "expert_stats.json", stats);
     using list                = std::vector<double>;
     EXPECT_EQ(prune::read_expert_scores(path, prune::prune_criterion::reap).layers.at(3), (list{1, 2}));
-    EXPECT_EQ(prune::read_expert_scores(path, prune::prune_criterion::ean).layers.at(3), (list{4, 3}));
+    EXPECT_EQ(prune::read_expert_scores(path, prune::prune_criterion::man).layers.at(3), (list{4, 3}));
     EXPECT_EQ(prune::read_expert_scores(path, prune::prune_criterion::frequency).layers.at(3), (list{0.5, 0.25}));
     EXPECT_EQ(prune::read_expert_scores(path, prune::prune_criterion::gate).layers.at(3), (list{0.2, 0.8}));
     EXPECT_EQ(prune::read_expert_scores(path, prune::prune_criterion::weighted_frequency).layers.at(3),
@@ -58,7 +58,7 @@ TEST(gguf_scores, every_criterion_reads_its_column) {
 }
 
 TEST(gguf_scores, names_go_both_ways) {
-    for (const auto c : {prune::prune_criterion::reap, prune::prune_criterion::ean, prune::prune_criterion::frequency,
+    for (const auto c : {prune::prune_criterion::reap, prune::prune_criterion::man, prune::prune_criterion::frequency,
                          prune::prune_criterion::gate, prune::prune_criterion::weighted_frequency,
                          prune::prune_criterion::random, prune::prune_criterion::ids}) {
         EXPECT_EQ(prune::parse_criterion(prune::criterion_name(c)), c);

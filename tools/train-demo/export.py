@@ -38,12 +38,14 @@ def load_model(work):
     state = torch.load(Path(work) / "checkpoint.pt", map_location="cpu")
     model = Model(Config(**state["config"]))
     torch.nn.utils.vector_to_parameters(state["param"], model.parameters())
+    for block, bias in zip(model.blocks, state.get("selection_bias", [])):
+        block.moe.selection_bias.copy_(bias)
     return model.eval(), bpe.Tokenizer.load(Path(work) / "tokenizer.json"), state["step"]
 
 
-def add_hyperparameters(writer, cfg, n_params):
+def add_hyperparameters(writer, gguf, cfg, n_params):
     writer.add_type("model")
-    writer.add_name("moescope demo")
+    writer.add_name("moescope demo" if cfg.arch == "qwen3moe" else "moescope demo, sigmoid router")
     writer.add_description(DESCRIPTION)
     writer.add_license("mit")
     writer.add_size_label(f"{n_params / 1e6:.0f}M")
@@ -62,6 +64,13 @@ def add_hyperparameters(writer, cfg, n_params):
     writer.add_value_length(cfg.head_dim)
     writer.add_rope_freq_base(cfg.rope_base)
     writer.add_layer_norm_rms_eps(cfg.norm_eps)
+    if cfg.sigmoid:
+        writer.add_expert_gating_func(gguf.ExpertGatingFuncType.SIGMOID)
+        writer.add_expert_weights_norm(True)
+        writer.add_expert_weights_scale(cfg.weights_scale)
+        writer.add_expert_shared_count(cfg.n_expert_shared)
+        writer.add_leading_dense_block_count(0)
+        writer.add_rope_dimension_count(cfg.head_dim)
 
 
 def add_tokenizer(writer, gguf, tokenizer):
@@ -78,7 +87,7 @@ def add_tokenizer(writer, gguf, tokenizer):
 
 
 def tensors(model):
-    """(GGUF name, array) pairs. The output matrix is token_embd, which llama.cpp takes when there is none."""
+    """(GGUF name, array) pairs. The output matrix is token_embd, which llama.cpp takes for qwen3moe when there is none."""
     array = lambda t: t.detach().contiguous().numpy()
     yield "token_embd.weight", array(model.embed.weight)
     for il, block in enumerate(model.blocks):
@@ -98,8 +107,14 @@ def tensors(model):
             "ffn_up_exps": per_expert[:, n_ff:],
             "ffn_down_exps": moe.down.transpose(1, 2),
         }
+        if model.cfg.n_expert_shared > 0:
+            layer |= {f"ffn_{name}_shexp": m.weight for name, m in moe.shared.named_children()}
         for name, value in layer.items():
             yield f"blk.{il}.{name}.weight", array(value)
+        if model.cfg.sigmoid:
+            yield f"blk.{il}.exp_probs_b.bias", array(moe.selection_bias)
+    if model.cfg.arch != "qwen3moe":
+        yield "output.weight", array(model.embed.weight)
     yield "output_norm.weight", array(model.norm.weight)
 
 
@@ -110,8 +125,8 @@ def main():
 
     model, tokenizer, step = load_model(args.work)
     kind = gguf.GGMLQuantizationType[args.type.upper()]
-    writer = gguf.GGUFWriter(args.output, "qwen3moe")
-    add_hyperparameters(writer, model.cfg, sum(p.numel() for p in model.parameters()))
+    writer = gguf.GGUFWriter(args.output, model.cfg.arch)
+    add_hyperparameters(writer, gguf, model.cfg, sum(p.numel() for p in model.parameters()))
     writer.add_file_type(
         {
             "q8_0": gguf.LlamaFileType.MOSTLY_Q8_0,

@@ -1,8 +1,13 @@
-"""The qwen3moe architecture, as llama.cpp computes it, written for training on a CPU.
+"""The architectures qwen3moe and dots1, as llama.cpp computes them, written for training on a CPU.
 
 RMS norm before attention and before the experts, RMS norm of every query and key head, NeoX rotary positions,
-grouped-query attention without biases; a softmax router whose top-k weights are normalised to sum 1, and experts
-down(silu(gate x) * up x). The output matrix is the embedding matrix.
+grouped-query attention without biases; experts down(silu(gate x) * up x), whose top-k weights are normalised to sum 1.
+The output matrix is the embedding matrix. The two differ in the router:
+
+    qwen3moe  a softmax, kept even by a loss
+    dots1     a sigmoid per expert; what is selected are the scores plus a bias, which rises for experts that get too few
+              tokens (arXiv:2408.15664) and has no part in the weights; weights are scaled, and a shared expert serves
+              every token
 """
 from dataclasses import asdict, dataclass
 
@@ -27,9 +32,22 @@ class Config:
     n_ff_exp: int = 96
     rope_base: float = 10000.0
     norm_eps: float = 1e-6
+    arch: str = "qwen3moe"
+    weights_scale: float = 1.0
+    n_expert_shared: int = 0
+
+    @property
+    def sigmoid(self):
+        return self.arch == "dots1"
 
     def as_dict(self):
         return asdict(self)
+
+
+MODELS = {
+    "demo": Config(),
+    "demo-sigmoid": Config(arch="dots1", n_embd=192, n_head=3, n_head_kv=3, weights_scale=2.0, n_expert_shared=1),
+}
 
 
 class RMSNorm(nn.Module):
@@ -85,6 +103,18 @@ class Attention(nn.Module):
         return self.out(y.transpose(1, 2).reshape(b, t, -1))
 
 
+class SharedExpert(nn.Module):
+    def __init__(self, cfg):
+        super().__init__()
+        n_ff = cfg.n_ff_exp * cfg.n_expert_shared
+        self.gate = nn.Linear(cfg.n_embd, n_ff, bias=False)
+        self.up = nn.Linear(cfg.n_embd, n_ff, bias=False)
+        self.down = nn.Linear(n_ff, cfg.n_embd, bias=False)
+
+    def forward(self, x):
+        return self.down(F.silu(self.gate(x)) * self.up(x))
+
+
 class MoE(nn.Module):
     def __init__(self, cfg):
         super().__init__()
@@ -92,21 +122,36 @@ class MoE(nn.Module):
         self.router = nn.Linear(cfg.n_embd, cfg.n_expert, bias=False)
         self.gate_up = nn.Parameter(torch.empty(cfg.n_expert, cfg.n_embd, 2 * cfg.n_ff_exp))
         self.down = nn.Parameter(torch.empty(cfg.n_expert, cfg.n_ff_exp, cfg.n_embd))
+        if cfg.sigmoid:
+            self.register_buffer("selection_bias", torch.zeros(cfg.n_expert))
+            self.register_buffer("selected", torch.zeros(cfg.n_expert))  # tokens per expert, in the latest forward
+        if cfg.n_expert_shared > 0:
+            self.shared = SharedExpert(cfg)
 
     def forward(self, x):
         cfg = self.cfg
         flat = x.reshape(-1, cfg.n_embd)
         with torch.autocast("cpu", enabled=False):
             logits = self.router(flat.float())
-            probs = logits.softmax(-1)
-        weights, ids = probs.topk(cfg.n_expert_used, -1)
-        weights = weights / weights.sum(-1, keepdim=True)
+            probs = logits.sigmoid() if cfg.sigmoid else logits.softmax(-1)
+        weights, ids = self.select(probs)
+        weights = weights / weights.sum(-1, keepdim=True) * cfg.weights_scale
         y = expert_ffn(flat, weights, ids, self.gate_up, self.down)
+        if cfg.n_expert_shared > 0:
+            y = y + self.shared(flat)
         return y.view_as(x), self.balance_loss(probs, ids)
+
+    def select(self, probs):
+        if not self.cfg.sigmoid:
+            return probs.topk(self.cfg.n_expert_used, -1)
+        ids = (probs + self.selection_bias).topk(self.cfg.n_expert_used, -1).indices
+        self.selected.copy_(torch.bincount(ids.flatten(), minlength=self.cfg.n_expert))
+        return probs.gather(-1, ids), ids
 
     def balance_loss(self, probs, ids):
         """Switch Transformer's (arXiv:2101.03961, Eq. 4): n_expert * sum of share * mean probability; 1 when even."""
         share = torch.bincount(ids.flatten(), minlength=self.cfg.n_expert).float() / ids.numel()
+        probs = probs / probs.sum(-1, keepdim=True) if self.cfg.sigmoid else probs
         return self.cfg.n_expert * (share * probs.mean(0)).sum()
 
 
@@ -137,7 +182,7 @@ class Model(nn.Module):
         residual_std = 0.02 / (2 * self.cfg.n_layer) ** 0.5
         for name, p in self.named_parameters():
             if p.dim() > 1:
-                into_residual = name.endswith("attn.out.weight") or name.endswith("moe.down")
+                into_residual = name.endswith(("attn.out.weight", "moe.down", "shared.down.weight"))
                 nn.init.normal_(p, std=residual_std if into_residual else 0.02)
 
     def forward(self, ids):

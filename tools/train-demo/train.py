@@ -1,5 +1,5 @@
 #!/usr/bin/python3
-"""Trains the demo model. README.md has the command; see export.py for the GGUF and check.py for the checks.
+"""Trains a demo model. README.md has the command; see export.py for the GGUF and check.py for the checks.
 
 The learning rate warms up, stays at its peak and falls to zero over the last part of the steps. While it is at its
 peak, what has been done does not depend on --steps: a run may be stopped and resumed with another --steps, and equals
@@ -22,13 +22,14 @@ import torch.nn.functional as F
 
 from corpus import DOMAINS, add_corpus_options
 from data import held_out_windows, prepare, training_batch
-from model import Config, Model
+from model import MODELS, Model
 from workers import SharedState, run_workers
 
 
 def parse_args():
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add_corpus_options(p)
+    p.add_argument("--model", choices=MODELS, default="demo", help="which one (default: %(default)s)")
     p.add_argument("--work", required=True, help="folder for tokenizer, token streams, checkpoints and the log")
     p.add_argument("--steps", type=int, default=1050)
     p.add_argument("--batch", type=int, default=8, help="sequences of one context length per step")
@@ -98,7 +99,7 @@ class Progress:
 
 class Trainer:
     def __init__(self, args):
-        self.args, self.cfg = args, Config()
+        self.args, self.cfg = args, MODELS[args.model]
         _, self.train, self.held_out = prepare(args, self.cfg.n_vocab)
         self.model = Model(self.cfg)
         self.shared = SharedState(self.model, args.workers, args.weight_decay)

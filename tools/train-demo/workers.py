@@ -15,6 +15,27 @@ import torch.multiprocessing as mp
 BETA1, BETA2, EPS, MAX_NORM = 0.9, 0.95, 1e-8, 1.0
 
 
+class BiasBalancer:
+    """Balance without a loss (arXiv:2408.15664, Algorithm 1): after each step the selection bias of an expert that got fewer
+    tokens than the mean rises by `rate`, of one that got more it falls. Empty for routers without a bias."""
+
+    def __init__(self, model, n_worker, rate=2e-3):
+        self.blocks = [b.moe for b in model.blocks if model.cfg.sigmoid]
+        self.rate = rate
+        self.bias = torch.zeros(len(self.blocks), model.cfg.n_expert).share_memory_()
+        self.counts = torch.zeros(n_worker, len(self.blocks), model.cfg.n_expert).share_memory_()
+        for moe, bias in zip(self.blocks, self.bias):
+            moe.selection_bias = bias
+
+    def count(self, rank):
+        for moe, counts in zip(self.blocks, self.counts[rank]):
+            counts.copy_(moe.selected)
+
+    def update(self):
+        counts = self.counts.sum(0)
+        self.bias += self.rate * torch.sign(counts.mean(-1, keepdim=True) - counts)
+
+
 class SharedState:
     """What all workers see. Created before the fork."""
 
@@ -27,6 +48,7 @@ class SharedState:
         self.grad = zeros(n_worker, n)
         self.square_norm = zeros(n_worker)
         self.metrics = zeros(n_worker, 2)
+        self.balancer = BiasBalancer(model, n_worker)
         self.decay = torch.cat([torch.full((p.numel(),), weight_decay if p.dim() > 1 else 0.0) for p in parameters])
         self.barrier = mp.Barrier(n_worker)
         with torch.no_grad():
@@ -49,7 +71,8 @@ class SharedState:
         """One AdamW step (arXiv:1711.05101) on the mean gradient clipped to norm MAX_NORM. Called by all workers."""
         n = self.param.numel()
         own = slice(rank * n // self.n_worker, (rank + 1) * n // self.n_worker)
-        self.barrier.wait()  # all gradients are there
+        self.balancer.count(rank)
+        self.barrier.wait()  # all gradients and counts are there
         g = self.grad[:, own].mean(0)
         self.square_norm[rank] = g.square().sum()
         self.barrier.wait()  # all norms are there, and nobody reads the gradients any more
@@ -61,10 +84,12 @@ class SharedState:
         denominator = v.sqrt().div_(math.sqrt(1 - BETA2 ** (step + 1))).add_(EPS)
         p.addcdiv_(m, denominator, value=-lr / (1 - BETA1 ** (step + 1)))
         self.grad[rank].zero_()
+        if rank == 0:
+            self.balancer.update()
         self.barrier.wait()  # all parameters are new
 
     def state_dict(self):
-        return {"param": self.param, "m": self.m, "v": self.v}
+        return {"param": self.param, "m": self.m, "v": self.v, "selection_bias": self.balancer.bias}
 
     def load_state_dict(self, state):
         for name, value in state.items():

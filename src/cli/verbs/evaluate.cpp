@@ -244,6 +244,8 @@ void add_plan_options(CLI::App & own, evaluate::plan_request & plans) {
         ->check(CLI::PositiveNumber)
         ->expected(1)
         ->take_all();
+    own.add_option("--balance", plans.balance, "how labels count in the scores: rows, labels or worst, as prune has it")
+        ->type_name("HOW");
     own.add_option("--seed", plans.seed, "of --criterion random (default: 0)")->type_name("SEED");
     own.add_flag("--each", plans.each, "without each expert alone: a map of what is missed");
     own.add_option("--layers", plans.layers, "… of these layers, e.g. 0,20-24")->type_name("LIST");

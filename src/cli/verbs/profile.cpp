@@ -21,6 +21,7 @@
 #include "cli/terminal/text.hpp"
 #include "cli/verbs.hpp"
 #include "cli/verbs/mask_options.hpp"
+#include "cli/verbs/profile_rounds.hpp"
 #include "core/error.hpp"
 #include "gguf/head.hpp"
 #include "profile/checkpoint.hpp"
@@ -35,8 +36,9 @@ namespace {
 struct profile_options {
     profile::job_options job;
     std::string          output = "expert_stats.json";
-    std::string          gate = "final", last_layer = "all", way = "probes", shard;
+    std::string          gate = "final", last_layer = "all", way = "probes", sums = "all", shard;
     mask_options         mask;
+    uint32_t             rounds = 1, keep = 0;
     uint32_t             n_experts = 0;  // 0: not asked for
     bool                 force = false, quiet = false;
 };
@@ -45,6 +47,7 @@ struct profile_options {
 void parse_job(const model_verb & verb, profile_options & o) {
     using capture::mechanism;
     o.job.gate       = o.gate == "raw" ? stats::gate_kind::raw : stats::gate_kind::final;
+    o.job.sums       = o.sums == "norms" ? stats::sum_set::norms : stats::sum_set::all;
     o.job.rows       = infer::logit_rows(o.last_layer);
     o.job.capture_by = o.way == "none"       ? std::nullopt
                        : o.way == "callback" ? std::optional(mechanism::eval_callback)
@@ -99,6 +102,7 @@ profile::profile_events events_on_terminal(const std::string & checkpoint, std::
     on.estimated = [](double seconds, uint64_t samples) {
         note(fmt::format("about {} for the remaining {} samples", human_duration(seconds), with_commas(samples)));
     };
+    on.no_runner_up = [](const std::string & why) { note("no removal error: " + why); };
     on.was_complete = [] { note("this profile is complete: nothing is left to compute"); };
     on.progress     = [&bar](uint64_t done, uint64_t total, uint64_t tokens, double seconds) {
         if (!bar) {
@@ -125,6 +129,33 @@ void finish(const profile_options & o, const stats::moestats & s, const std::str
     note(fmt::format("wrote {} and {}", o.output, sums));
 }
 
+// Runs the job to its end. `params` are copied: loading changes them.
+stats::moestats profile_once(const profile_options & o, common_params params, infer::llama_log & log,
+                             const std::string & checkpoint, const profile::ranks & company) {
+    std::optional<progress> bar;
+    profile::profile_job    job(o.job, params, log, checkpoint, events_on_terminal(checkpoint, bar));
+    const bool              whole = job.run();
+    bar.reset();
+    if (!company.all(whole)) {
+        note(fmt::format("interrupted after {} samples, which are kept in {}; continue with --resume",
+                         with_commas(job.result().samples()), checkpoint));
+        throw exit_with{interrupt_guard::requested() ? interrupt_guard::exit_code() : exit_interrupted};
+    }
+    return job.result();
+}
+
+void check_rounds(const profile_options & o, const profile::ranks & company) {
+    if ((o.rounds > 1) != (o.keep > 0)) {
+        throw usage_error("--rounds R (at least 2) and --keep N go together");
+    }
+    if (o.rounds > 1 && (company.size() > 1 || o.job.n_shards > 1)) {
+        throw usage_error("a round needs the whole corpus: --rounds goes neither with --shard nor with mpirun");
+    }
+    if (o.rounds > 1 && o.job.capture_by != capture::mechanism::probes) {
+        throw usage_error("--rounds needs --way probes");
+    }
+}
+
 void profile_corpus(const model_verb & verb, profile_options & o, const profile::ranks & company) {
     if (o.job.jsonl.empty() == o.job.text.empty()) {
         throw usage_error("give the corpus with either --jsonl FILE or --text FILE");
@@ -142,18 +173,17 @@ void profile_corpus(const model_verb & verb, profile_options & o, const profile:
     check_model(o, params.model.path);
     o.job.mask = read_mask(o.mask, params.model.path);
 
-    const interrupt_guard   guard;
-    const std::string       checkpoint = rank_path(sums, company);
-    std::optional<progress> bar;
-    profile::profile_job    job(o.job, params, *log, checkpoint, events_on_terminal(checkpoint, bar));
-    const bool              whole = job.run();
-    bar.reset();
-    if (!company.all(whole)) {
-        note(fmt::format("interrupted after {} samples, which are kept in {}; continue with --resume",
-                         with_commas(job.result().samples()), checkpoint));
-        throw exit_with{interrupt_guard::requested() ? interrupt_guard::exit_code() : exit_interrupted};
+    const interrupt_guard guard;
+    check_rounds(o, company);
+    for (uint32_t round = 1; round < o.rounds; ++round) {
+        const std::string     path = round_path(sums, round);
+        const stats::moestats s    = profile_once(o, params, *log, path, company);
+        const uint32_t        left = left_after(params.model.path, o.keep, round, o.rounds);
+        o.job.mask                 = mask_after(s, path, params.model.path, left);
+        note(fmt::format("round {} of {}: {} experts stay in each layer", round, o.rounds, left));
     }
-    stats::moestats s = job.result();
+    const std::string checkpoint = rank_path(sums, company);
+    stats::moestats   s          = profile_once(o, params, *log, checkpoint, company);
     company.gather(s);
     if (company.rank() == 0) {
         finish(o, s, sums);
@@ -198,6 +228,11 @@ void add_profile(CLI::App & app) {
     own.add_option("--save-every", o->job.save_every, "samples between checkpoints (default: 100)")
         ->type_name("N")
         ->check(CLI::PositiveNumber);
+    own.add_option("--rounds", o->rounds,
+                   "remove experts in R steps and profile the masked model between them; prune takes the last step")
+        ->type_name("R")
+        ->check(CLI::Range(1, 64));
+    own.add_option("--keep", o->keep, "with --rounds: how many experts prune shall keep in each layer")->type_name("N");
     own.add_option("--gate", o->gate,
                    "gate weight: final (what multiplies the output, default) or raw (before normalisation)")
         ->check(CLI::IsMember({"final", "raw"}))
@@ -210,6 +245,11 @@ void add_profile(CLI::App & app) {
     own.add_option("--last-layer", o->last_layer,
                    "rows that the last layer computes: all (default), sample:N per sample, or requested")
         ->type_name("ROWS");
+    own.add_option("--sums", o->sums,
+                   "all (default): for every criterion of prune, which computes one expert more per token; or norms: "
+                   "those of gates and norms alone, for nearly nothing")
+        ->check(CLI::IsMember({"all", "norms"}))
+        ->type_name("SUMS");
     own.add_option("--way", o->way,
                    "how to capture: probes (default), callback, or none (compute only, to see what capture costs)")
         ->check(CLI::IsMember({"probes", "callback", "none"}))
@@ -217,7 +257,7 @@ void add_profile(CLI::App & app) {
     own.add_flag("-q,--quiet", o->quiet, "no notes, no progress, no summary");
     add_examples(
         own, {{"moescope profile -m model.gguf --jsonl corpus.jsonl -o expert_stats.json",
-               "REAP, EAN, frequency and mean gate weight of every expert"},
+               "what every expert contributes, by every criterion of prune"},
               {"moescope profile -m model.gguf --text corpus.txt -c 512 --limit 100", "a short look at a plain text"}});
     model_verb::add(app, verb, [verb, o] { run_profile(*verb, *o); });
 }

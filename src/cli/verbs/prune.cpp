@@ -8,6 +8,7 @@
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
+#include "cli/answers/prune_plan.hpp"
 #include "cli/help/examples.hpp"
 #include "cli/terminal/interrupt.hpp"
 #include "cli/terminal/progress.hpp"
@@ -15,102 +16,16 @@
 #include "cli/terminal/terminal.hpp"
 #include "cli/terminal/text.hpp"
 #include "cli/verbs.hpp"
+#include "cli/verbs/prune_decision.hpp"
 #include "core/error.hpp"
 #include "io/path.hpp"
-#include "prune/load_scores.hpp"
-#include "prune/plan.hpp"
+#include "prune/comparison.hpp"
+#include "prune/expert_ids.hpp"
 #include "prune/writer.hpp"
 
 namespace moescope::cli {
 
 namespace {
-
-struct prune_options {
-    std::string              model, stats, criterion = "reap", keep_ids, drop_ids, pruneset, imatrix, output;
-    std::vector<std::string> protect;
-    uint32_t                 keep  = 0;
-    double                   ratio = -1;
-    uint64_t                 seed  = 0;
-    bool                     force = false, dry_run = false, json = false, quiet = false;
-};
-
-prune::prune_request make_request(const prune_options & o, const gguf::model_file & model) {
-    prune::prune_request request;
-    const bool           by_ids = !o.keep_ids.empty() || !o.drop_ids.empty();
-    request.criterion           = by_ids ? prune::prune_criterion::ids : prune::parse_criterion(o.criterion);
-    request.protect             = prune::parse_expert_ids(o.protect, "--protect");
-    request.seed                = o.seed;
-    if (request.criterion == prune::prune_criterion::ids) {
-        if (!by_ids) {
-            throw usage_error("--criterion ids needs --keep-ids FILE or --drop-ids FILE");
-        }
-        request.keep_ids = o.drop_ids.empty() ? prune::read_expert_ids(o.keep_ids)
-                                              : prune::other_ids(prune::read_expert_ids(o.drop_ids),
-                                                                 gguf::read_moe_shape(model.metadata()).n_expert);
-        return request;
-    }
-    if (request.criterion != prune::prune_criterion::random) {
-        if (o.stats.empty()) {
-            throw usage_error("--criterion " + o.criterion + " needs --stats FILE").fix("moescope profile makes one");
-        }
-        request.scores = prune::load_scores(o.stats, request.criterion);
-    }
-    if ((o.keep > 0) == (o.ratio >= 0)) {
-        throw usage_error("give either --keep N or --ratio R");
-    }
-    request.n_keep = o.keep > 0 ? o.keep : prune::keep_for_ratio(gguf::read_moe_shape(model.metadata()), o.ratio);
-    return request;
-}
-
-std::string percent(double part, double whole) {
-    return whole > 0 ? fmt::format("{:.1f} %", 100 * part / whole) : "–";
-}
-
-std::string removed_ids(const prune::layer_plan & layer, uint32_t n_expert) {
-    std::string text;
-    for (int32_t id = 0, at = 0; id < static_cast<int32_t>(n_expert); ++id) {
-        if (at < static_cast<int32_t>(layer.kept.size()) && layer.kept[static_cast<size_t>(at)] == id) {
-            ++at;
-        } else {
-            text += (text.empty() ? "" : " ") + std::to_string(id);
-        }
-    }
-    return text.empty() ? "none" : text;
-}
-
-std::string plan_table(const prune::prune_plan & plan) {
-    const uint32_t n_gone = plan.shape.n_expert - plan.n_keep;
-    std::string text = fmt::format("{:>5} {:>6} {:>6} {:>12} {:>12}  {:>10}  {}\n", "layer", "keeps", "drops", "before",
-                                   "after", "score kept", "dropped experts");
-    for (const auto & [il, layer] : plan.layers) {
-        text += fmt::format("{:>5} {:>6} {:>6} {:>12} {:>12}  {:>10}  {}{}\n", il, layer.kept.size(), n_gone,
-                            human_bytes(layer.bytes_before), human_bytes(layer.bytes_after),
-                            percent(layer.kept_score, layer.total_score), removed_ids(layer, plan.shape.n_expert),
-                            layer.is_mtp ? " (MTP)" : "");
-    }
-    text += fmt::format("\n{} of {} experts stay in each of {} layers: {} of {} ({})\n", plan.n_keep,
-                        plan.shape.n_expert, plan.layers.size(), human_bytes(plan.bytes_after),
-                        human_bytes(plan.bytes_before), percent(double(plan.bytes_after), double(plan.bytes_before)));
-    return text;
-}
-
-nlohmann::ordered_json plan_json(const prune::prune_plan & plan) {
-    nlohmann::ordered_json json = {
-        {"n_expert", plan.shape.n_expert}, {"n_keep", plan.n_keep},     {"bytes_before", plan.bytes_before},
-        {"bytes_after", plan.bytes_after}, {"warnings", plan.warnings}, {"layers", nlohmann::ordered_json::object()},
-    };
-    for (const auto & [il, layer] : plan.layers) {
-        nlohmann::ordered_json & out = json["layers"][std::to_string(il)];
-        out = {{"kept", layer.kept}, {"bytes_before", layer.bytes_before}, {"bytes_after", layer.bytes_after}};
-        if (layer.total_score > 0) {
-            out["score_kept"] = layer.kept_score / layer.total_score;
-        }
-        if (layer.is_mtp) {
-            out["mtp"] = true;
-        }
-    }
-    return json;
-}
 
 // {"0": [dropped ids]}, as HOPE's authors keep their choice.
 std::string pruneset_json(const prune::prune_plan & plan) {
@@ -147,7 +62,7 @@ prune::prune_result write_interruptibly(const gguf::model_file & model, const pr
     }
 }
 
-void write_everything(const prune_options & o, const gguf::model_file & model, const prune::prune_request & request,
+void write_everything(const prune_options & o, const gguf::model_file & model, const decision & d,
                       const prune::prune_plan & plan, nlohmann::ordered_json & json) {
     std::vector<std::string> inputs = model.paths();
     inputs.insert(inputs.end(), {o.stats, o.keep_ids, o.drop_ids, o.imatrix});
@@ -159,13 +74,12 @@ void write_everything(const prune_options & o, const gguf::model_file & model, c
                                     imatrix_path);  // first: small, and it may not fit
     }
     prune::prune_provenance provenance;
-    provenance.criterion = prune::criterion_name(request.criterion);
-    provenance.statistics =
-        request.criterion == prune::prune_criterion::ids ? (o.drop_ids.empty() ? o.keep_ids : o.drop_ids) : o.stats;
-    provenance.seed   = o.seed;
-    const auto result = write_interruptibly(model, plan, provenance, o.output);
-    json["output"]    = o.output;
-    json["file_size"] = result.file_size;
+    provenance.criterion  = criterion_text(d);
+    provenance.statistics = d.request.criterion == prune::prune_criterion::ids ? ids_file(o) : o.stats;
+    provenance.seed       = o.seed;
+    const auto result     = write_interruptibly(model, plan, provenance, o.output);
+    json["output"]        = o.output;
+    json["file_size"]     = result.file_size;
     if (result.hash_ids_replaced > 0) {
         json["hash_ids_replaced"] = result.hash_ids_replaced;
         note(fmt::format("{} hash-table entries named a removed expert and were replaced",
@@ -176,27 +90,82 @@ void write_everything(const prune_options & o, const gguf::model_file & model, c
     }
 }
 
-// How to find out whether the smaller model is worse.
-std::string next_step(const prune_options & o) {
-    return fmt::format("is it worse?  llama-perplexity -m {} -f TEXT --kl-divergence-base base.kld\n"
-                       "              llama-perplexity -m {} -f TEXT --kl-divergence-base base.kld --kl-divergence\n",
-                       printable(o.model), printable(o.output));
+// How to find out what the smaller model costs: the plan again, measured by masks, without a file.
+std::string evaluate_command(const prune_options & o, const decision & d, const std::string & n_keep) {
+    const std::string plan =
+        ids_file(o).empty()
+            ? fmt::format("{}--criterion {}{} --keep {}", o.stats.empty() ? "" : "--stats " + printable(o.stats) + " ",
+                          prune::criterion_name(d.request.criterion),
+                          o.balance.empty() ? "" : " --balance " + o.balance, n_keep)
+        : o.drop_ids.empty() ? "--keep-ids " + printable(o.keep_ids)
+                             : "--against " + (o.output.empty() ? "small.gguf" : printable(o.output));
+    return fmt::format("moescope evaluate -m {} --jsonl held-out.jsonl {}", printable(o.model), plan);
+}
+
+// What else the statistics say of the plan.
+plan_review review(const prune_options & o, const gguf::model_file & model, const decision & d,
+                   const prune::prune_plan & plan) {
+    plan_review r;
+    r.criterion = criterion_text(d);
+    r.evaluate  = evaluate_command(o, d, std::to_string(plan.n_keep));
+    if (d.profile) {
+        r.measures  = prune::measure_plan(*d.profile, plan);
+        r.displaced = prune::displaced_shares(*d.profile, plan);
+        r.rivals    = prune::rival_plans(model, *d.profile, d.request, d.scores, plan);
+    }
+    return r;
+}
+
+void say_choice(const decision & d) {
+    if (!d.said.empty()) {
+        note(d.said);
+    }
+}
+
+// Plans of several sizes side by side; nothing is written.
+void sweep_plans(const prune_options & o) {
+    if (!o.output.empty() || o.keep > 0 || o.ratio >= 0 || !ids_file(o).empty()) {
+        throw usage_error(
+            "--sweep only compares sizes: it goes with none of -o, --keep, --ratio, --keep-ids and --drop-ids");
+    }
+    const gguf::model_file  model(o.model);
+    decision                d = decide(o, model);
+    std::vector<swept_plan> swept;
+    std::string             sizes;
+    for (const uint32_t n_keep : o.sweep) {
+        swept.push_back({plan_for(o, model, d, n_keep), {}, {}});
+        if (d.profile) {
+            swept.back().measures  = prune::measure_plan(*d.profile, swept.back().plan);
+            swept.back().displaced = prune::displaced_shares(*d.profile, swept.back().plan);
+        }
+        sizes += (sizes.empty() ? "" : ",") + std::to_string(n_keep);
+    }
+    for (const std::string & warning : swept.front().plan.warnings) {
+        note("warning: " + printable(warning));
+    }
+    say_choice(d);
+    const std::string command = evaluate_command(o, d, sizes);
+    if (o.json) {
+        fmt::print("{}", to_text(sweep_json(swept, criterion_text(d), command)));
+    } else {
+        fmt::print("{}", sweep_text(swept, criterion_text(d), command));
+    }
 }
 
 void run_prune(const prune_options & o) {
     set_quiet(o.quiet);
+    if (!o.sweep.empty()) {
+        sweep_plans(o);
+        return;
+    }
     if (o.output.empty() && !o.dry_run) {
-        throw usage_error("prune needs -o OUT.gguf, or --dry-run");
+        throw usage_error("prune needs -o OUT.gguf, --dry-run, or --sweep");
     }
-    const gguf::model_file     model(o.model);
-    const prune::prune_request request = make_request(o, model);
-    prune::prune_plan          plan    = prune::plan_prune(model, request);
-    if (!request.scores.layers.empty()) {
-        if (const std::string doubt = prune::doubt_about_scores(o.stats, o.model); !doubt.empty()) {
-            plan.warnings.push_back(doubt);
-        }
-    }
-    nlohmann::ordered_json json = plan_json(plan);
+    const gguf::model_file  model(o.model);
+    decision                d    = decide(o, model);
+    const prune::prune_plan plan = plan_for(o, model, d, n_keep_of(o, model));
+    const plan_review       more = review(o, model, d, plan);
+    nlohmann::ordered_json  json = plan_json(plan, more);
     for (const std::string & warning : plan.warnings) {
         note("warning: " + printable(warning));
     }
@@ -204,16 +173,17 @@ void run_prune(const prune_options & o) {
         write_text({o.pruneset, o.force, {o.model, o.stats, o.keep_ids, o.drop_ids, o.imatrix}}, pruneset_json(plan));
     }
     if (!o.dry_run) {
-        write_everything(o, model, request, plan, json);
+        write_everything(o, model, d, plan, json);
     }
+    say_choice(d);
     if (o.json) {
         fmt::print("{}", to_text(json));
     } else if (o.dry_run) {
-        fmt::print("{}", plan_table(plan));
+        fmt::print("{}", plan_text(plan, more));
     } else {
-        fmt::print("{}: {} of {} experts in each of {} layers, {} instead of {}\n{}", printable(o.output), plan.n_keep,
-                   plan.shape.n_expert, plan.layers.size(), human_bytes(plan.bytes_after),
-                   human_bytes(plan.bytes_before), next_step(o));
+        fmt::print("{}: {} of {} experts in each of {} layers by {}, {} instead of {}\n{}is it worse?  {}\n",
+                   printable(o.output), plan.n_keep, plan.shape.n_expert, plan.layers.size(), more.criterion,
+                   human_bytes(plan.bytes_after), human_bytes(plan.bytes_before), displaced_text(more), more.evaluate);
     }
 }
 
@@ -225,8 +195,14 @@ void add_prune(CLI::App & app) {
     verb.add_option("MODEL", o->model, "GGUF file, or the first part of a split one")->required()->type_name("");
     verb.add_option("--stats", o->stats,
                     "what the criterion reads: .moestats, expert_stats.json, or an imatrix for frequency");
-    verb.add_option("--criterion", o->criterion, "reap, ean, frequency, gate, weighted-frequency, random")
-        ->capture_default_str();
+    verb.add_option("--criterion", o->criterion,
+                    "removal (default), reap, man, msan, reap-sum, ean-sum, seer, easy-ep, hope, frequency, gate, "
+                    "weighted-frequency, random");
+    verb.add_option(
+        "--balance", o->balance,
+        "how labels count: rows (as many as they have), labels (each the same; default of removal where there "
+        "are some), or worst (what hurts the worst-off label least goes first)");
+    verb.add_flag("--protect-super", o->protect_super, "keep experts whose outputs are extreme");
     auto * keep = verb.add_option("--keep", o->keep, "experts to keep in each layer")->check(CLI::PositiveNumber);
     auto * ratio =
         verb.add_option("--ratio", o->ratio, "share of the experts to remove, 0 to 1 (0.25 removes a quarter)")
@@ -248,11 +224,15 @@ void add_prune(CLI::App & app) {
                     "an imatrix (GGUF) of MODEL to slice in the same way, into OUT.imatrix.gguf");
     verb.add_option("-o,--output", o->output, "the pruned model")->type_name("OUT.gguf");
     verb.add_flag("--force", o->force, "replace existing files");
+    verb.add_option("--sweep", o->sweep, "compare plans that keep these numbers of experts, e.g. 8,16,24")
+        ->delimiter(',')
+        ->check(CLI::PositiveNumber)
+        ->type_name("N,…");
     verb.add_flag("--dry-run", o->dry_run, "only show what would be removed, and its size");
     verb.add_flag("--json", o->json, "print the summary as JSON");
     verb.add_flag("-q,--quiet", o->quiet, "no notes, no progress");
     add_examples(verb, {{"moescope prune model.gguf --stats expert_stats.moestats --ratio 0.25 -o small.gguf",
-                         "a quarter of the experts goes, those that REAP scores lowest"},
+                         "a quarter of the experts goes, those that are missed least"},
                         {"moescope prune model.gguf --stats expert_stats.moestats --keep 24 --dry-run",
                          "what would go, without writing a model"}});
     verb.callback([o] { run_prune(*o); });

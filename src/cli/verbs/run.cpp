@@ -28,6 +28,7 @@
 #include "gguf/head.hpp"
 #include "infer/engine.hpp"
 #include "infer/generator.hpp"
+#include "infer/runner_up.hpp"
 #include "logs/open.hpp"
 
 namespace moescope::cli {
@@ -214,12 +215,16 @@ void require_files(const run_options & o, const run_files & files, std::vector<s
     }
 }
 
+capture_list capture_of(const run_options & o) {
+    return parse_capture_list(o.capture, runner_up::possible);
+}
+
 recording_options recording_of(const run_options & o, const run_files & files, const std::string & model) {
     using capture::mechanism;
     const mechanism by = o.way == "callback" ? mechanism::eval_callback : mechanism::probes;
     return {files.trace,
             files.log,
-            {parse_capture_list(o.capture), layer_filter(o.layers), by, read_mask(o.mask, model)},
+            {capture_of(o), layer_filter(o.layers), by, read_mask(o.mask, model)},
             make_writer_options(o)};
 }
 
@@ -233,6 +238,11 @@ void record_prompts(const model_verb & verb, const run_options & o, common_param
                     const run_files & files) {
     recording r(recording_of(o, files, params.model.path));
     r.prepare(params);
+    if (capture_of(o).columns.has(column::runner_up)) {
+        if (const std::string why = infer::load_with_runner_up(params); !why.empty()) {
+            throw error("there is no runner-up to capture: " + why).in(params.model.path);
+        }
+    }
     infer::engine                 engine(params, log, interrupt_guard::requested);
     const std::vector<run_prompt> prompts = read_prompts(o.prompts, params, engine, verb);
     if (params.n_predict != 0 && !engine.can_generate()) {
@@ -259,7 +269,7 @@ void record_prompts(const model_verb & verb, const run_options & o, common_param
 void check_options(const model_verb & verb, const run_options & o, bool listing) {
     infer::logit_rows rows(o.last_layer);
     read_mask(o.mask);
-    parse_capture_list(o.capture);
+    capture_of(o);
     make_writer_options(o);
     if (!listing) {
         check_prompt_source(o.prompts, verb);
@@ -303,7 +313,7 @@ void add_run(CLI::App & app) {
     own.add_flag("--force", o->output.force, "replace an existing file");
     own.add_option("--capture", o->capture,
                    "what to record: ids,weights,weights-raw,logits,probs,selection,norms,gate-input,"
-                   "access, or all (default: ids,weights)")
+                   "access, or all (default: ids,weights); also gram,peaks,runner-up, which all leaves out")
         ->type_name("LIST");
     own.add_option("--layers", o->layers, "only these layers, e.g. 0,20-24")->type_name("LIST");
     add_mask_options(own, o->mask);

@@ -18,6 +18,7 @@ from served import served
 
 # What may be said in other words; notes that are JSON (labels of prompts) are kept.
 PROSE = {
+    "evaluate",  # a command
     "notes",
     "warnings",
     "problems",
@@ -182,6 +183,21 @@ def model(job):
     return text
 
 
+def moestats_arrays(block, n_label):
+    """Name, type and length of each array of a block, in order."""
+    n, names = int(block["n_expert"]), block.pop("sums", [])
+    further = [name for name in ("norm_squared", "gated_squared", "easy_ep", "removal") if name in names]
+    yield from (("count", "Q", n), ("gate", "d", n), ("gated_norm", "d", n), ("norm", "d", n), ("max_norm", "f", n))
+    yield from (("label_rows", "Q", n_label), ("label_count", "Q", n_label * n))
+    yield from ((name, "d", n) for name in further)
+    if "peak" in names:
+        yield "peak", "f", n
+    if "pairs" in names:
+        yield from (("pair_count", "Q", n * (n - 1) // 2), ("pair_product", "d", n * (n - 1) // 2))
+    if further and n_label > 0:
+        yield from ((f"label_{name}", "d", n_label * n) for name in ("gate", "gated_norm", "norm", *further))
+
+
 def moestats_document(data):
     """The head of a .moestats file (docs/profile.md) and its sums."""
     assert data[:8] == b"MOESTATS"
@@ -189,17 +205,8 @@ def moestats_document(data):
     head, at = parse(data[16 : 16 + size]), 16 + size
     n_label = len(head["labels"])
     for block in head["blocks"]:
-        n = int(block["n_expert"])
         sums = {}
-        for name, code, length in (
-            ("count", "Q", n),
-            ("gate", "d", n),
-            ("gated_norm", "d", n),
-            ("norm", "d", n),
-            ("max_norm", "f", n),
-            ("label_rows", "Q", n_label),
-            ("label_count", "Q", n_label * n),
-        ):
+        for name, code, length in moestats_arrays(block, n_label):
             values = struct.unpack_from(f"<{length}{code}", data, at)
             at += (struct.calcsize(f"<{length}{code}") + 7) // 8 * 8
             sums[name] = [Printed(repr(v)) for v in values]

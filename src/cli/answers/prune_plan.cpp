@@ -1,0 +1,189 @@
+#include "cli/answers/prune_plan.hpp"
+
+#include <algorithm>
+
+#include <fmt/format.h>
+#include <nlohmann/json.hpp>
+
+#include "cli/terminal/text.hpp"
+
+namespace moescope::cli {
+
+namespace {
+
+std::string percent(double part, double whole) {
+    return whole > 0 ? fmt::format("{:.1f} %", 100 * part / whole) : "–";
+}
+
+std::string removed_ids(const prune::layer_plan & layer, uint32_t n_expert) {
+    std::string text;
+    for (int32_t id = 0, at = 0; id < static_cast<int32_t>(n_expert); ++id) {
+        if (at < static_cast<int32_t>(layer.kept.size()) && layer.kept[static_cast<size_t>(at)] == id) {
+            ++at;
+        } else {
+            text += (text.empty() ? "" : " ") + std::to_string(id);
+        }
+    }
+    return text.empty() ? "none" : text;
+}
+
+std::string layer_table(const prune::prune_plan & plan) {
+    const uint32_t n_gone = plan.shape.n_expert - plan.n_keep;
+    std::string text = fmt::format("{:>5} {:>6} {:>6} {:>12} {:>12}  {:>10}  {}\n", "layer", "keeps", "drops", "before",
+                                   "after", "score kept", "dropped experts");
+    for (const auto & [il, layer] : plan.layers) {
+        text += fmt::format("{:>5} {:>6} {:>6} {:>12} {:>12}  {:>10}  {}{}\n", il, layer.kept.size(), n_gone,
+                            human_bytes(layer.bytes_before), human_bytes(layer.bytes_after),
+                            percent(layer.kept_score, layer.total_score), removed_ids(layer, plan.shape.n_expert),
+                            layer.is_mtp ? " (MTP)" : "");
+    }
+    text += fmt::format("\n{} of {} experts stay in each of {} layers: {} of {} ({})\n", plan.n_keep,
+                        plan.shape.n_expert, plan.layers.size(), human_bytes(plan.bytes_after),
+                        human_bytes(plan.bytes_before), percent(double(plan.bytes_after), double(plan.bytes_before)));
+    return text;
+}
+
+std::string measure_text(double value, bool as_percent) {
+    return value < 0 ? "–" : as_percent ? percent(value, 1) : fmt::format("{:.4g}", value);
+}
+
+std::string rival_line(const std::string & name, const std::string & differs, const prune::plan_measures & m) {
+    return fmt::format("{:>24} {:>8}  {:>14}  {:>14}\n", name, differs, measure_text(m.removal, true),
+                       measure_text(m.hope, false));
+}
+
+// What the other criteria would do.
+std::string rivals_table(const plan_review & more) {
+    if (more.rivals.empty()) {
+        return "";
+    }
+    std::string text = fmt::format(
+        "\nby other criteria (experts kept that this plan removes; what the removed hold)\n{:>24} {:>8}  {:>14}  {:>14}\n",
+        "criterion", "others", "removal error", "hope objective");
+    text += rival_line(more.criterion, "this", more.measures);
+    for (const prune::rival_plan & r : more.rivals) {
+        text += rival_line(prune::criterion_name(r.criterion), std::to_string(r.n_other), r.measures);
+    }
+    return text;
+}
+
+nlohmann::ordered_json measures_json(const prune::plan_measures & m) {
+    nlohmann::ordered_json j = nlohmann::ordered_json::object();
+    if (m.removal >= 0) {
+        j["removal_share"] = m.removal;
+    }
+    if (m.hope >= 0) {
+        j["hope_objective"] = m.hope;
+    }
+    return j;
+}
+
+nlohmann::ordered_json displaced_json(const std::vector<prune::displaced_share> & displaced) {
+    nlohmann::ordered_json j = nlohmann::ordered_json::object();
+    for (size_t i = 1; i < displaced.size(); ++i) {
+        j[displaced[i].label] = displaced[i].share;
+    }
+    return j;
+}
+
+// The label that loses most.
+std::string worst_text(const std::vector<prune::displaced_share> & displaced) {
+    if (displaced.size() < 2) {
+        return "";
+    }
+    const auto worst = std::max_element(displaced.begin() + 1, displaced.end(),
+                                        [](const auto & a, const auto & b) { return a.share < b.share; });
+    return fmt::format("{} ({})", percent(worst->share, 1), printable(worst->label));
+}
+
+void add_review(nlohmann::ordered_json & json, const plan_review & more) {
+    json["criterion"] = more.criterion;
+    json["evaluate"]  = more.evaluate;
+    json["measures"]  = measures_json(more.measures);
+    if (!more.displaced.empty()) {
+        json["displaced"] = more.displaced.front().share;
+    }
+    if (more.displaced.size() > 1) {
+        json["displaced_by_label"] = displaced_json(more.displaced);
+    }
+    for (const prune::rival_plan & r : more.rivals) {
+        nlohmann::ordered_json & to = json["others"][prune::criterion_name(r.criterion)];
+        to                          = measures_json(r.measures);
+        to["keeps_other_experts"]   = r.n_other;
+    }
+}
+
+}  // namespace
+
+std::string displaced_text(const plan_review & more) {
+    if (more.displaced.empty()) {
+        return "";
+    }
+    std::string labels;
+    for (size_t i = 1; i < more.displaced.size(); ++i) {
+        labels += fmt::format("{}{} {}", labels.empty() ? "" : ", ", printable(more.displaced[i].label),
+                              percent(more.displaced[i].share, 1));
+    }
+    return fmt::format("displaced selections: {}{}\n", percent(more.displaced.front().share, 1),
+                       labels.empty() ? "" : " (" + labels + ")");
+}
+
+std::string plan_text(const prune::prune_plan & plan, const plan_review & more) {
+    return layer_table(plan) + displaced_text(more) + rivals_table(more) +
+           fmt::format("\nwhat does it cost?  {}\n", more.evaluate);
+}
+
+std::string sweep_text(const std::vector<swept_plan> & swept, const std::string & criterion,
+                       const std::string & evaluate) {
+    std::string text = fmt::format("by {}\n{:>6} {:>12} {:>8}  {:>10}  {:>14}  {}\n", criterion, "keeps", "size", "",
+                                   "displaced", "removal error", "most displaced label");
+    for (const swept_plan & s : swept) {
+        const prune::prune_plan & p = s.plan;
+        text += fmt::format("{:>6} {:>12} {:>8}  {:>10}  {:>14}  {}\n", p.n_keep, human_bytes(p.bytes_after),
+                            percent(double(p.bytes_after), double(p.bytes_before)),
+                            s.displaced.empty() ? "–" : percent(s.displaced.front().share, 1),
+                            measure_text(s.measures.removal, true), worst_text(s.displaced));
+    }
+    return text + fmt::format("\nwhat do they cost?  {}\n", evaluate);
+}
+
+nlohmann::ordered_json sweep_json(const std::vector<swept_plan> & swept, const std::string & criterion,
+                                  const std::string & evaluate) {
+    nlohmann::ordered_json json;
+    json["criterion"] = criterion;
+    json["evaluate"]  = evaluate;
+    json["plans"]     = nlohmann::ordered_json::array();
+    for (const swept_plan & s : swept) {
+        nlohmann::ordered_json plan = {{"n_keep", s.plan.n_keep},
+                                       {"bytes_before", s.plan.bytes_before},
+                                       {"bytes_after", s.plan.bytes_after},
+                                       {"measures", measures_json(s.measures)}};
+        if (!s.displaced.empty()) {
+            plan["displaced"]          = s.displaced.front().share;
+            plan["displaced_by_label"] = displaced_json(s.displaced);
+        }
+        json["plans"].push_back(plan);
+    }
+    return json;
+}
+
+nlohmann::ordered_json plan_json(const prune::prune_plan & plan, const plan_review & more) {
+    nlohmann::ordered_json json = {
+        {"n_expert", plan.shape.n_expert}, {"n_keep", plan.n_keep},     {"bytes_before", plan.bytes_before},
+        {"bytes_after", plan.bytes_after}, {"warnings", plan.warnings}, {"layers", nlohmann::ordered_json::object()},
+    };
+    for (const auto & [il, layer] : plan.layers) {
+        nlohmann::ordered_json & out = json["layers"][std::to_string(il)];
+        out = {{"kept", layer.kept}, {"bytes_before", layer.bytes_before}, {"bytes_after", layer.bytes_after}};
+        if (layer.total_score > 0) {
+            out["score_kept"] = layer.kept_score / layer.total_score;
+        }
+        if (layer.is_mtp) {
+            out["mtp"] = true;
+        }
+    }
+    add_review(json, more);
+    return json;
+}
+
+}  // namespace moescope::cli
