@@ -121,7 +121,8 @@ class RowColumns(ABC):
     @property
     def gram(self) -> NDArray[np.float32]:
         """[rows, m * m] float32: dot products of m vectors. These are the k expert outputs, that of the runner-up where it
-        is recorded, the residual stream in front of the block, and behind it. reshape(-1, m, m) makes matrices of it."""
+        is recorded, the residual stream in front of the block, and behind it. reshape(-1, m, m) makes matrices of it.
+        """
         return self._column("gram")
 
     @property

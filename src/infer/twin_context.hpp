@@ -17,7 +17,7 @@ public:
 
     llama_context * context() const { return context_.get(); }
     decoded         decode(const std::vector<batch_token> & tokens) {
-        return infer::decode(context(), tokens, engine_.interrupted());
+                return infer::decode(context(), tokens, engine_.interrupted());
     }
     void forget() { infer::forget(context()); }
 

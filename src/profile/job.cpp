@@ -39,7 +39,8 @@ struct profile_job::capture_state {
         if (o.capture_by) {
             session.emplace(capture::capture_options{what, layer_filter(o.layers), *o.capture_by, o.mask},
                             [&sink](uint32_t stream) {
-                                return stream == 1 ? std::make_unique<fan_out>(sink) : nullptr;  // the job has one context
+                                return stream == 1 ? std::make_unique<fan_out>(sink)
+                                                   : nullptr;  // the job has one context
                             });
         } else if (!o.mask.empty()) {
             capture::capture_options only_masked;

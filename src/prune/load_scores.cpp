@@ -30,16 +30,17 @@ score_doubt doubt_about_scores(const std::string & path, const gguf::model_file 
         return {};
     }
     if (profile.shape_fingerprint != 0 && profile.shape_fingerprint == gguf::shape_fingerprint(model)) {
-        return {fmt::format("{} was measured on {}, whose tensors have the same names and shapes: another quantisation, or "
-                            "another training",
-                            path, profile.model.file),
-                false};
+        return {
+            fmt::format("{} was measured on {}, whose tensors have the same names and shapes: another quantisation, or "
+                        "another training",
+                        path, profile.model.file),
+            false};
     }
-    return {fmt::format(
-                "{} was measured on another file ({}, {} bytes): its scores are valid only if the same ids are the "
-                "same experts",
-                path, profile.model.file, profile.model.file_size),
-            true};
+    return {
+        fmt::format("{} was measured on another file ({}, {} bytes): its scores are valid only if the same ids are the "
+                    "same experts",
+                    path, profile.model.file, profile.model.file_size),
+        true};
 }
 
 }  // namespace moescope::prune

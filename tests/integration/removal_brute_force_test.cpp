@@ -137,7 +137,7 @@ class removal : public testing::TestWithParam<kind> {};
 TEST_P(removal, equals_brute_force_for_every_expert) {
     const scratch_folder scratch;
     const std::string    file = scratch / "m.gguf";
-    random_options     options;
+    random_options       options;
     options.shape = GetParam().shape;
     write_random_model(file, options);
     const model_shape s = complete(options.shape);

@@ -177,7 +177,7 @@ std::vector<model_case> all_cases() {
 class with_runner_up : public testing::TestWithParam<model_case> {};
 
 TEST_P(with_runner_up, computes_what_it_does_without) {
-    const model_case & c = GetParam();
+    const model_case &   c = GetParam();
     const scratch_folder scratch;
     const std::string    file = scratch / "m.gguf";
     write_random_model(file, c.options);
@@ -186,8 +186,7 @@ TEST_P(with_runner_up, computes_what_it_does_without) {
     if (!obstacle.empty()) {
         GTEST_SKIP() << obstacle;
     }
-    const auto child =
-        run_in_child([&](const send_fn & send) { send(check_model(file, shape) ? "gram" : "none"); });
+    const auto child = run_in_child([&](const send_fn & send) { send(check_model(file, shape) ? "gram" : "none"); });
     EXPECT_EQ(child.error, "");
     std::printf("residual stream: %s %s\n", c.name.c_str(), child.output.c_str());
 }

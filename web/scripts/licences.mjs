@@ -27,7 +27,9 @@ function withDependencies(names) {
 function textsByPackages(packages) {
   const texts = new Map();
   for (const name of packages) {
-    const file = ['LICENSE', 'LICENSE.md', 'LICENSE.txt'].map((f) => join(root, 'node_modules', name, f)).find(existsSync);
+    const file = ['LICENSE', 'LICENSE.md', 'LICENSE.txt']
+      .map((f) => join(root, 'node_modules', name, f))
+      .find(existsSync);
     if (!file) throw new Error(`${name} has no licence text`);
     const text = readFileSync(file, 'utf8').trim();
     texts.set(text, [...(texts.get(text) ?? []), name]);
