@@ -27,6 +27,7 @@ class TraceInfo:
     started_unix_ns: int = 0
     captured: str = ""  #: the capture list that was asked for
     mask: str = ""  #: under which it ran, such as "omit 5:15"; empty: the routing is the model's own
+    left_out: str = ""  #: what was not to be kept: "text" of tokens, or "text,tokens"; empty: nothing
     counts_only: bool = False  #: there are no rows; trace.counts has everything
     trace_id: int = 0
 
@@ -44,7 +45,7 @@ class TraceInfo:
 
     def read_head(self, p: Pairs) -> None:
         self.program, self.writer_version, self.captured = p.text("program"), p.text("moescope"), p.text("captured")
-        self.mask = p.text("mask")
+        self.mask, self.left_out = p.text("mask"), p.text("left_out")
         self.pid, self.started_unix_ns, self.trace_id = (
             p.number("pid"),
             p.number("started_unix_ns"),

@@ -29,6 +29,19 @@ struct compared_block {
     size_t       first = 0;  // of its ids in routed_token::ids
 };
 
+// [id of the file] id of the model that was never pruned; null where they are the same.
+const std::vector<uint32_t> * original_ids(const gguf::kept_experts & kept, const block_layout & l) {
+    const auto it = kept.of_layer.find(l.layer);
+    return l.block == 0 && it != kept.of_layer.end() && it->second.size() == l.n_expert ? &it->second : nullptr;
+}
+
+graph_layout unpruned(graph_layout blocks, const gguf::kept_experts & kept) {
+    for (block_layout & l : blocks) {
+        l.n_expert = original_ids(kept, l) != nullptr ? kept.n_expert : l.n_expert;
+    }
+    return blocks;
+}
+
 // The blocks that both have in the same shape.
 std::vector<compared_block> common_blocks(const graph_layout & a, const graph_layout & b) {
     std::vector<compared_block> common;
@@ -47,9 +60,11 @@ std::vector<compared_block> common_blocks(const graph_layout & a, const graph_la
 // One run as a stream of routed tokens.
 class run_stream {
 public:
-    run_stream(trace::trace_source & source, const std::vector<compared_block> & blocks)
+    run_stream(trace::trace_source & source, const std::vector<compared_block> & blocks,
+               const gguf::kept_experts & kept)
         : source_(source),
-          blocks_(blocks) {
+          blocks_(blocks),
+          kept_(kept) {
         source_.rewind();
     }
 
@@ -92,6 +107,7 @@ private:
         if (it == blocks_.end() || it->layout.n_expert_used != k) {
             return;
         }
+        const std::vector<uint32_t> * original = original_ids(kept_, *rows.layout);
         for (uint32_t r = 0; r < rows.n_rows; ++r) {
             const int32_t t = rows.token_of(r);
             if (t < 0 || static_cast<size_t>(t) >= tokens.size()) {
@@ -100,13 +116,15 @@ private:
             routed_token & to                                      = tokens[static_cast<size_t>(t)];
             to.computed[static_cast<size_t>(it - blocks_.begin())] = true;
             for (uint32_t j = 0; j < k; ++j) {
-                to.ids[it->first + j] = rows.id(size_t{r} * k + j);
+                const uint32_t id     = rows.id(size_t{r} * k + j);
+                to.ids[it->first + j] = original != nullptr && id < original->size() ? (*original)[id] : id;
             }
         }
     }
 
     trace::trace_source &               source_;
     const std::vector<compared_block> & blocks_;
+    const gguf::kept_experts &          kept_;
     sequence_tracker                    tracker_;
 };
 
@@ -252,16 +270,18 @@ double block_agreement::distance() const {
     return jensen_shannon(count_a, count_b);
 }
 
-agreement_result measure_agreement(trace::trace_source & a, trace::trace_source & b, size_t max_waiting) {
+agreement_result measure_agreement(trace::trace_source & a, trace::trace_source & b, const gguf::kept_experts & kept_a,
+                                   const gguf::kept_experts & kept_b, size_t max_waiting) {
     agreement_result                  result;
-    const std::vector<compared_block> blocks = common_blocks(a.blocks(), b.blocks());
-    double                            cells  = 0;
+    const std::vector<compared_block> blocks =
+        common_blocks(unpruned(a.blocks(), kept_a), unpruned(b.blocks(), kept_b));
+    double cells = 0;
     for (const compared_block & c : blocks) {
         cells += double(c.layout.n_expert) * c.layout.n_expert;
     }
     require_memory("a table of all pairs of experts in " + std::to_string(blocks.size()) + " blocks of both runs",
                    cells * sizeof(uint32_t));
-    run_stream streams[2] = {{a, blocks}, {b, blocks}};
+    run_stream streams[2] = {{a, blocks, kept_a}, {b, blocks, kept_b}};
     matcher    match(blocks, result);
     bool       more[2] = {true, true};
     while (more[0] || more[1]) {

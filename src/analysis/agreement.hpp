@@ -6,6 +6,7 @@
 
 #include "analysis/tools/running_stats.hpp"
 #include "core/routing.hpp"
+#include "gguf/kept_experts.hpp"
 #include "trace/source.hpp"
 
 namespace moescope::analysis {
@@ -45,6 +46,11 @@ struct agreement_result {
 // differently. Reads both sources once, side by side; memory holds the tokens that one run has computed and the other
 // not yet. Throws error where these take more than max_waiting bytes (the runs go through their sequences in different
 // order).
-agreement_result measure_agreement(trace::trace_source & a, trace::trace_source & b, size_t max_waiting = 256u << 20);
+//
+// kept_a, kept_b: of runs of pruned models, so that all ids are those of the model that was never pruned; n_expert and k / E
+// are that model's then.
+agreement_result measure_agreement(trace::trace_source & a, trace::trace_source & b,
+                                   const gguf::kept_experts & kept_a = {}, const gguf::kept_experts & kept_b = {},
+                                   size_t max_waiting = 256u << 20);
 
 }  // namespace moescope::analysis

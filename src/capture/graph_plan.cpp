@@ -47,9 +47,6 @@ void graph_plan::prepare(ggml_cgraph * graph, mtp_layers mtp) {
         failure_ = "the graph has more MoE blocks than there is room for probes";
         return;
     }
-    if (options_.what.access) {
-        planned_.weight_reads = wanted_reads(graph, found);
-    }
     added_.reset();
     graph_edit edit(api_, graph);
     if (n_extra() > 0) {
@@ -57,6 +54,9 @@ void graph_plan::prepare(ggml_cgraph * graph, mtp_layers mtp) {
             extra_.take_out(found, api_.ggml_graph_nodes(graph), api_.ggml_graph_n_nodes(graph), added_.memory(), edit);
     }
     leave_out_unwanted(found);
+    if (options_.what.access) {  // reads name blocks by their place among those that stay
+        planned_.weight_reads = wanted_reads(graph, found);
+    }
     plan_all(found, mtp, edit);
     failure_ = failure_.empty() ? edit.apply() : failure_;
     if (!failure_.empty()) {
@@ -79,10 +79,12 @@ void graph_plan::plan_all(const moe_graph & found, mtp_layers mtp, graph_edit & 
     planned_.first_router = found.blocks.empty() ? nullptr : found.blocks[0].router;
 }
 
-void graph_plan::leave_out_unwanted(moe_graph & found) const {
+void graph_plan::leave_out_unwanted(moe_graph & found) {
+    const bool any = !found.blocks.empty();
     found.blocks.erase(std::remove_if(found.blocks.begin(), found.blocks.end(),
                                       [&](const moe_block & b) { return unwanted(b.layer); }),
                        found.blocks.end());
+    left_all_out_ = any && found.blocks.empty();
 }
 
 // The graph's blocks; none where the graph is not understood.

@@ -48,6 +48,8 @@ public:
 
     // Of the latest graph; without blocks where there is nothing to read.
     planned_graph & planned() { return planned_; }
+    // Whether the latest graph has MoE blocks, but none in the layers that are asked for.
+    bool left_all_out() const { return left_all_out_; }
     // Why nothing can be recorded here, or "".
     const std::string & failure() const { return failure_; }
 
@@ -56,7 +58,7 @@ private:
     uint32_t n_extra() const { return options_.what.columns.has(column::runner_up) ? 1 : 0; }
 
     moe_graph            find(ggml_cgraph * graph);
-    void                 leave_out_unwanted(moe_graph & found) const;
+    void                 leave_out_unwanted(moe_graph & found);
     bool                 unwanted(int32_t il) const { return il >= 0 && !options_.layers.has(il); }
     access_list          wanted_reads(ggml_cgraph * graph, const moe_graph & found) const;
     void                 plan_all(const moe_graph & found, mtp_layers mtp, graph_edit & edit);
@@ -78,6 +80,7 @@ private:
     block_finder  finder_;
     added_nodes   added_;  // to the current graph
     planned_graph planned_;
+    bool          left_all_out_ = false;
     std::string   failure_;
 };
 

@@ -29,6 +29,7 @@ public:
     void computed(bool success);
 
     bool has_moe() const { return !reading_.empty(); }
+    bool left_all_out() const { return plan_.left_all_out(); }
     bool pending() const { return pending_; }
     // Whether values can be read as soon as compute returns; otherwise the scheduler must be synchronized first.
     bool synchronous() const { return plan_.cpu_only(); }

@@ -69,6 +69,7 @@ void tap::before_plan(ggml_backend_sched_t sched, ggml_cgraph * graph) noexcept 
             p->set_mtp_layers(*mtp);
         }
         p->plan(graph);
+        saw_others_ = saw_others_ || p->left_all_out();
         failure_.add(p->failure());
     });
 }

@@ -72,6 +72,7 @@ public:
     std::function<void(const std::string &)> on_unmasked;
     bool                                     saw_moe() const { return saw_moe_; }
     bool                                     saw_graph() const { return saw_graph_; }
+    bool saw_others() const { return saw_others_; }  // graphs with MoE blocks, none of them in the layers asked for
 
 private:
     template <class Work>
@@ -101,7 +102,7 @@ private:
 
     first_failure         failure_, unmasked_;
     std::atomic<uint64_t> capture_ns_{0};
-    std::atomic<bool>     saw_moe_{false}, saw_graph_{false};
+    std::atomic<bool>     saw_moe_{false}, saw_graph_{false}, saw_others_{false};
 };
 
 }  // namespace moescope::capture

@@ -84,7 +84,7 @@ int run_tool(int argc, char ** argv) {
     } catch (const CLI::ParseError & e) {
         return complain(exit_usage, explain(app, e));
     } catch (const usage_error & e) {
-        return complain(exit_usage, e.what());
+        return complain(exit_usage, with_help(app, e));
     } catch (const std::bad_alloc &) {
         return complain(exit_failed, "not enough memory for: " + command_line(argc, argv));
     } catch (const std::exception & e) {

@@ -22,6 +22,7 @@ public:
     const char * what() const noexcept override { return line_.c_str(); }
 
     const std::string & reason() const noexcept { return what_; }  // what alone, without place and advice
+    const std::string & advice() const noexcept { return advice_; }
     const std::string & file() const noexcept { return file_; }
     int64_t             offset() const noexcept { return offset_; }
 

@@ -1,44 +1,28 @@
 #include "formats/prompts.hpp"
 
-#include <unordered_map>
+#include <algorithm>
+
+#include "trace/requests.hpp"
 
 namespace moescope::formats {
 
-namespace {
-
-// Where a sequence stands.
-struct sequence_state {
-    size_t  prompt   = 0;      // index of its latest
-    int32_t pos      = -1;     // of its latest token
-    bool    prefills = false;  // the latest token belongs to a prompt
-};
-
-}  // namespace
-
 std::vector<prompt> find_prompts(trace::trace_source & source) {
-    std::vector<prompt>                         prompts;
-    std::unordered_map<int32_t, sequence_state> sequences;
-    uint64_t                                    index = 0;
+    std::vector<prompt>   prompts;
+    trace::request_finder requests;
 
     source.rewind();
-    for (routed_ubatch u; source.next(u); ++index) {
+    for (routed_ubatch u; source.next(u);) {
+        const std::vector<int64_t> & of_token = requests.follow(u);
+        for (size_t i = prompts.size(); i < requests.requests().size(); ++i) {
+            prompts.emplace_back();
+            prompts.back().ubatch   = requests.requests()[i].ubatch;
+            prompts.back().sequence = requests.requests()[i].sequence;
+        }
         for (uint32_t t = 0; t < u.n_tokens(); ++t) {
-            sequence_state & s = sequences[u.seq[t]];
             if (u.phases[t] == static_cast<uint8_t>(phase::decode)) {
-                s.prefills = false;
                 continue;
             }
-            const bool follows = s.prefills && (u.pos[t] < 0 || u.pos[t] == s.pos + 1);
-            if (!follows) {
-                s.prompt = prompts.size();
-                prompts.emplace_back();
-                prompts.back().ubatch   = index;
-                prompts.back().sequence = u.seq[t];
-            }
-            s.prefills = true;
-            s.pos      = u.pos[t];
-
-            prompt & p = prompts[s.prompt];
+            prompt & p = prompts[static_cast<size_t>(of_token[t])];
             p.n_tokens += 1;
             if (const std::string * piece = source.piece(u.token[t])) {
                 p.text += *piece;
@@ -47,6 +31,9 @@ std::vector<prompt> find_prompts(trace::trace_source & source) {
             }
         }
     }
+    // A trace that begins in the middle of an answer has no prompt there.
+    prompts.erase(std::remove_if(prompts.begin(), prompts.end(), [](const prompt & p) { return p.n_tokens == 0; }),
+                  prompts.end());
     return prompts;
 }
 

@@ -12,11 +12,19 @@
 
 namespace moescope::io {
 
+error cannot_open(const std::string & path) {
+    const int why = errno;
+    error     e(std::string("cannot open: ") + std::strerror(why));
+    return e.in(path).fix(why == ENOENT || why == ENOTDIR ? "check the name"
+                          : why == EACCES                 ? "its permissions do not let you read it"
+                                                          : "");
+}
+
 input_file::input_file(std::string path)
     : path_(std::move(path)),
       fd_(::open(path_.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK)) {
     if (fd_ < 0) {
-        throw error(std::string("cannot open: ") + std::strerror(errno)).in(path_);
+        throw cannot_open(path_);
     }
     struct stat st {};
     if (::fstat(fd_, &st) != 0 || !S_ISREG(st.st_mode)) {

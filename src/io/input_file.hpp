@@ -4,7 +4,12 @@
 #include <cstdint>
 #include <string>
 
+#include "core/error.hpp"
+
 namespace moescope::io {
+
+// Why open() just failed (errno), to be thrown: names the file, and what to do about the common reasons.
+error cannot_open(const std::string & path);
 
 // A file open for reading, by position: no shared cursor, so several readers may use one.
 class input_file {

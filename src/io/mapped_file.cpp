@@ -11,13 +11,14 @@
 #include <unistd.h>
 
 #include "core/error.hpp"
+#include "io/input_file.hpp"
 
 namespace moescope::io {
 
 mapped_file::mapped_file(const std::string & path) : path_(path) {
     fd_ = ::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);
     if (fd_ < 0) {
-        throw error(std::string("cannot open: ") + std::strerror(errno)).in(path);
+        throw cannot_open(path);
     }
     try {
         map();

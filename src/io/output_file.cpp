@@ -30,11 +30,11 @@ bool is_device_or_pipe(const std::string & path) {
 }  // namespace
 
 void output_file::check(const std::string & path, existing_file policy, const std::vector<std::string> & inputs) {
-    refuse_input(path, inputs);
     std::error_code unknown;
     if (std::filesystem::is_directory(path, unknown)) {
         throw error("this is a folder").in(path).fix("give -o a file name");
     }
+    refuse_input(path, inputs);
     if (!is_device_or_pipe(path)) {
         refuse_existing(path, policy);
     }

@@ -150,9 +150,14 @@ void trace_reader::parse_head(const text_pairs & pairs) {
     info_.started_unix_ns = number<uint64_t>(find(pairs, "started_unix_ns"));
     info_.captured        = find(pairs, "captured");
     info_.mask            = find(pairs, "mask");
+    info_.left_out        = find(pairs, "left_out");
     info_.counts_only     = find(pairs, "mode") == "counts";
     if (parts_.size() == 1 && !info_.mask.empty()) {
         info_.notes.push_back("the routers were masked (" + info_.mask + "): this is not the model's own routing");
+    }
+    if (parts_.size() == 1 && !info_.left_out.empty()) {
+        info_.notes.push_back(info_.left_out == "text" ? "the texts of tokens were left out when this was recorded"
+                                                       : "tokens, ids and texts, were left out when this was recorded");
     }
     if (parts_.size() == 1 && part_number_ > 1) {
         info_.first_part = part_number_;

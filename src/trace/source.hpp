@@ -21,6 +21,7 @@ struct trace_info {
     uint64_t    started_unix_ns = 0;
     std::string captured;             // the capture list that was asked for
     std::string mask;                 // under which it ran (expert_mask::to_text); empty: none
+    std::string left_out;             // what was not to be kept: "text" of tokens, or "text,tokens"; empty: nothing
     bool        counts_only = false;  // no rows: next() gives nothing, stored_counts() everything
 
     uint32_t                 first_part = 1;  // larger when the file that was opened is a later part of a trace

@@ -69,6 +69,9 @@ std::unique_ptr<io::byte_sink> trace_writer::open_part() const {
     if (!head_.mask.empty()) {
         about.emplace_back("mask", head_.mask);
     }
+    if (options_.tokens != kept_tokens::all) {
+        about.emplace_back("left_out", options_.tokens == kept_tokens::ids ? "text" : "text,tokens");
+    }
     encoder head;
     head.pairs(about);
     // File header and head go out in one write, so that a trace never exists without its head.
@@ -132,6 +135,9 @@ void trace_writer::put_model() {
 }
 
 void trace_writer::piece(int32_t token, const std::string & text) {
+    if (options_.tokens != kept_tokens::all) {
+        return;
+    }
     pieces_.value(token);
     pieces_.text(text);
 }
@@ -218,7 +224,7 @@ void trace_writer::encode_frame(const routed_ubatch & u, uint32_t layout) {
     h.n_tokens         = u.n_tokens();
     h.n_blocks         = static_cast<uint32_t>(u.blocks.size());
     frames_.value(h);
-    frames_.raw(u.token.data(), u.token.size() * sizeof(int32_t));
+    encode_tokens(u);
     frames_.raw(u.pos.data(), u.pos.size() * sizeof(int32_t));
     frames_.raw(u.seq.data(), u.seq.size() * sizeof(int32_t));
     frames_.raw(u.phases.data(), u.phases.size());
@@ -237,6 +243,16 @@ void trace_writer::encode_frame(const routed_ubatch & u, uint32_t layout) {
             .fix("capture less, fewer layers (--layers), or use a smaller -ub");
     }
     frames_.at<frame_header>(start)->size = static_cast<uint32_t>(frames_.size() - start);
+}
+
+void trace_writer::encode_tokens(const routed_ubatch & u) {
+    if (options_.tokens != kept_tokens::nothing) {
+        frames_.raw(u.token.data(), u.token.size() * sizeof(int32_t));
+        return;
+    }
+    for (uint32_t t = 0; t < u.n_tokens(); ++t) {
+        frames_.value(int32_t{-1});  // as for an embedding, whose token nobody knows
+    }
 }
 
 void trace_writer::encode_block(const block_rows & b) {

@@ -13,13 +13,17 @@
 
 namespace moescope::trace {
 
+// What a trace keeps of the tokens themselves; their places and phases it always has.
+enum class kept_tokens { all, ids, nothing };  // all: ids and texts
+
 struct writer_options {
-    bool     counts_only = false;       // keep cumulative counts instead of rows
-    bool     f16         = false;       // store columns as half precision
-    uint64_t max_size    = 0;           // bytes per part; 0: no limit
-    size_t   flush_bytes = 256u << 10;  // a chunk is written when it holds this much …
-    uint64_t flush_ns    = 5'000'000;   // … or when this long has passed since the last, and a 200th of the run, but
-                                        // half a second at most: what a killed program loses
+    bool        counts_only = false;  // keep cumulative counts instead of rows
+    bool        f16         = false;  // store columns as half precision
+    kept_tokens tokens      = kept_tokens::all;
+    uint64_t    max_size    = 0;           // bytes per part; 0: no limit
+    size_t      flush_bytes = 256u << 10;  // a chunk is written when it holds this much …
+    uint64_t    flush_ns = 5'000'000;  // … or when this long has passed since the last, and a 200th of the run, but
+                                       // half a second at most: what a killed program loses
     io::existing_file existing = io::existing_file::refuse;
 };
 
@@ -61,6 +65,7 @@ private:
     void                           put_counts();
     uint64_t                       flush_interval_ns(uint64_t now_ns) const;
     void                           encode_frame(const routed_ubatch & u, uint32_t layout);
+    void                           encode_tokens(const routed_ubatch & u);
     void                           encode_block(const block_rows & rows);
     void                           encode_column(const float * values, size_t n);
 

@@ -80,6 +80,27 @@ def examples(page):
         yield commands, [words("\n".join(piece)) for piece in shown]
 
 
+class EnvironmentVariables(unittest.TestCase):
+    """docs/environment.md has the variables of the header that defines them, and those that our code reads by name."""
+
+    def test_all_of_them_and_no_other(self):
+        header = read(os.path.join(SOURCE, "src", "recorder", "environment.hpp"))
+        named = set(re.findall(r'= "([A-Z][A-Z0-9_]+)"', header))
+        for path in glob.glob(os.path.join(SOURCE, "src", "**", "*.cpp"), recursive=True):
+            named |= set(re.findall(r'getenv\("(\w+)"\)', read(path)))
+        page = read(os.path.join(SOURCE, "docs", "environment.md"))
+        self.assertIn("MOESCOPE_OUTPUT", named)
+        self.assertEqual(set(re.findall(r"^\| `(\w+)` \|", page, re.MULTILINE)), named)
+
+    def test_their_options_are_those_of_record(self):
+        page = read(os.path.join(SOURCE, "docs", "environment.md"))
+        offered = subprocess.run([MOESCOPE, "record", "--help"], capture_output=True, text=True, check=True).stdout
+        options = re.findall(r"^\| `\w+` \| `(--?[\w-]+)`", page, re.MULTILINE)
+        self.assertGreaterEqual(len(options), 9)
+        for option in options:
+            self.assertRegex(offered, rf"(^|[\s,]){option}\b")
+
+
 class Examples(unittest.TestCase):
     def setUp(self):
         folder = tempfile.TemporaryDirectory()
@@ -163,7 +184,7 @@ class CommandsOfTheReadme(unittest.TestCase):
             ("corpus.jsonl", os.path.join(SOURCE, "models", "prompts.jsonl")),
         ):
             os.symlink(target, os.path.join(cls.folder, name))
-        cls.run_in_folder("moescope run -m model.gguf -p 2+3= -n 4 -q --capture ids,weights,access -o run.moetrace")
+        cls.run_in_folder("moescope run -m model.gguf -p 2+3= -n 4 -q --capture ids,weights,norms,access -o run.moetrace")
         for half in (0, 1):
             cls.run_in_folder(f"moescope profile -m model.gguf --jsonl corpus.jsonl --shard {half}/2 -q -o {half}.json")
             os.rename(os.path.join(cls.folder, f"{half}.moestats"), os.path.join(cls.folder, "ab"[half] + ".moestats"))

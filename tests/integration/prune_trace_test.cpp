@@ -42,6 +42,37 @@ protected:
         return counts;
     }
 
+    // Of the tokens that both runs compute, the first ones: each row's shared experts follow from its token by the two closed
+    // forms, in the ids of the full model.
+    void compare_with_full(const std::string & full, const std::string & pruned, const planted_truth & truth,
+                           const planted_truth & left, const std::vector<uint32_t> & kept) {
+        const json          said = json::parse(command({"analyze", "compare", full, pruned, "--json"}));
+        trace::trace_reader reader(pruned);
+        std::map<int, std::pair<double, int>> shared;  // by layer: sum, rows
+        const int                             n_both = said["tokens_matched"];
+        int                                   n_read = 0;
+        for (routed_ubatch u; n_read < n_both && reader.next(u); n_read += int(u.n_tokens())) {
+            for (const row & r : rows_of(u)) {
+                const auto    a = truth.ids(uint32_t(r.layer), r.token);
+                std::set<int> whole(a.begin(), a.end());
+                int           n = 0;
+                for (const int id : left.ids(uint32_t(r.layer), r.token)) {
+                    n += int(whole.count(int(kept[size_t(id)])));
+                }
+                shared[r.layer].first += double(n) / double(a.size());
+                shared[r.layer].second += 1;
+            }
+        }
+        ASSERT_GE(n_both, int(prompt_.size()));
+        ASSERT_EQ(n_read, n_both);
+        for (const json & layer : said["layers"]) {
+            const auto & [sum, n] = shared.at(layer["layer"]);
+            EXPECT_EQ(layer["rows"], n);
+            EXPECT_NEAR(layer["overlap"], sum / n, 1e-9) << layer["layer"];
+            EXPECT_NEAR(layer["overlap_chance"], 3.0 / 16, 1e-12);
+        }
+    }
+
     scratch_folder folder_;
     std::string    prompt_ = "Which of the experts are gone, and who does their work?";  // a token per byte
 };
@@ -81,6 +112,8 @@ TEST_P(pruned_trace, names_no_expert_that_went) {
         }
     }
     EXPECT_GT(went, 0u);  // the full model does use experts that went
+
+    compare_with_full(folder_ / "full.moetrace", trace, truth, left, kept);
 
     std::map<int, std::map<int, uint64_t>> want;
     trace::trace_reader                    reader(trace);

@@ -87,6 +87,27 @@ TEST(agreement, matches_tokens_over_different_ubatches) {
     EXPECT_NEAR(r.blocks[0].overlap_by_chance, 0.5, 1e-12);
 }
 
+TEST(agreement, a_pruned_model_is_held_against_the_full_one_in_the_full_ones_numbers) {
+    routing_builder full({block_of(0, 6, 2)}), pruned({block_of(0, 4, 2)});
+    full.token(0, 0, {{{5, 3}}}, phase::prefill, 7);
+    full.token(0, 1, {{{2, 0}}}, phase::prefill, 8);
+    pruned.token(0, 0, {{{3, 2}}}, phase::prefill, 7);  // 5 and 3, as before
+    pruned.token(0, 1, {{{0, 1}}}, phase::prefill, 8);  // 0 and 1: 2 went
+    const gguf::kept_experts kept = {6, {{0, {0, 1, 3, 5}}}};
+    const trace_on_disk      x(full), y(pruned);
+    for (const bool turned : {false, true}) {
+        const agreement_result r = turned ? measure_agreement(*y.open(), *x.open(), kept, {})
+                                          : measure_agreement(*x.open(), *y.open(), {}, kept);
+        ASSERT_EQ(r.blocks.size(), 1u);
+        EXPECT_EQ(r.blocks[0].layout.n_expert, 6u);
+        EXPECT_NEAR(r.blocks[0].overlap.mean(), (1 + 0.5) / 2, 1e-12);
+        EXPECT_EQ(r.blocks[0].same_set, 1u);
+        EXPECT_EQ(r.blocks[0].same_top, 1u);
+        EXPECT_NEAR(r.blocks[0].overlap_by_chance, 2.0 / 6, 1e-12);
+    }
+    EXPECT_TRUE(measure_agreement(*x.open(), *y.open()).blocks.empty());  // without the list no number can be compared
+}
+
 TEST(agreement, of_a_run_with_itself_is_whole) {
     routing_builder t({block_of(0, 8, 2), block_of(1, 300, 3)});
     random_stream   random(5);
@@ -197,7 +218,7 @@ TEST(agreement, leaves_out_blocks_of_another_shape_and_bounds_its_memory) {
     const trace_on_disk x(a), y(b);
     EXPECT_EQ(measure_agreement(*x.open(), *y.open()).blocks.size(), 1u);
     EXPECT_EQ(measure_agreement(*x.open(), *y.open()).tokens_unmatched, 40u);
-    EXPECT_THROW(measure_agreement(*x.open(), *y.open(), 2'000), error);  // bytes: a few tokens
+    EXPECT_THROW(measure_agreement(*x.open(), *y.open(), {}, {}, 2'000), error);  // bytes: a few tokens
 }
 
 // ---- specialization ------------------------------------------------------------------------------------------------

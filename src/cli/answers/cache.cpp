@@ -141,6 +141,19 @@ void add_skew(answer & a, const cache_result & r, uint32_t slots, uint32_t n_exp
     a.figures.push_back({"static_lead_over_lru_high", skew.lead.high});
 }
 
+// The ceiling that reading missed experts sets, with the cache and without.
+void add_speed_advice(answer & a, const cache_result & r, const policy_ranking & ranking, double bandwidth) {
+    const cache_score & best = *ranking.scores[0];
+    if (bandwidth <= 0 || r.mean_slice_bytes <= 0 || r.tokens == 0 || best.bytes_missed <= 0) {
+        return;
+    }
+    const double tokens = static_cast<double>(r.tokens), all = double(best.accesses) * r.mean_slice_bytes;
+    a.headline.push_back(fmt::format(
+        "At {}/s, reading missed experts allows at most {:.1f} tokens/s with it and {:.1f} without a cache.",
+        human_bytes(static_cast<uint64_t>(bandwidth)), bandwidth * tokens / best.bytes_missed,
+        bandwidth * tokens / all));
+}
+
 // How far each policy stays behind the best of its number of slots.
 table ranking_table(const cache_result & r, const std::vector<uint32_t> & slots) {
     table t{"ranking",
@@ -212,6 +225,7 @@ void add_result(answer & a, const cache_options & c, cache_study & study, const 
                               {"global", int64_t{c.global}}};
     add_winner(a, r, plan.slots[plan.slots.size() / 2]);
     add_skew(a, r, plan.slots[plan.slots.size() / 2], study.most_experts());
+    add_speed_advice(a, r, rank_policies(r, plan.slots[plan.slots.size() / 2]), bandwidth);
     a.tables.push_back(scores_table(r, study.most_experts(), bandwidth));
     a.tables.push_back(ranking_table(r, plan.slots));
     add_notes(a, r, study.rows().only, c);
@@ -232,6 +246,7 @@ answer answer_cache(const analyze_options & o, const cache_options & c) {
     if (!c.bytes.empty() && c.model.empty()) {
         throw usage_error("--bytes needs --model, which says how large an expert is");
     }
+    require_layers(*source, o);
     answer a;
     a.kind  = "cache";
     a.notes = source_notes(*source);

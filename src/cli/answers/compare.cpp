@@ -9,6 +9,8 @@
 #include "analysis/shape_free.hpp"
 #include "analysis/tools/running_stats.hpp"
 #include "cli/answers/matched_runs.hpp"
+#include "cli/answers/profile_files.hpp"
+#include "cli/answers/profile_tables.hpp"
 #include "cli/answers/shared.hpp"
 #include "cli/help/examples.hpp"
 #include "cli/terminal/text.hpp"
@@ -51,7 +53,7 @@ const std::vector<table_column> agreement_columns = {layer_column,
                                                      {"distance", "JS distance", shown::real}};
 
 struct named_run {
-    std::string       name;
+    std::string       path, model;
     shape_free_result measures;
 };
 
@@ -60,13 +62,21 @@ named_run measure_run(const std::string & path, const analyze_options & o) {
     require_rows(*source);
     shape_free s;
     feed(*source, o, {&s});
-    return {source->model().name.empty() ? io::base_name(path) : source->model().name, s.result()};
+    return {path, source->model().name, s.result()};
 }
 
-table side_by_side(const shape_free_result & a, const shape_free_result & b) {
-    table t{"side_by_side",
+// By file name; by path where two files have the same.
+std::pair<std::string, std::string> names_of(const named_run & a, const named_run & b) {
+    const std::string x = io::base_name(a.path), y = io::base_name(b.path);
+    return x == y ? std::pair(printable(a.path), printable(b.path)) : std::pair(printable(x), printable(y));
+}
+
+table side_by_side(const named_run & first, const named_run & second) {
+    const shape_free_result &a = first.measures, &b = second.measures;
+    const auto               names = names_of(first, second);
+    table                    t{"side_by_side",
             "Side by side, means over layers",
-            {{"measure", "measure"}, {"first", "first", shown::real}, {"second", "second", shown::real}},
+            {{"measure", "measure"}, {"first", names.first, shown::real}, {"second", names.second, shown::real}},
             {}};
 
     const auto add = [&](const char * name, double shape_free_result::*field) {
@@ -152,6 +162,15 @@ std::string why_side_by_side(const matched_files & m) {
 
 answer answer_compare(const analyze_options & o) {
     refuse_filters(o, "compare");
+    const bool first_is = is_profile(o.traces[0]), second_is = is_profile(o.traces[1]);
+    if (first_is != second_is) {
+        throw usage_error(
+            "a profile and a trace cannot be compared: make a profile of the trace with 'profile --from-trace'");
+    }
+    if (first_is) {
+        refuse_row_options(o);
+        return answer_profile_compare(o.traces[0], o.traces[1]);
+    }
     const matched_files      m     = measure_files(o.traces[0], o.traces[1], o);
     const agreement_result & r     = m.result;
     const named_run          first = measure_run(o.traces[0], o), second = measure_run(o.traces[1], o);
@@ -162,14 +181,21 @@ answer answer_compare(const analyze_options & o) {
     a.figures.push_back({"overlap", mean.mean()});
     a.figures.push_back({"relatedness", r.relatedness()});
     if (mean.n() > 0) {
-        add_agreement(a, r, m.names_differ);
+        add_agreement(a, r, m.names_differ && !m.mapped);
     } else {
         a.headline.push_back(first.measures.tokens == 0 && second.measures.tokens == 0
                                  ? "Both traces are empty: no expert was selected."
                                  : why_side_by_side(m));
     }
-    a.headline.push_back("first: " + printable(first.name) + "; second: " + printable(second.name) + ".");
-    a.tables.push_back(side_by_side(first.measures, second.measures));
+    for (const named_run * run : {&first, &second}) {
+        if (!run->model.empty()) {
+            a.notes.push_back(printable(io::base_name(run->path)) + " is a run of " + printable(run->model));
+        }
+    }
+    if (m.mapped) {
+        a.notes.push_back("experts of a pruned model have their numbers in the full one here, and chance is k of all");
+    }
+    a.tables.push_back(side_by_side(first, second));
     return a;
 }
 

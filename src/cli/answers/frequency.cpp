@@ -8,6 +8,7 @@
 #include "analysis/frequency.hpp"
 #include "analysis/tools/imatrix.hpp"
 #include "cli/answers/frequency_tables.hpp"
+#include "cli/answers/profile_files.hpp"
 #include "cli/answers/same_model.hpp"
 #include "cli/answers/shared.hpp"
 #include "cli/help/examples.hpp"
@@ -94,6 +95,13 @@ frequency_result read_all(const analyze_options & o, answer & a) {
                 (imatrix.datasets.empty() ? "" : ", calibrated on " + printable(imatrix.datasets.front())));
             continue;
         }
+        if (is_profile(path)) {
+            const stats::moestats profile = read_profile(path);
+            const expert_counts   counts  = counts_of(profile);
+            same.add(path, profile.model, counts.layout);
+            stored.add(counts);
+            continue;
+        }
         const auto source = logs::open_source(path);
         same.add(path, source->model(), source->blocks());
         for (std::string & n : source_notes(*source)) {
@@ -107,16 +115,18 @@ frequency_result read_all(const analyze_options & o, answer & a) {
         }
     }
     if (rows && !stored.layout.empty()) {
-        throw usage_error("traces with rows and traces of counts only cannot be mixed: analyze them separately");
+        throw usage_error(
+            "traces with rows cannot be mixed with counts alone (profiles, --counts-only): analyze them separately");
     }
     if (!rows && !o.phase.empty()) {
-        throw error("a trace of counts only does not tell decoded from prefilled tokens")
+        throw error("counts alone do not tell decoded from prefilled tokens")
             .in(o.traces.front())
             .fix("leave out --phase");
     }
     if (rows) {
         return counter.result();
     }
+    require_layers(stored.layout, o.traces.front(), o);
     const row_choice choice = choice_of(o);
     expert_counts    chosen = stored;
     chosen.layout.clear();
@@ -161,8 +171,9 @@ answer answer_frequency(const analyze_options & o, bool phases) {
 
 void add_frequency(CLI::App & analyze) {
     auto       phases = std::make_shared<bool>(false);
-    CLI::App * kind = add_analysis(analyze, "frequency", "how often each expert is selected; also from an imatrix GGUF",
-                                   1, 0, [phases](const analyze_options & o) { return answer_frequency(o, *phases); });
+    CLI::App * kind =
+        add_analysis(analyze, "frequency", "how often each expert is selected; also from a profile or an imatrix", 1, 0,
+                     [phases](const analyze_options & o) { return answer_frequency(o, *phases); });
     kind->add_flag("--phases", *phases, "also show prefilled and decoded tokens separately");
     add_examples(*kind,
                  {{"moescope analyze frequency run.moetrace", "the busiest and the idlest experts, with intervals"},

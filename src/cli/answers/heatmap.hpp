@@ -6,9 +6,16 @@
 
 namespace moescope::cli {
 
-// Layers × experts as text, one line per MoE block and one cell per expert (or per few neighbours, when the width does not
-// hold them all: then the cell shows the largest). A cell is the expert's share against the balanced one, 1/E.
-// color: 256-colour backgrounds, else block characters. Ends with a legend; empty for an empty result.
-std::string heatmap_text(const analysis::frequency_result & r, int width, bool color);
+// Where a heatmap is drawn, in columns and lines of a terminal.
+struct heatmap_place {
+    int  width  = 100;
+    int  height = 0;  // heading and legend included; 0: as many lines as it takes
+    bool color  = false;
+};
+
+// Layers x experts as characters: how often each expert is selected against a balanced share (1/E). With colour, a line
+// holds two layers, as half blocks. Cells are shared by several experts, and by several layers, where there is no room
+// for all; they show the largest.
+std::string heatmap_text(const analysis::frequency_result & r, const heatmap_place & place);
 
 }  // namespace moescope::cli

@@ -1,9 +1,13 @@
 #include "cli/answers/matched_runs.hpp"
 
 #include <algorithm>
+#include <filesystem>
 
 #include "cli/answers/same_model.hpp"
 #include "core/error.hpp"
+#include "gguf/head.hpp"
+#include "gguf/model_file.hpp"
+#include "gguf/moe_shape.hpp"
 #include "logs/open.hpp"
 
 namespace moescope::cli {
@@ -19,17 +23,32 @@ void drop_layers(agreement_result & r, const analyze_options & o) {
                    r.blocks.end());
 }
 
+// What the model's file says of experts that were pruned, if it is still the file that ran.
+gguf::kept_experts kept_of(const model_info & m) {
+    std::error_code unknown;
+    if (m.file.empty() || m.file_size == 0 || std::filesystem::file_size(m.file, unknown) != m.file_size || unknown ||
+        !gguf::is_gguf(m.file)) {
+        return {};
+    }
+    const gguf::model_file model(m.file);
+    return gguf::read_kept_experts(model.metadata(), gguf::read_moe_shape(model.metadata()).n_layer, m.file);
+}
+
 }  // namespace
 
 matched_files measure_files(const std::string & a, const std::string & b, const analyze_options & o) {
     const auto x = logs::open_source(a), y = logs::open_source(b);
     require_rows(*x);
     require_rows(*y);
+    require_layers(*x, o);
+    require_layers(*y, o);
     matched_files m;
     m.why_not      = why_unrelated(x->model(), y->model());
     m.names_differ = !x->model().name.empty() && !y->model().name.empty() && x->model().name != y->model().name;
     if (m.why_not.empty()) {
-        m.result = measure_agreement(*x, *y);
+        const gguf::kept_experts kept_x = kept_of(x->model()), kept_y = kept_of(y->model());
+        m.mapped = kept_x.pruned() || kept_y.pruned();
+        m.result = measure_agreement(*x, *y, kept_x, kept_y);
         drop_layers(m.result, o);
     }
     return m;

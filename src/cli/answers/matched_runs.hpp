@@ -15,9 +15,12 @@ struct matched_files {
     analysis::agreement_result result;
     std::string                why_not;  // the models cannot be compared expert by expert: how they differ
     bool                       names_differ = false;
+    bool                       mapped       = false;  // ids of a pruned model were read as those of the full one
 };
 
-// Matches two files. Throws error where one cannot be read, or holds counts alone.
+// Matches two files. Ids of a pruned model are brought back to those of the model that was never pruned, where its GGUF
+// still lies where the trace says and has the size it had.
+// Throws error where one cannot be read, or holds counts alone.
 matched_files measure_files(const std::string & a, const std::string & b, const analyze_options & o);
 
 // The shared experts per token: over layers, each of equal weight.

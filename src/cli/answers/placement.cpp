@@ -14,6 +14,8 @@
 #include "cli/help/examples.hpp"
 #include "cli/terminal/text.hpp"
 #include "core/error.hpp"
+#include "gguf/model_file.hpp"
+#include "gguf/moe_shape.hpp"
 #include "logs/open.hpp"
 
 namespace moescope::cli {
@@ -37,12 +39,23 @@ std::string override_option(const std::vector<int32_t> & layers) {
     return fmt::format("-ot \"blk\\.({})\\.ffn_(up|down|gate|gate_up)_(ch|)exps=CPU\"", list);
 }
 
-table memory_table(const model_memory & m, const placement_result & r, uint64_t vram, uint32_t n_ctx) {
-    uint64_t experts = 0;
+// What the GPU has, and how many layers the model has that could go there.
+struct gpu_limits {
+    uint64_t vram    = 0;  // bytes
+    uint32_t n_layer = 0;
+};
+
+uint64_t expert_bytes(const model_memory & m) {
+    uint64_t bytes = 0;
     for (const model_memory::layer & l : m.layers) {
-        experts += l.bytes;
+        bytes += l.bytes;
     }
-    table t{"memory", "The GPU's memory", {{"part", "part"}, {"bytes", "size", shown::bytes}}, {}};
+    return bytes;
+}
+
+table memory_table(const model_memory & m, const placement_result & r, uint64_t vram, uint32_t n_ctx) {
+    const uint64_t experts = expert_bytes(m);
+    table          t{"memory", "The GPU's memory", {{"part", "part"}, {"bytes", "size", shown::bytes}}, {}};
     t.rows = {{std::string("given (--vram)"), whole(vram)},
               {std::string("everything but experts"), whole(m.dense)},
               {fmt::format("KV cache of {} tokens, f16 (estimate)", with_commas(n_ctx)), whole(m.kv)},
@@ -91,15 +104,39 @@ table choices_table(const placement_result & r) {
         {std::string("advised"), r.advised.cpu_bytes_per_token, whole(r.advised.gpu_bytes),
          r.preferred && !r.advised.on_cpu.empty() ? "-ngl 99 " + override_option(r.advised.on_cpu) : naive});
     t.rows.push_back({std::string("naive"), r.naive.cpu_bytes_per_token, whole(r.naive.gpu_bytes), naive});
+    t.n_shown = r.preferred ? SIZE_MAX : 0;  // else both are what the first line says
     return t;
 }
 
-void add_headline(answer & a, const placement_result & r) {
+// Not even what is no expert fits: fewer layers must go to the GPU. Layers are taken to be of one size, experts aside.
+std::string too_small_advice(const model_memory & m, const gpu_limits & limits) {
+    const uint64_t rest = m.dense + m.kv + m.compute;
+    const double   each = double(m.dense + m.kv) / double(std::max(1u, limits.n_layer));
+    const double   room = limits.vram > m.compute ? double(limits.vram - m.compute) : 0;
+    const auto     n    = static_cast<uint32_t>(each > 0 ? room / each : 0);
+    return fmt::format(
+        "Even without any expert, {} are needed, {} more than there are: lower -ngl to about {} of {} layers, with --cpu-moe, "
+        "or the context with -c (its cache takes {}).",
+        human_bytes(rest), human_bytes(rest - limits.vram), std::min(n, limits.n_layer), limits.n_layer,
+        human_bytes(m.kv));
+}
+
+void add_headline(answer & a, const placement_result & r, const model_memory & m, const gpu_limits & limits) {
     const std::string naive = fmt::format("-ngl 99 --n-cpu-moe {}", r.n_cpu_moe);
     if (r.all_fits) {
-        a.headline.push_back("Everything fits on the GPU: -ngl 99.");
+        a.headline.push_back(fmt::format("Everything fits on the GPU, with {} to spare: -ngl 99.",
+                                         human_bytes(r.budget - expert_bytes(m))));
+    } else if (m.dense + m.kv + m.compute > limits.vram) {
+        a.headline.push_back(too_small_advice(m, limits));
     } else if (r.nothing_fits) {
-        a.headline.push_back("No layer's experts fit: -ngl 99 --cpu-moe, or a smaller context with -c.");
+        uint64_t smallest = UINT64_MAX;
+        for (const model_memory::layer & l : m.layers) {
+            smallest = std::min(smallest, l.bytes);
+        }
+        a.headline.push_back(fmt::format(
+            "No layer's experts fit: -ngl 99 --cpu-moe. {} more, of the GPU or from a smaller context (-c), would hold those "
+            "of the first layer.",
+            human_bytes(smallest - r.budget)));
     } else if (r.preferred) {
         a.headline.push_back(
             fmt::format("Keep the experts of {} of {} layers on the GPU: the CPU then reads {:.1f} % less per token "
@@ -137,7 +174,7 @@ answer answer_placement(const analyze_options & options, const placement_options
             .fix("record a run that generates text, or give --phase prefill");
     }
     const placement_result r = advise_placement(m, reads, vram);
-    add_headline(a, r);
+    add_headline(a, r, m, {vram, gguf::read_moe_shape(gguf::model_file(p.model).metadata()).n_layer});
     a.figures = {{"budget_bytes", whole(r.budget)},     {"saving", r.saving},
                  {"saving_low", r.saving_interval.low}, {"saving_high", r.saving_interval.high},
                  {"preferred", int64_t{r.preferred}},   {"n_cpu_moe", whole(r.n_cpu_moe)},

@@ -12,12 +12,6 @@ namespace moescope::cli {
 
 namespace {
 
-struct layer_line {
-    uint32_t dead = 0, highest = 0, lowest = 0, half = 0, most = 0;
-    uint64_t rarest = 0;  // rows of the least used expert that was used at all
-    uint32_t broken = 0;  // experts whose REAP is not a finite number
-};
-
 // The fewest experts that together hold this share of a sum.
 uint32_t holders(std::vector<double> mass, double share) {
     std::sort(mass.begin(), mass.end(), std::greater<>());
@@ -32,9 +26,20 @@ uint32_t holders(std::vector<double> mass, double share) {
     return n;
 }
 
-layer_line look_at(const stats::saliency_block & b) {
-    layer_line l;
-    bool       any = false;
+std::string in_words(uint64_t rarest) {
+    // The standard error of a mean over n rows is its spread over sqrt(n): 10 rows leave a third of it, 100 a tenth.
+    if (rarest >= 100) {
+        return "large enough to rank even the rarest experts";
+    }
+    return rarest >= 10 ? "large enough for most experts; the rarest are ranked on few rows"
+                        : "too small: the rarest experts are ranked on fewer than 10 rows";
+}
+
+}  // namespace
+
+layer_weight weigh(const stats::saliency_block & b) {
+    layer_weight l;
+    bool         any = false;
     for (uint32_t e = 0; e < b.n_expert; ++e) {
         if (b.count[e] == 0) {
             l.dead += 1;
@@ -58,43 +63,37 @@ layer_line look_at(const stats::saliency_block & b) {
     return l;
 }
 
-std::string in_words(uint64_t rarest) {
-    // The standard error of a mean over n rows is its spread over sqrt(n): 10 rows leave a third of it, 100 a tenth.
-    if (rarest >= 100) {
-        return "large enough to rank even the rarest experts";
+std::string corpus_verdict(const stats::moestats & s) {
+    uint64_t rarest = UINT64_MAX, dead = 0, broken = 0;
+    for (const stats::saliency_block * b : s.routed()) {
+        const layer_weight l = weigh(*b);
+        rarest               = std::min(rarest, l.rarest);
+        dead += l.dead;
+        broken += l.broken;
     }
-    return rarest >= 10 ? "large enough for most experts; the rarest are ranked on few rows"
-                        : "too small: the rarest experts are ranked on fewer than 10 rows";
+    if (broken > 0) {
+        return fmt::format(
+            "The scores of {} experts are not finite: the model computed NaN or infinity, so nothing can be ranked.",
+            with_commas(broken));
+    }
+    return fmt::format("The corpus is {} (rows of the rarest: {}{}).", in_words(rarest), with_commas(rarest),
+                       dead > 0 ? fmt::format("; {} experts were never selected", with_commas(dead)) : "");
 }
-
-}  // namespace
 
 void print_profile(std::FILE * out, const stats::moestats & s) {
     fmt::print(out, "{} samples, {} tokens; REAP with {} gate weights\n\n", with_commas(s.samples()),
                with_commas(s.tokens()), stats::to_string(s.gate));
     fmt::print(out, "{:>5} {:>11} {:>5}  {:>20}  {:>20}  {:>15} {:>12}\n", "layer", "tokens", "dead", "highest REAP",
                "lowest REAP", "hold 50/90 %", "rarest rows");
-    uint64_t rarest = UINT64_MAX, dead = 0, broken = 0;
     for (const stats::saliency_block * b : s.routed()) {
-        const layer_line l = look_at(*b);
+        const layer_weight l = weigh(*b);
         fmt::print(out, "{:>5} {:>11} {:>5}  {:>20}  {:>20}  {:>15} {:>12}\n", b->layer, with_commas(b->rows), l.dead,
                    fmt::format("{:.4g} (expert {})", b->reap(l.highest), l.highest),
                    fmt::format("{:.4g} (expert {})", b->reap(l.lowest), l.lowest),
                    fmt::format("{} / {} of {}", l.half, l.most, b->n_expert), with_commas(l.rarest));
-        rarest = std::min(rarest, l.rarest);
-        dead += l.dead;
-        broken += l.broken;
     }
-    if (broken > 0) {
-        fmt::print(
-            out,
-            "\nThe scores of {} experts are not finite: the model computed NaN or infinity, so nothing can be ranked.\n",
-            with_commas(broken));
-        return;
-    }
-    if (rarest != UINT64_MAX) {
-        fmt::print(out, "\nThe corpus is {} (rows of the rarest: {}{}).\n", in_words(rarest), with_commas(rarest),
-                   dead > 0 ? fmt::format("; {} experts were never selected", with_commas(dead)) : "");
+    if (!s.routed().empty()) {
+        fmt::print(out, "\n{}\n", corpus_verdict(s));
     }
 }
 

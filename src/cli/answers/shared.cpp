@@ -13,6 +13,25 @@
 
 namespace moescope::cli {
 
+namespace {
+
+// "0 to 5", "1 to 3, 7": stretches without a gap.
+std::string layers_of(const graph_layout & blocks) {
+    std::string text;
+    for (size_t i = 0; i < blocks.size();) {
+        size_t last = i;
+        while (last + 1 < blocks.size() && blocks[last + 1].layer <= blocks[last].layer + 1) {
+            last += 1;
+        }
+        text += (text.empty() ? "" : ", ") + std::to_string(blocks[i].layer);
+        text += blocks[last].layer > blocks[i].layer ? fmt::format(" to {}", blocks[last].layer) : "";
+        i = last + 1;
+    }
+    return text;
+}
+
+}  // namespace
+
 CLI::App * add_analysis(CLI::App & analyze, const std::string & name, const std::string & what, int min_traces,
                         int max_traces, std::function<answer(analyze_options &)> run) {
     auto   o    = std::make_shared<analyze_options>();
@@ -36,7 +55,23 @@ CLI::App * add_analysis(CLI::App & analyze, const std::string & name, const std:
     return kind;
 }
 
+void require_layers(const trace::trace_source & source, const analyze_options & o) {
+    require_layers(source.blocks(), source.info().path, o);
+}
+
+void require_layers(const graph_layout & blocks, const std::string & path, const analyze_options & o) {
+    const layer_filter wanted(o.layers);
+    const bool         any = std::any_of(blocks.begin(), blocks.end(), [&](auto & b) { return wanted.has(b.layer); });
+    if (any || blocks.empty()) {
+        return;
+    }
+    throw usage_error("none of its MoE layers (" + layers_of(blocks) + ") is in --layers " + o.layers)
+        .in(path)
+        .fix("choose among them");
+}
+
 void feed(trace::trace_source & source, const analyze_options & o, std::initializer_list<routing_sink *> sinks) {
+    require_layers(source, o);
     progress bar("reading", 0, "tokens");
     analysis::read_rows(source, choice_of(o), sinks, [&](const trace::amount_read & read) {
         if (read.ubatches % 64 == 0) {  // asking for the time costs as much as a small ubatch
@@ -44,6 +79,12 @@ void feed(trace::trace_source & source, const analyze_options & o, std::initiali
         }
         return true;
     });
+}
+
+void refuse_row_options(const analyze_options & o) {
+    if (!o.layers.empty() || !o.phase.empty()) {
+        throw usage_error("--layers and --phase choose rows, and a profile has none: only sums");
+    }
 }
 
 analysis::row_choice choice_of(const analyze_options & o) {

@@ -40,8 +40,18 @@ answer answer_stats(const analyze_options & o);
 // `stats --access`: what was read of the weights. model: the GGUF, empty for the one that the trace names.
 answer answer_access(const std::string & trace, const std::string & model, size_t top);
 
+// usage_error where the source has MoE layers, but --layers names none of them.
+void require_layers(const trace::trace_source & source, const analyze_options & o);
+void require_layers(const graph_layout & blocks, const std::string & path, const analyze_options & o);
+
+// `stats --requests`: each request of a server, or prompt of a run.
+answer answer_requests(const std::string & trace);
+
 // Reads a source once through the row filter of the options, with progress on stderr.
 void feed(trace::trace_source & source, const analyze_options & o, std::initializer_list<routing_sink *> sinks);
+
+// usage_error where --layers or --phase are given of what has no rows to choose from.
+void refuse_row_options(const analyze_options & o);
 
 analysis::row_choice choice_of(const analyze_options & o);  // usage_error for bad --layers
 // The first two columns of tables by MoE block. The second is shown where a layer has more than one.

@@ -1,15 +1,16 @@
 // moescope analyze specialization: do domains use different experts?
 
 #include <algorithm>
-#include <fstream>
 
 #include <CLI/CLI.hpp>
 #include <fmt/format.h>
-#include <nlohmann/json.hpp>
 
 #include "analysis/specialization.hpp"
 #include "analysis/tools/prompt_labels.hpp"
 #include "analysis/tools/running_stats.hpp"
+#include "cli/answers/label_field.hpp"
+#include "cli/answers/profile_files.hpp"
+#include "cli/answers/profile_tables.hpp"
 #include "cli/answers/same_model.hpp"
 #include "cli/answers/shared.hpp"
 #include "cli/help/examples.hpp"
@@ -41,28 +42,6 @@ std::string domain_name(const std::string & path, const std::vector<std::string>
         return other != path && short_name(other) == short_name(path);
     });
     return alone ? short_name(path) : path;
-}
-
-// The field of every line, in order.
-std::vector<std::string> read_labels(const std::string & path, const std::string & key) {
-    std::ifstream in(path);
-    if (!in) {
-        throw error("cannot open").in(path).fix("--jsonl takes the file that the trace was recorded from");
-    }
-    std::vector<std::string> labels;
-    for (std::string line; std::getline(in, line);) {
-        if (line.find_first_not_of(" \t\r") == std::string::npos) {
-            continue;
-        }
-        const nlohmann::json j = nlohmann::json::parse(line, nullptr, false);
-        if (!j.is_object() || !j.contains(key)) {
-            throw error(fmt::format("line {} has no field '{}'", labels.size() + 1, key))
-                .in(path)
-                .fix("--label-key names the field");
-        }
-        labels.push_back(j[key].is_string() ? j[key].get<std::string>() : j[key].dump());
-    }
-    return labels;
 }
 
 // Those that the trace keeps.
@@ -191,7 +170,7 @@ void add_expert_tables(answer & a, const specialization_result & r, size_t top) 
 specialization_result read_domains(const analyze_options & o, const label_options & from, answer & a) {
     specialization s;
     one_model      same;
-    const auto     labels = from.jsonl.empty() ? std::vector<std::string>() : read_labels(from.jsonl, from.key);
+    const auto     labels = from.jsonl.empty() ? std::vector<std::string>() : read_label_field(from.jsonl, from.key);
     for (const std::string & path : o.traces) {
         const auto source = logs::open_source(path);
         require_rows(*source);
@@ -261,7 +240,21 @@ void add_headline(answer & a, const specialization_result & r, const table & dis
                                      between.mean(), within.mean()));
 }
 
+// True where all are profiles; usage_error where only some are.
+bool are_profiles(const std::vector<std::string> & paths) {
+    const auto n = static_cast<size_t>(std::count_if(paths.begin(), paths.end(), is_profile));
+    if (n > 0 && n < paths.size()) {
+        throw usage_error(
+            "profiles and traces cannot be mixed: make profiles of the traces with 'profile --from-trace'");
+    }
+    return n > 0;
+}
+
 answer answer_specialization(const analyze_options & o, const label_options & from) {
+    if (are_profiles(o.traces)) {
+        refuse_row_options(o);
+        return answer_profile_domains(o.traces, o.top);
+    }
     answer                      a;
     const specialization_result r = read_domains(o, from, a);
     a.kind                        = "specialization";

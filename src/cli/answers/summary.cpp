@@ -2,9 +2,11 @@
 
 #include <algorithm>
 #include <cmath>
+#include <sstream>
 
 #include <fmt/format.h>
 
+#include "cli/answers/findings.hpp"
 #include "cli/answers/heatmap.hpp"
 #include "cli/answers/shared.hpp"
 #include "cli/terminal/terminal.hpp"
@@ -18,6 +20,8 @@ namespace moescope::cli {
 namespace {
 
 using namespace analysis;
+
+constexpr size_t label_width = 11;
 
 std::string model_line(const model_info & m) {
     std::string line = printable(m.name.empty() ? m.architecture : m.name);
@@ -139,28 +143,38 @@ std::string insight_lines(const summary_result & s) {
     return out;
 }
 
+// What stands out, first.
+std::string stands_out_lines(const summary_result & s) {
+    std::string out;
+    for (const std::string & sentence : finding_sentences(s)) {
+        out += (out.empty() ? "stands out " : std::string(label_width, ' ')) + sentence + '\n';
+    }
+    return out;
+}
+
+std::string model_of(const trace::trace_source & source) {
+    return "model      " + model_line(source.model()) + '\n';
+}
+
+std::string warning_lines(const frequency_result & r) {
+    return r.invalid_ids == 0 ? ""
+                              : fmt::format("warning    {} ids are not experts of their layer: run moescope check\n",
+                                            with_commas(r.invalid_ids));
+}
+
+std::string wrapped_lines(const std::string & lines, int width) {
+    std::istringstream in(lines);
+    std::string        out;
+    for (std::string line; std::getline(in, line);) {
+        out += wrapped(line, static_cast<size_t>(width), std::string(label_width, ' '));
+    }
+    return out;
+}
+
 }  // namespace
 
 summary_options summary_options_for(std::FILE * stream) {
-    return {terminal_width(stream), wants_color(stream), is_terminal(stream)};
-}
-
-std::string summary_text(const trace::trace_info & info, const model_info & model, const summary_result & s,
-                         const summary_options & o) {
-    const frequency_result & r   = s.frequency;
-    std::string              out = fmt::format("model      {}\n", model_line(model));
-    if (r.blocks.empty() || r.selections() == 0) {
-        return out + "empty      no expert was selected: the model has none, or nothing ran\n";
-    }
-    out += size_lines(info, r) + insight_lines(s) + ends_lines(r, o.top, o.width);
-    if (o.heatmap) {
-        out += heatmap_text(r, o.width, o.color);
-    }
-    if (r.invalid_ids > 0) {
-        out += fmt::format("warning    {} ids are not experts of their layer: run moescope check\n",
-                           with_commas(r.invalid_ids));
-    }
-    return out;
+    return {terminal_width(stream), terminal_height(stream), wants_color(stream), is_terminal(stream)};
 }
 
 std::string summary_text(trace::trace_source & source, const summary_options & o) {
@@ -172,11 +186,21 @@ std::string summary_text(trace::trace_source & source, const summary_options & o
         trace::read_through(source, {&gather});
         r = gather.result();
     }
-    std::string out = summary_text(source.info(), source.model(), r, o);
+    const bool  empty = r.frequency.blocks.empty() || r.frequency.selections() == 0;
+    std::string lines =
+        empty ? model_of(source) + "empty      no expert was selected: the model has none, or nothing ran\n"
+              : stands_out_lines(r) + model_of(source) + size_lines(source.info(), r.frequency) + insight_lines(r) +
+                    ends_lines(r.frequency, o.top, o.width) + warning_lines(r.frequency);
     for (const std::string & note : source_notes(source)) {
-        out += "note       " + note + '\n';
+        lines += "note       " + note + '\n';
     }
-    return out;
+    const std::string text = wrapped_lines(lines, o.width);
+    if (empty || !o.heatmap) {
+        return text;
+    }
+    // What is read first stands where the eye is when the program ends; a line is left for the prompt.
+    const auto n_lines = static_cast<int>(std::count(text.begin(), text.end(), '\n'));
+    return heatmap_text(r.frequency, {o.width, o.height > 0 ? std::max(1, o.height - n_lines - 1) : 0, o.color}) + text;
 }
 
 std::string summary_text(const std::string & trace_path, const summary_options & o) {

@@ -97,4 +97,14 @@ std::string explain(const CLI::App & app, const CLI::ParseError & e) {
     return in_one_line(e.what()) + see;
 }
 
+std::string with_help(const CLI::App & app, const usage_error & e) {
+    std::string line = e.what();
+    if (e.advice().empty() && line.find("--help)") == std::string::npos) {
+        std::string name;
+        parsed_verb(app, name);
+        line += " (see " + name + " --help)";
+    }
+    return line;
+}
+
 }  // namespace moescope::cli

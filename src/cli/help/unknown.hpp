@@ -5,6 +5,8 @@
 #include <string>
 #include <vector>
 
+#include "core/error.hpp"
+
 namespace CLI {
 class App;
 class ParseError;
@@ -23,5 +25,8 @@ void check_verbs(const CLI::App & app, const std::vector<std::string> & args);
 
 // What CLI11's parser found wrong, in one line; an option that the verb does not have comes first.
 std::string explain(const CLI::App & app, const CLI::ParseError & e);
+
+// A verb's own complaint, and which help has more; where it says what to do instead, nothing is added.
+std::string with_help(const CLI::App & app, const usage_error & e);
 
 }  // namespace moescope::cli

@@ -88,6 +88,10 @@ void model_verb::split(const std::vector<std::string> & args) {
             print_help();
             throw exit_with{0};
         }
+        if (args[i] == "--help-llama") {
+            print_llama_help();
+            throw exit_with{0};
+        }
         if (take_own(args, i) || take_llama(args, i)) {
             continue;
         }
@@ -117,11 +121,10 @@ bool model_verb::take_own(const std::vector<std::string> & args, size_t & i) {
         return false;
     }
     own_args_.push_back(args[i]);
-    const bool optional = option->get_expected_min() == 0;
-    const int  most     = option->get_expected_max();
+    const int enough = option->get_expected_min(), most = option->get_expected_max();
     // A list that takes one value each time it is given still expects any number.
     const int wanted = cut ? 0 : most > 1 && !option->get_allow_extra_args() ? 1 : most;
-    for (int n = 0; n < wanted && i + 1 < args.size() && !(optional && looks_like_option(args[i + 1])); ++n) {
+    for (int n = 0; n < wanted && i + 1 < args.size() && !(n >= enough && looks_like_option(args[i + 1])); ++n) {
         own_args_.push_back(args[++i]);
     }
     return true;
@@ -171,7 +174,13 @@ void model_verb::parse_llama(common_params & params) const {
 }
 
 void model_verb::print_help() const {
-    fmt::print("{}\nllama.cpp's own options, with their usual meaning:\n\n", own_->help());
+    fmt::print(
+        "{}\nllama.cpp's own options (-m MODEL, -c, -t, -ngl, …) have their usual meaning: {} --help-llama lists them.\n",
+        own_->help(), own_->get_name());
+}
+
+void model_verb::print_llama_help() const {
+    fmt::print("llama.cpp's own options, with their usual meaning:\n\n");
     for (const auto & option : llama().all()) {
         if (!option.refused) {
             fmt::print("{}", option.help);

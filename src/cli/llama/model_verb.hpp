@@ -44,6 +44,7 @@ public:
 
 private:
     void                     split(const std::vector<std::string> & args);
+    void                     print_llama_help() const;
     bool                     take_own(const std::vector<std::string> & args, size_t & i);
     bool                     take_llama(const std::vector<std::string> & args, size_t & i);
     std::vector<std::string> option_names() const;

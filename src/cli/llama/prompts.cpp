@@ -1,5 +1,6 @@
 #include "cli/llama/prompts.hpp"
 
+#include <algorithm>
 #include <memory>
 
 #include <CLI/CLI.hpp>
@@ -24,7 +25,7 @@ std::vector<infer::sample> read_samples(const prompt_options & o, const common_p
         return {s};
     }
     infer::corpus c = infer::read_jsonl(o.jsonl, o.corpus);
-    note_malformed(c, o.jsonl);
+    note_corpus(c, o.jsonl, o.corpus.label_key);
     return std::move(c.samples);
 }
 
@@ -91,7 +92,7 @@ std::vector<run_prompt> read_prompts(const prompt_options & o, const common_para
     return prompts;
 }
 
-void note_malformed(const infer::corpus & c, const std::string & file) {
+void note_corpus(const infer::corpus & c, const std::string & file, const std::string & label_key) {
     constexpr size_t shown = 5;
     for (size_t i = 0; i < c.malformed.size() && i < shown; ++i) {
         note(fmt::format("{}: line {} skipped: {}", file, c.malformed[i].line, printable(c.malformed[i].what)));
@@ -101,6 +102,11 @@ void note_malformed(const infer::corpus & c, const std::string & file) {
     }
     if (c.n_empty > 0) {
         note(fmt::format("{}: {} empty samples skipped", file, with_commas(c.n_empty)));
+    }
+    const bool labelled = std::any_of(c.samples.begin(), c.samples.end(), [](auto & s) { return !s.label.empty(); });
+    if (!label_key.empty() && !c.samples.empty() && !labelled) {
+        note(fmt::format("{}: no line has the field '{}' of --label-key, so nothing is labelled", file,
+                         printable(label_key)));
     }
 }
 

@@ -39,7 +39,8 @@ void check_prompt_source(const prompt_options & o, const model_verb & verb);
 std::vector<run_prompt> read_prompts(const prompt_options & o, const common_params & params, const infer::engine & e,
                                      const model_verb & verb);
 
-// Names the first few malformed lines of a corpus, and how many there are.
-void note_malformed(const infer::corpus & c, const std::string & file);
+// Names the first few malformed lines of a corpus, and how many there are; says where no line has the field label_key ("": none
+// was asked for).
+void note_corpus(const infer::corpus & c, const std::string & file, const std::string & label_key);
 
 }  // namespace moescope::cli

@@ -14,25 +14,6 @@ namespace {
 
 constexpr const char * nothing = "–";
 
-// Words of a line, broken so that no line is longer than width.
-std::string wrap(const std::string & text, size_t width, const std::string & indent) {
-    std::string out, line;
-    size_t      at = 0;
-    while (at < text.size()) {
-        const size_t      end  = std::min(text.find(' ', at), text.size());
-        const std::string word = text.substr(at, end - at);
-        if (!line.empty() && display_width(line) + 1 + display_width(word) > width) {
-            out += line + '\n';
-            line = indent;
-        } else if (!line.empty()) {
-            line += ' ';
-        }
-        line += word;
-        at = end + 1;
-    }
-    return out + line + '\n';
-}
-
 std::string show_real(double x) {
     const double size = std::fabs(x);
     if (size != 0 && (size < 0.001 || size >= 1e7)) {
@@ -93,7 +74,7 @@ std::string table_text(const table & t, int width, bool full) {
         used += s.width + (columns.empty() ? 0 : 2);
         columns.push_back(std::move(s));
     }
-    std::string out      = t.title.empty() ? "" : wrap(t.title, static_cast<size_t>(width), "  ");
+    std::string out      = t.title.empty() ? "" : wrapped(t.title, static_cast<size_t>(width), "  ");
     const auto  add_line = [&](auto && text_of) {
         std::string line;
         for (const shown_column & c : columns) {
@@ -120,7 +101,7 @@ std::string table_text(const table & t, int width, bool full) {
 std::string answer_text(const answer & a, int width, bool full) {
     std::string out;
     for (const std::string & line : a.headline) {
-        out += wrap(line, static_cast<size_t>(width), "  ");
+        out += wrapped(line, static_cast<size_t>(width), "  ");
     }
     for (const table & t : a.tables) {
         if (t.rows.empty() || (t.n_shown == 0 && !full)) {
@@ -132,7 +113,7 @@ std::string answer_text(const answer & a, int width, bool full) {
         out += '\n';
     }
     for (const std::string & line : a.notes) {
-        out += wrap("note: " + line, static_cast<size_t>(width), "  ");
+        out += wrapped("note: " + line, static_cast<size_t>(width), "  ");
     }
     return out;
 }

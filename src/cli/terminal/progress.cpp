@@ -27,7 +27,7 @@ progress::progress(std::string what, uint64_t total, std::string unit)
 
 progress::~progress() {
     if (drawn_ && is_terminal(stderr)) {
-        say("\r\033[K");
+        clear_drawn_line();
     }
 }
 
@@ -70,7 +70,7 @@ void progress::draw(uint64_t done, const std::string & extra) {
         }
         bar += " ";
     }
-    say(fmt::format("\r{}{}\033[K", bar, printable(line)));
+    draw_line(bar + printable(line));
 }
 
 }  // namespace moescope::cli

@@ -63,14 +63,14 @@ void write_text(const output_options & o, const std::string & text) {
 }
 
 void require_writable(const std::string & path, bool force, const std::vector<std::string> & inputs) {
-    io::refuse_input(path, files_of(inputs));
-    io::refuse_existing(path, policy_of(force));
-    const std::string folder = io::folder_of(path).empty() ? "." : io::folder_of(path);
-    struct stat       s      = {};
-    const bool        there  = ::stat(path.c_str(), &s) == 0;
+    struct stat s     = {};
+    const bool  there = ::stat(path.c_str(), &s) == 0;
     if (there && S_ISDIR(s.st_mode)) {
         throw error("this is a folder").in(path).fix("give -o a file name");
     }
+    io::refuse_input(path, files_of(inputs));
+    io::refuse_existing(path, policy_of(force));
+    const std::string folder = io::folder_of(path).empty() ? "." : io::folder_of(path);
     if (::access(there ? path.c_str() : folder.c_str(), W_OK) != 0) {
         throw error(std::string("cannot write there: ") + std::strerror(errno))
             .in(path)

@@ -1,10 +1,13 @@
 #include "cli/terminal/terminal.hpp"
 
+#include <algorithm>
 #include <cstdlib>
 
 #include <fcntl.h>
 #include <sys/ioctl.h>
 #include <unistd.h>
+
+#include <fmt/format.h>
 
 #include "cli/terminal/text.hpp"
 #include "io/write_whole.hpp"
@@ -14,6 +17,7 @@ namespace moescope::cli {
 namespace {
 
 bool quiet_mode = false;  // of the process, as stderr is
+bool drawn      = false;  // a line that is drawn over stands on stderr
 
 }  // namespace
 
@@ -24,6 +28,11 @@ bool is_terminal(std::FILE * stream) {
 int terminal_width(std::FILE * stream) {
     winsize w = {};
     return ::ioctl(::fileno(stream), TIOCGWINSZ, &w) == 0 && w.ws_col > 0 ? w.ws_col : 100;
+}
+
+int terminal_height(std::FILE * stream) {
+    winsize w = {};
+    return ::ioctl(::fileno(stream), TIOCGWINSZ, &w) == 0 ? w.ws_row : 0;
 }
 
 bool wants_color(std::FILE * stream) {
@@ -48,8 +57,22 @@ void say_line(const std::string & line) {
     say("moescope: " + printable(line) + "\n");
 }
 
+void draw_line(const std::string & line) {
+    // A line that wraps could not be drawn over; one that fills its row wraps on some terminals.
+    say(fmt::format("\r{}\033[K", cut_to_width(line, static_cast<size_t>(std::max(1, terminal_width(stderr) - 1)))));
+    drawn = true;
+}
+
+void clear_drawn_line() {
+    if (drawn) {
+        say("\r\033[K");
+        drawn = false;
+    }
+}
+
 void note(const std::string & line) {
     if (!quiet_mode) {
+        clear_drawn_line();
         say_line(line);
     }
 }

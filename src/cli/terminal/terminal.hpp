@@ -8,8 +8,14 @@
 namespace moescope::cli {
 
 bool is_terminal(std::FILE * stream);
-int  terminal_width(std::FILE * stream);  // its terminal's columns, else 100
-bool wants_color(std::FILE * stream);     // a terminal, and NO_COLOR is not set
+int  terminal_width(std::FILE * stream);   // its terminal's columns, else 100
+int  terminal_height(std::FILE * stream);  // its terminal's lines, else 0
+bool wants_color(std::FILE * stream);      // a terminal, and NO_COLOR is not set
+
+// A line on stderr's terminal that is drawn over: cut to the terminal's width, and gone before note() or clear_drawn_line()
+// lets anything else be printed.
+void draw_line(const std::string & line);
+void clear_drawn_line();
 
 // The only way to stderr. Nothing that is printed there ends anything: a closed or full stderr, or one that nobody reads,
 // loses the text and no more.

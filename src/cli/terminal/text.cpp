@@ -112,6 +112,34 @@ std::string printable_lines(const std::string & text) {
     return out;
 }
 
+std::string cut_to_width(const std::string & text, size_t width) {
+    size_t columns = 0;
+    for (size_t i = 0; i < text.size(); ++i) {
+        if ((text[i] & 0xc0) != 0x80 && ++columns > width) {
+            return text.substr(0, i);
+        }
+    }
+    return text;
+}
+
+std::string wrapped(const std::string & text, size_t width, const std::string & indent) {
+    std::string out, line;
+    bool        empty = true;  // the line has no word yet
+    for (size_t at = 0; at < text.size();) {
+        const size_t      end  = std::min(text.find(' ', at), text.size());
+        const std::string word = text.substr(at, end - at);
+        if (!empty && display_width(line) + 1 + display_width(word) > width) {
+            out += line + '\n';
+            line = indent + word;
+        } else {
+            line += (empty ? "" : " ") + word;
+        }
+        empty = false;
+        at    = end + 1;
+    }
+    return out + line + '\n';
+}
+
 std::string to_text(const nlohmann::json & j) {
     return j.dump(2, ' ', false, nlohmann::json::error_handler_t::replace) + "\n";
 }

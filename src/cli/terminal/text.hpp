@@ -27,6 +27,11 @@ std::string pad(const std::string & text, size_t width, bool left);  // with bla
 std::string printable(const std::string & text);
 std::string printable_lines(const std::string & text);  // the same, with its newlines
 
+std::string cut_to_width(const std::string & text, size_t width);
+// A text broken between words so that no line is longer than width (where no word is); lines after the first begin with
+// indent. Ends with a newline.
+std::string wrapped(const std::string & text, size_t width, const std::string & indent);
+
 // A document as --json prints it: indented, invalid UTF-8 replaced, a newline at its end.
 std::string to_text(const nlohmann::json & j);
 std::string to_text(const nlohmann::ordered_json & j);

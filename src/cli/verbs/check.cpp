@@ -10,6 +10,7 @@
 #include "check/check.hpp"
 #include "cli/help/examples.hpp"
 #include "cli/terminal/result_file.hpp"
+#include "cli/terminal/terminal.hpp"
 #include "cli/terminal/text.hpp"
 #include "cli/verbs.hpp"
 #include "core/error.hpp"
@@ -17,6 +18,8 @@
 namespace moescope::cli {
 
 namespace {
+
+constexpr int exit_unchecked = 3;
 
 struct check_options {
     std::string    trace;
@@ -132,10 +135,20 @@ std::string check_text(const check::check_result & r, const std::string & path) 
     return text;
 }
 
+// Scripts tell a trace with findings from what is no trace by the exit code.
+check::check_result check_or_leave(const std::string & path) {
+    try {
+        return check::check_trace(path);
+    } catch (const error & e) {
+        note(std::string(e.what()) + "; nothing was checked");
+        throw exit_with{exit_unchecked};
+    }
+}
+
 void run_check(check_options & o) {
     o.output.inputs = {o.trace};
     check_output(o.output);
-    const check::check_result r    = check::check_trace(o.trace);
+    const check::check_result r    = check_or_leave(o.trace);
     const std::string         text = o.json ? check_json(r, o.trace) : check_text(r, o.trace);
     write_text(o.output, text);
     if (!r.findings.empty()) {
@@ -152,7 +165,8 @@ void add_check(CLI::App & app) {
     verb.add_option("T", o->trace, "a trace (all its parts), or a log of another tool")->required()->type_name("");
     verb.add_flag("--json", o->json, "as JSON");
     add_output_options(verb, o->output, "write here instead of to stdout");
-    verb.footer("Exit code 1 when there are findings. What is checked: docs/check.md.");
+    verb.footer("Exit code 1 when there are findings, 3 when there is nothing to check: no such file, or not a trace.\n"
+                "What is checked: docs/check.md.");
     add_examples(verb, {{"moescope check run.moetrace", "is the file whole, and can its numbers be true?"}});
     verb.callback([o] { run_check(*o); });
 }

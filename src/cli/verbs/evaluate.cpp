@@ -85,9 +85,10 @@ std::vector<std::string> evaluation_inputs(const evaluate_options & o, const com
 }
 
 // `bar` is drawn once there is something to show.
-evaluate::evaluation_events evaluation_progress(const std::string & checkpoint, std::optional<progress> & bar) {
+evaluate::evaluation_events evaluation_progress(const std::string & checkpoint, const std::string & label_key,
+                                                std::optional<progress> & bar) {
     evaluate::evaluation_events on;
-    on.read              = note_malformed;
+    on.read = [label_key](const infer::corpus & c, const std::string & file) { note_corpus(c, file, label_key); };
     on.nothing_to_resume = [](const std::string & path) { note("nothing to resume in " + path + ": beginning anew"); };
     on.resumed           = [](uint64_t samples, size_t plans) {
         note(fmt::format("resuming after {} samples{}", with_commas(samples),
@@ -191,7 +192,8 @@ void evaluate_text(const model_verb & verb, evaluate_options & o, const profile:
     std::optional<progress> bar;
     evaluate::job_options   job_options = o.job;
     job_options.sums_path               = checkpoint;
-    evaluate::evaluation_job job(job_options, params, *log, evaluation_progress(checkpoint, bar));
+    evaluate::evaluation_job job(job_options, params, *log,
+                                 evaluation_progress(checkpoint, job_options.text.corpus.label_key, bar));
     const evaluate::job_end  end = job.run();
     bar.reset();
     if (!company.all(end != evaluate::job_end::interrupted)) {

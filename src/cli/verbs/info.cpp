@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
+#include "cli/answers/profile_files.hpp"
 #include "cli/help/examples.hpp"
 #include "cli/terminal/result_file.hpp"
 #include "cli/terminal/text.hpp"
@@ -113,6 +114,9 @@ ordered_json trace_info_json(const std::string & path) {
                          {"notes", i.notes},
                          {"model", model},
                          {"blocks", blocks}};
+    if (!i.left_out.empty()) {
+        info["left_out"] = i.left_out;
+    }
     if (!i.mask.empty()) {
         info["mask"] = i.mask;
     }
@@ -199,9 +203,46 @@ ordered_json model_info_json(const std::string & path) {
     return j;
 }
 
+ordered_json part_json(const stats::corpus_part & part) {
+    return {{"name", part.name},           {"bytes", part.bytes},         {"samples", part.samples},
+            {"tokens", part.tokens},       {"truncated", part.truncated}, {"empty", part.empty},
+            {"malformed", part.malformed}, {"complete", part.complete}};
+}
+
+ordered_json profile_info_json(const std::string & path) {
+    const stats::moestats s       = read_profile(path);
+    ordered_json          corpora = ordered_json::array(), blocks = ordered_json::array(), options;
+    for (const stats::corpus_part & part : s.corpora) {
+        corpora.push_back(part_json(part));
+    }
+    for (const auto & [key, value] : s.options) {
+        options[key] = value;
+    }
+    for (const stats::saliency_block & b : s.blocks) {
+        blocks.push_back({{"layer", b.layer},
+                          {"block", b.block},
+                          {"n_expert", b.n_expert},
+                          {"n_expert_used", b.n_expert_used},
+                          {"rows", b.rows}});
+    }
+    ordered_json j = {
+        {"file", path}, {"kind", "profile"}, {"format", stats::is_moestats(path) ? "moestats" : "expert_stats.json"}};
+    if (stats::is_moestats(path)) {
+        j["model"]   = {{"architecture", s.model.architecture}, {"name", s.model.name}, {"file", s.model.file}};
+        j["gate"]    = to_string(s.gate);
+        j["options"] = options;
+        j["labels"]  = s.labels;
+        j["corpora"] = corpora;
+    }
+    j["blocks"] = blocks;
+    return j;
+}
+
 void run_info(info_options & o) {
     o.output.inputs      = {o.file};
-    const ordered_json j = gguf::is_gguf(o.file) ? model_info_json(o.file) : trace_info_json(o.file);
+    const ordered_json j = gguf::is_gguf(o.file) ? model_info_json(o.file)
+                           : is_profile(o.file)  ? profile_info_json(o.file)
+                                                 : trace_info_json(o.file);
     std::string        text;
     if (o.json) {
         text = to_text(j);
@@ -216,10 +257,13 @@ void run_info(info_options & o) {
 }  // namespace
 
 void add_info(CLI::App & app) {
-    const auto o = std::make_shared<info_options>();
-    CLI::App & verb =
-        *app.add_subcommand("info", "what a trace holds; for a model, its MoE tensors and routing metadata");
-    verb.add_option("FILE", o->file, "a trace, a log of another tool, or a GGUF model")->required()->type_name("");
+    const auto o    = std::make_shared<info_options>();
+    CLI::App & verb = *app.add_subcommand(
+        "info", "what a trace or a profile holds; for a model, its MoE tensors and routing metadata");
+    verb.add_option("FILE", o->file,
+                    "a trace, a profile (.moestats, expert_stats.json), a log of another tool, or a GGUF model")
+        ->required()
+        ->type_name("");
     verb.add_flag("--json", o->json, "as JSON");
     add_output_options(verb, o->output, "write here instead of to stdout");
     add_examples(verb, {{"moescope info run.moetrace", "who wrote it, of which model, with which columns"},

@@ -7,6 +7,7 @@
 #include <nlohmann/json.hpp>
 
 #include "cli/answers/evaluation.hpp"
+#include "cli/answers/profile_files.hpp"
 #include "cli/answers/profile_summary.hpp"
 #include "cli/help/examples.hpp"
 #include "cli/terminal/result_file.hpp"
@@ -57,12 +58,12 @@ void merge_profiles(const merge_options & o) {
     if (!o.json.empty()) {
         check_output(json);
     }
-    stats::moestats sum = stats::read_moestats(o.inputs.front());
+    stats::moestats sum = read_profile_or_trace(o.inputs.front());
     if (!sum.complete()) {
         throw error("the profile is not finished").in(o.inputs.front()).fix("finish it with moescope profile --resume");
     }
     for (size_t i = 1; i < o.inputs.size(); ++i) {
-        stats::merge_into(sum, o.inputs.front(), stats::read_moestats(o.inputs[i]), o.inputs[i]);
+        stats::merge_into(sum, o.inputs.front(), read_profile_or_trace(o.inputs[i]), o.inputs[i]);
     }
     write_text(o.output, stats::encode_moestats(sum));
     if (!o.json.empty()) {
@@ -90,7 +91,10 @@ void run_merge(merge_options & o) {
 void add_merge(CLI::App & app) {
     CLI::App & verb = *app.add_subcommand("merge", "add up profiles of one model, or shards of one evaluation");
     const auto o    = std::make_shared<merge_options>();
-    verb.add_option("FILE", o->inputs, ".moestats files, or .moeval files")->required()->type_name("");
+    verb.add_option("FILE", o->inputs,
+                    "profiles (.moestats), traces of --capture ids,weights,norms, or evaluations (.moeval)")
+        ->required()
+        ->type_name("");
     verb.add_option("-o,--output", o->output.path,
                     "the .moestats or .moeval file to write (beside the latter, NAME.json)")
         ->required()

@@ -9,6 +9,7 @@
 
 #include "common.h"
 
+#include "cli/answers/profile_files.hpp"
 #include "cli/answers/profile_summary.hpp"
 #include "cli/help/examples.hpp"
 #include "cli/llama/corpus_run.hpp"
@@ -24,6 +25,7 @@
 #include "cli/verbs/profile_rounds.hpp"
 #include "core/error.hpp"
 #include "gguf/head.hpp"
+#include "io/path.hpp"
 #include "profile/checkpoint.hpp"
 #include "profile/job.hpp"
 #include "profile/ranks.hpp"
@@ -34,13 +36,14 @@ namespace moescope::cli {
 namespace {
 
 struct profile_options {
-    profile::job_options job;
-    std::string          output = "expert_stats.json";
-    std::string          gate = "final", last_layer = "all", way = "probes", sums = "all", shard;
-    mask_options         mask;
-    uint32_t             rounds = 1, keep = 0;
-    uint32_t             n_experts = 0;  // 0: not asked for
-    bool                 force = false, quiet = false;
+    profile::job_options     job;
+    std::string              output = "expert_stats.json";
+    std::string              gate = "final", last_layer = "all", way = "probes", sums = "all", shard;
+    mask_options             mask;
+    uint32_t                 rounds = 1, keep = 0;
+    uint32_t                 n_experts = 0;  // 0: not asked for
+    bool                     force = false, quiet = false;
+    std::vector<std::string> traces;  // --from-trace
 };
 
 // The job's options that are words on the command line.
@@ -88,9 +91,10 @@ void save(const stats::moestats & s, const std::string & path) {
 }
 
 // `bar` is drawn once there is something to show.
-profile::profile_events events_on_terminal(const std::string & checkpoint, std::optional<progress> & bar) {
+profile::profile_events events_on_terminal(const std::string & checkpoint, const std::string & label_key,
+                                           std::optional<progress> & bar) {
     profile::profile_events on;
-    on.read              = note_malformed;
+    on.read = [label_key](const infer::corpus & c, const std::string & file) { note_corpus(c, file, label_key); };
     on.nothing_to_resume = [](const std::string & path) {
         note("nothing to resume in " + path + ": starting from the beginning");
     };
@@ -133,7 +137,8 @@ void finish(const profile_options & o, const stats::moestats & s, const std::str
 stats::moestats profile_once(const profile_options & o, common_params params, infer::llama_log & log,
                              const std::string & checkpoint, const profile::ranks & company) {
     std::optional<progress> bar;
-    profile::profile_job    job(o.job, params, log, checkpoint, events_on_terminal(checkpoint, bar));
+    profile::profile_job    job(o.job, params, log, checkpoint,
+                                events_on_terminal(checkpoint, o.job.corpus.label_key, bar));
     const bool              whole = job.run();
     bar.reset();
     if (!company.all(whole)) {
@@ -194,8 +199,32 @@ void profile_corpus(const model_verb & verb, profile_options & o, const profile:
     }
 }
 
+// NAME.moestats asks for the sums under that name; the JSON lies beside them.
+void name_outputs(profile_options & o) {
+    if (io::without_suffix(o.output, ".moestats") != o.output) {
+        o.output = io::without_suffix(o.output, ".moestats") + ".json";
+    }
+}
+
+// No model is needed: what it computed is in the traces.
+void profile_traces(profile_options & o) {
+    if (!o.job.text.empty() || (!o.job.jsonl.empty() && o.traces.size() > 1)) {
+        throw usage_error("--from-trace takes no --text, and --jsonl (labels of requests) for one trace only");
+    }
+    name_outputs(o);
+    const std::string        sums   = profile::moestats_path(o.output);
+    std::vector<std::string> inputs = o.traces;
+    check_outputs(o, sums, inputs);
+    const stats::gate_kind gate = o.gate == "raw" ? stats::gate_kind::raw : stats::gate_kind::final;
+    finish(o, profile_of_traces(o.traces, gate, {o.job.jsonl, o.job.corpus.label_key}), sums);
+}
+
 void run_profile(const model_verb & verb, profile_options & o) {
     set_quiet(o.quiet);
+    if (!o.traces.empty()) {
+        profile_traces(o);
+        return;
+    }
     const profile::ranks company;
     try {
         profile_corpus(verb, o, company);
@@ -220,6 +249,11 @@ void add_profile(CLI::App & app) {
         ->type_name("FILE");
     own.add_option("--text", o->job.text, "the corpus as plain text, cut into windows of the context's length")
         ->type_name("FILE");
+    own.add_option(
+           "--from-trace", o->traces,
+           "instead of computing a corpus: the sums of traces of --capture ids,weights,norms; needs no model. Labels "
+           "are the trace's own, or those of --jsonl: line i has that of request i")
+        ->type_name("T…");
     own.add_option("-o,--output", o->output,
                    "the result (default: expert_stats.json); the exact sums go into NAME.moestats")
         ->type_name("FILE");

@@ -75,21 +75,14 @@ public:
         } catch (const error &) {
             return;  // just being created
         }
-        say(fmt::format("\rmoescope: {} tokens ({} decoded), {} ubatches, {}\033[K", with_commas(counts_.tokens),
-                        with_commas(counts_.decoded), with_commas(counts_.ubatches),
-                        human_bytes(reader_->info().bytes)));
-        drawn_ = true;
-    }
-    void clear() const {
-        if (drawn_) {
-            say("\r\033[K");
-        }
+        draw_line(fmt::format("moescope: {} tokens ({} decoded), {} ubatches, {}", with_commas(counts_.tokens),
+                              with_commas(counts_.decoded), with_commas(counts_.ubatches),
+                              human_bytes(reader_->info().bytes)));
     }
 
 private:
     std::unique_ptr<trace::trace_reader> reader_;
     expert_counts                        counts_;
-    bool                                 drawn_ = false;
 };
 
 // The page of the traces while they grow; each is added as it appears.
@@ -136,7 +129,6 @@ public:
             ticker_.update(so_far.traces[0]);
         }
     }
-    void clear() const { ticker_.clear(); }
     bool on() const { return line_ || page_; }
 
 private:
@@ -145,18 +137,23 @@ private:
     std::unique_ptr<live_page> page_;
 };
 
-void say_why_nothing(const recorder::launch_result & r, const std::string & program) {
+void say_why_nothing(const recorder::launch_result & r, const record_options & o) {
     if (!r.stopped.empty()) {
         note("nothing was recorded: " + r.stopped);
     } else if (r.graphs == recorder::graphs_seen::dense) {
         note("nothing was recorded: the model has no MoE layers");
+    } else if (r.graphs == recorder::graphs_seen::others) {
+        note(fmt::format("nothing was recorded: none of the model's MoE layers is in --layers {}", o.launch.layers));
     } else if (r.signal != 0) {
         note("nothing was recorded: the program was killed before its first batch was complete");
+    } else if (r.exit_code != 0) {
+        note(fmt::format("nothing was recorded: {} ended with status {} before it computed anything",
+                         o.launch.command[0], r.exit_code));
     } else {
         note(fmt::format(
             "nothing was recorded: no llama.cpp graph was seen in {}. It did no inference, or another process did it "
             "(then use --follow), or llama.cpp is linked into it statically",
-            program));
+            o.launch.command[0]));
     }
 }
 
@@ -165,7 +162,7 @@ void print_result(const recorder::launch_result & r, const record_options & o) {
         return;
     }
     if (r.traces.empty()) {
-        say_why_nothing(r, o.launch.command[0]);
+        say_why_nothing(r, o);
         return;
     }
     for (const std::string & path : r.traces) {
@@ -217,7 +214,7 @@ void run_record(record_options & o) {
     live_view                     live(parse_live(o.live));
     recorder::launch_tick         watch  = [&](const recorder::launch_result & so_far) { live.update(so_far); };
     const recorder::launch_result result = recorder::launch(o.launch, live.on() ? watch : recorder::launch_tick());
-    live.clear();
+    clear_drawn_line();
     if (!o.quiet) {
         try {
             print_result(result, o);
@@ -247,6 +244,8 @@ void add_record(CLI::App & app) {
         ->type_name("LIST");
     verb.add_option("--layers", o->launch.layers, "only these layers, e.g. 3 or 0,2,20-24")->type_name("LIST");
     add_mask_options(verb, o->mask);
+    verb.add_flag("--no-text", o->launch.no_text, "leave the texts of tokens out of the trace; their ids stay");
+    verb.add_flag("--no-tokens", o->launch.no_tokens, "leave out the ids of tokens as well as their texts");
     verb.add_flag("--counts-only", o->launch.counts_only,
                   "keep selection counts per expert instead of rows: stays small, for runs of days");
     verb.add_flag("--f16", o->launch.f16, "store weights, norms and scores in half precision");
@@ -258,7 +257,8 @@ void add_record(CLI::App & app) {
                   "the live page on that port of 127.0.0.1");
     verb.add_flag("--nop", o->launch.nop, "load the recorder but record nothing (to measure what that costs)");
     verb.add_flag("-q,--quiet", o->quiet, "print nothing but errors");
-    verb.add_option("command", o->launch.command, "the program and its arguments, after --")->type_name("");
+    verb.add_option("command", o->launch.command, "the program and its arguments, usually after --")->type_name("");
+    verb.positionals_at_end();  // a forgotten -- is no matter: what follows the program is the program's
     add_examples(
         verb, {{"moescope record -- llama-completion -m model.gguf -p 'Hello'",
                 "one run; the trace is named after the program"},

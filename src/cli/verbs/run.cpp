@@ -139,7 +139,10 @@ private:
         infer::generation_hooks hooks;
         hooks.phase     = [&](bool decode) { recording_.session().set_phase(decode ? phase::decode : phase::prefill); };
         hooks.prefilled = [&](uint64_t done, uint64_t) { bar.update(done); };
-        hooks.text      = print_generated;
+        hooks.text      = [](const std::string & text) {
+            clear_drawn_line();
+            print_generated(text);
+        };
         const infer::generation_result r = infer::generate(engine_, p.tokens, options_, hooks);
         recording_.check();
         decodes_ += r.n_decodes;

@@ -3,6 +3,8 @@
 #include <CLI/CLI.hpp>
 #include <fmt/format.h>
 
+#include "cli/answers/profile_files.hpp"
+#include "cli/answers/profile_tables.hpp"
 #include "cli/answers/shared.hpp"
 #include "cli/answers/summary.hpp"
 #include "cli/help/examples.hpp"
@@ -19,7 +21,7 @@ struct stats_options {
     std::string    trace;
     size_t         top     = 5;
     bool           heatmap = false;
-    bool           access  = false;
+    bool           access = false, requests = false;
     std::string    model;
     answer_options answer;
 };
@@ -29,6 +31,14 @@ void run_stats(stats_options & o) {
     check_output(o.answer.output);
     if (!o.model.empty() && !o.access) {
         throw usage_error("--model goes with --access: nothing else needs the model file");
+    }
+    if (is_profile(o.trace)) {
+        print_answer(answer_profile(o.trace, o.top), o.answer);
+        return;
+    }
+    if (o.requests) {
+        print_answer(answer_requests(o.trace), o.answer);
+        return;
     }
     if (o.access) {
         print_answer(answer_access(o.trace, o.model, o.top), o.answer);
@@ -57,13 +67,19 @@ void add_stats(CLI::App & app) {
     const auto o = std::make_shared<stats_options>();
     CLI::App & verb =
         *app.add_subcommand("stats", "one screen: what ran, how evenly the experts are used, which are hot");
-    verb.add_option("T", o->trace, "a trace (.moetrace), or a log of another tool")->required()->type_name("");
+    verb.add_option("T", o->trace,
+                    "a trace (.moetrace), a profile (.moestats, expert_stats.json), or a log of another tool")
+        ->required()
+        ->type_name("");
     verb.add_option("--top", o->top, "how many of the most and of the least used experts to name")
         ->capture_default_str()
         ->type_name("N");
     verb.add_flag("--heatmap", o->heatmap, "show layers x experts as characters even if the output is not a terminal");
+    auto * requests = verb.add_flag("--requests", o->requests,
+                                    "list the requests of a server, or the prompts of a run: slot, start, tokens");
     verb.add_flag("--access", o->access,
-                  "the weights that were read, in bytes, hottest first; needs a trace of --capture access");
+                  "the weights that were read, in bytes, hottest first; needs a trace of --capture access")
+        ->excludes(requests);
     verb.add_option("--model", o->model, "with --access: the GGUF that ran (default: the one that the trace names)")
         ->type_name("MODEL");
     add_answer_options(verb, o->answer);

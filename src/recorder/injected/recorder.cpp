@@ -74,7 +74,7 @@ public:
     }
 
     void finish() {
-        bool saw_moe = false, saw_graph = false;
+        bool saw_moe = false, saw_graph = false, saw_others = false;
         for (size_t i = 0; i < n_taps_; ++i) {
             capture::tap & t = *taps_[i];
             if (!t.close_all()) {
@@ -83,12 +83,14 @@ public:
             if (const std::string why = t.failure(); !why.empty()) {
                 stopped(why);
             }
-            saw_moe   = saw_moe || t.saw_moe();
-            saw_graph = saw_graph || t.saw_graph();
+            saw_moe    = saw_moe || t.saw_moe();
+            saw_graph  = saw_graph || t.saw_graph();
+            saw_others = saw_others || t.saw_others();
         }
-        status(environment::status_graphs, saw_moe     ? environment::graphs_moe
-                                           : saw_graph ? environment::graphs_dense
-                                                       : environment::graphs_none);
+        status(environment::status_graphs, saw_moe      ? environment::graphs_moe
+                                           : saw_others ? environment::graphs_others
+                                           : saw_graph  ? environment::graphs_dense
+                                                        : environment::graphs_none);
     }
 
 private:

@@ -81,6 +81,8 @@ settings read_settings() {
     s.stats       = asked_for(env::stats) || !s.stats_path.empty();
     s.names       = asked_for(env::names);
     s.per_layer   = asked_for(env::per_layer);
+    s.no_text     = flag(env::no_text);
+    s.no_tokens   = flag(env::no_tokens);
     s.counts_only = flag(env::counts_only);
     s.f16         = flag(env::half_precision);
     s.max_size    = bytes(env::max_size);

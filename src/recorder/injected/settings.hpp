@@ -16,6 +16,8 @@ struct settings {
     bool                     stats       = false;
     bool                     names       = false;
     bool                     per_layer   = false;
+    bool                     no_text     = false;  // in the trace
+    bool                     no_tokens   = false;
     bool                     counts_only = false;
     bool                     f16         = false;
     uint64_t                 max_size    = 0;

@@ -12,6 +12,9 @@ namespace {
 trace::writer_options make_options(const settings & s) {
     trace::writer_options o;
     o.counts_only = s.counts_only;
+    o.tokens      = s.no_tokens ? trace::kept_tokens::nothing
+                    : s.no_text ? trace::kept_tokens::ids
+                                : trace::kept_tokens::all;
     o.f16         = s.f16;
     o.max_size    = s.max_size;
     o.existing    = io::existing_file::replace_own;  // the host must not stop for a name that is taken

@@ -60,10 +60,11 @@ private:
 
 graphs_seen parse_graphs(const std::string & word) {
     namespace env = environment;
-    return word == env::graphs_moe     ? graphs_seen::moe
-           : word == env::graphs_dense ? graphs_seen::dense
-           : word == env::graphs_none  ? graphs_seen::none
-                                       : graphs_seen::nothing_known;
+    return word == env::graphs_moe      ? graphs_seen::moe
+           : word == env::graphs_others ? graphs_seen::others
+           : word == env::graphs_dense  ? graphs_seen::dense
+           : word == env::graphs_none   ? graphs_seen::none
+                                        : graphs_seen::nothing_known;
 }
 
 // The file through which the recorder tells what it does; removed with this object.
@@ -126,6 +127,8 @@ public:
         set(env::output, o.nop ? "" : o.trace_path);
         set(env::capture, o.capture ? to_string(*o.capture) : "");
         set(env::layers, o.layers);
+        set(env::no_text, o.no_text ? "1" : "");
+        set(env::no_tokens, o.no_tokens ? "1" : "");
         set(env::mask, o.mask.to_text());
         set(env::counts_only, o.counts_only ? "1" : "");
         set(env::half_precision, o.f16 ? "1" : "");

@@ -15,9 +15,11 @@ namespace moescope::recorder {
 struct launch_options {
     std::vector<std::string>    command;  // program and arguments
     std::string                 trace_path;
-    std::optional<capture_list> capture;  // without: the recorder's default
-    std::string                 layers;   // as layer_filter reads them
-    expert_mask                 mask;     // under which the program computes
+    std::optional<capture_list> capture;              // without: the recorder's default
+    std::string                 layers;               // as layer_filter reads them
+    expert_mask                 mask;                 // under which the program computes
+    bool                        no_text     = false;  // the trace holds no texts of tokens …
+    bool                        no_tokens   = false;  // … and no ids of theirs
     bool                        counts_only = false;
     bool                        f16         = false;
     bool                        nop         = false;
@@ -26,7 +28,8 @@ struct launch_options {
 };
 
 // What the recorder saw of a program, when it ended: nothing where the program was killed.
-enum class graphs_seen { nothing_known, none, dense, moe };  // dense: no MoE blocks in them
+// dense: without MoE blocks; others: with MoE blocks, but none in the layers asked for.
+enum class graphs_seen { nothing_known, none, dense, others, moe };
 
 // What became of it.
 struct launch_result {

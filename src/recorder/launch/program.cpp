@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "core/error.hpp"
+#include "recorder/environment.hpp"
 #include "recorder/launch/elf_file.hpp"
 
 namespace moescope::recorder {
@@ -94,7 +95,7 @@ void check_elf(const std::string & path) {
 }
 
 std::string recorder_beside_tool() {
-    if (const char * given = std::getenv("MOESCOPE_RECORDER"); given != nullptr && *given != '\0') {
+    if (const char * given = std::getenv(environment::recorder_library); given != nullptr && *given != '\0') {
         if (::access(given, R_OK) != 0) {
             throw error(std::string("cannot read the recorder: ") + std::strerror(errno))
                 .in(given)
