@@ -6,13 +6,14 @@
 #include <cairo-svg.h>
 #include <cairo.h>
 
-#define MOESCOPE_CAIRO_FUNCTIONS(X)                                                                                   \
-    X(create)                                                                                                         \
-    X(destroy)                                                                                                        \
-    X(fill) X(image_surface_create) X(line_to) X(move_to) X(paint) X(rectangle) X(restore) X(rotate) X(save) X(scale) \
-        X(select_font_face) X(set_antialias) X(set_dash) X(set_font_size) X(set_line_width) X(set_source_rgb)         \
-            X(show_text) X(status) X(status_to_string) X(stroke) X(surface_destroy) X(surface_finish)                 \
-                X(surface_status) X(surface_write_to_png_stream) X(svg_surface_create_for_stream) X(text_extents)     \
+#define MOESCOPE_CAIRO_FUNCTIONS(X)                                                                               \
+    X(create)                                                                                                     \
+    X(destroy)                                                                                                    \
+    X(fill)                                                                                                       \
+    X(image_surface_create) X(line_to) X(move_to) X(paint) X(rectangle) X(restore) X(rotate) X(save) X(scale)     \
+        X(select_font_face) X(set_antialias) X(set_dash) X(set_font_size) X(set_line_width) X(set_source_rgb)     \
+            X(show_text) X(status) X(status_to_string) X(stroke) X(surface_destroy) X(surface_finish)             \
+                X(surface_status) X(surface_write_to_png_stream) X(svg_surface_create_for_stream) X(text_extents) \
                     X(translate)
 
 namespace moescope::report {

@@ -184,7 +184,9 @@ class CommandsOfTheReadme(unittest.TestCase):
             ("corpus.jsonl", os.path.join(SOURCE, "models", "prompts.jsonl")),
         ):
             os.symlink(target, os.path.join(cls.folder, name))
-        cls.run_in_folder("moescope run -m model.gguf -p 2+3= -n 4 -q --capture ids,weights,norms,access -o run.moetrace")
+        cls.run_in_folder(
+            "moescope run -m model.gguf -p 2+3= -n 4 -q --capture ids,weights,norms,access -o run.moetrace"
+        )
         for half in (0, 1):
             cls.run_in_folder(f"moescope profile -m model.gguf --jsonl corpus.jsonl --shard {half}/2 -q -o {half}.json")
             os.rename(os.path.join(cls.folder, f"{half}.moestats"), os.path.join(cls.folder, "ab"[half] + ".moestats"))

@@ -81,7 +81,7 @@ TEST(findings, measures_of_order_stand_out_from_a_tenth_on) {
     summary_result s;
     s.lru_hits = 0.64, s.lru_hits_chance = 0.29;
     s.overlap_next = 0.344, s.overlap_by_popularity = 0.306;
-    s.phase_distance = 0.6, s.phase_distance_chance = 0.5;
+    s.phase_distance = 0.62, s.phase_distance_chance = 0.5;
     const findings f = find(s);
     ASSERT_TRUE(f.lru && f.phases);
     EXPECT_EQ(f.lru->measured, 0.64);

@@ -82,6 +82,7 @@ common_params parse_params(const model_verb & verb, const run_options & o) {
 
 // Text for a person's terminal: what the model invents must not steer it.
 void print_generated(const std::string & text) {
+    clear_drawn_line();
     if (!is_terminal(stdout)) {
         std::fwrite(text.data(), 1, text.size(), stdout);
     } else {
@@ -139,10 +140,7 @@ private:
         infer::generation_hooks hooks;
         hooks.phase     = [&](bool decode) { recording_.session().set_phase(decode ? phase::decode : phase::prefill); };
         hooks.prefilled = [&](uint64_t done, uint64_t) { bar.update(done); };
-        hooks.text      = [](const std::string & text) {
-            clear_drawn_line();
-            print_generated(text);
-        };
+        hooks.text      = print_generated;
         const infer::generation_result r = infer::generate(engine_, p.tokens, options_, hooks);
         recording_.check();
         decodes_ += r.n_decodes;
