@@ -6,6 +6,7 @@
 #include <cairo-svg.h>
 #include <cairo.h>
 
+// clang-format off
 #define MOESCOPE_CAIRO_FUNCTIONS(X)                                                                               \
     X(create)                                                                                                     \
     X(destroy)                                                                                                    \
@@ -15,6 +16,7 @@
             X(show_text) X(status) X(status_to_string) X(stroke) X(surface_destroy) X(surface_finish)             \
                 X(surface_status) X(surface_write_to_png_stream) X(svg_surface_create_for_stream) X(text_extents) \
                     X(translate)
+// clang-format on
 
 namespace moescope::report {
 
