@@ -267,7 +267,14 @@ class RealFiles(unittest.TestCase):
         pruned = self.path("pruned.gguf")
         run("prune", self.f32, "--stats", stats, "--criterion", "reap", "--keep", N_EXPERT // 2, "-o", pruned)
         done = run("analyze", "compare", self.trace, self.record("pruned", pruned))
-        self.assertIn("No layer has the same number of experts", done.stdout)
+        self.assertIn("experts of a pruned model have their numbers in the full one", re.sub(r"\s+", " ", done.stdout))
+        got = answer("compare", self.trace, self.path("pruned.moetrace"))
+        self.assertEqual([l["overlap_chance"] for l in got["layers"]], [K / N_EXPERT] * N_LAYER)
+        os.rename(pruned, pruned + ".gone")  # then nothing says which experts are left
+        self.assertIn(
+            "No layer has the same number of experts",
+            run("analyze", "compare", self.trace, self.path("pruned.moetrace")).stdout,
+        )
         side = {
             r["measure"]: (r["first"], r["second"])
             for r in answer("compare", self.trace, self.path("pruned.moetrace"))["side_by_side"]

@@ -85,7 +85,7 @@ class EnvironmentVariables(unittest.TestCase):
 
     def test_all_of_them_and_no_other(self):
         header = read(os.path.join(SOURCE, "src", "recorder", "environment.hpp"))
-        named = set(re.findall(r'= "([A-Z][A-Z0-9_]+)"', header))
+        named = set(re.findall(r'=\s*"([A-Z][A-Z0-9_]+)"', header))
         for path in glob.glob(os.path.join(SOURCE, "src", "**", "*.cpp"), recursive=True):
             named |= set(re.findall(r'getenv\("(\w+)"\)', read(path)))
         page = read(os.path.join(SOURCE, "docs", "environment.md"))

@@ -316,18 +316,20 @@ TEST_F(MaskRecord, RefusesWhatDoesNotFit) {
         EXPECT_FALSE(std::filesystem::exists(trace_));
         return std::to_string(code) + " " + stderr_text();
     };
-    const std::string name = model_ + ": ";
+    const std::string name = model_ + ": ", help = " (see moescope run --help)\n";
     EXPECT_EQ(of_run({"--omit", "0:16"}),
-              "2 moescope: " + name + "layer 0 has no expert 16; its experts are 0 to 15\n");
+              "2 moescope: " + name + "layer 0 has no expert 16; its experts are 0 to 15" + help);
     EXPECT_EQ(of_run({"--omit", "3:1"}),
-              "2 moescope: " + name + "layer 3 has no experts; there are some in layers 0-2\n");
+              "2 moescope: " + name + "layer 3 has no experts; there are some in layers 0-2" + help);
     EXPECT_EQ(of_run({"--omit", "*:0-15"}),
-              "2 moescope: " + name + "every expert of layer 0 is omitted; a token needs 4\n");
-    EXPECT_EQ(of_run({"--only", "2:0-2"}), "2 moescope: " + name + "layer 2 has 3 experts left, and a token uses 4\n");
+              "2 moescope: " + name + "every expert of layer 0 is omitted; a token needs 4" + help);
+    EXPECT_EQ(of_run({"--only", "2:0-2"}),
+              "2 moescope: " + name + "layer 2 has 3 experts left, and a token uses 4" + help);
     EXPECT_EQ(of_run({"--omit", "0:3", "--only", "0:0-3"}),
-              "2 moescope: " + name + "layer 0 has 3 experts left, and a token uses 4\n");
-    EXPECT_EQ(of_run({"--omit", "3"}), "2 moescope: --omit takes LAYER:EXPERT such as 5:15,3:28-30,*:7, not '3'\n");
-    EXPECT_EQ(of_run({"--only", ""}), "2 moescope: --only takes LAYER:EXPERT such as 5:0-7, not ''\n");
+              "2 moescope: " + name + "layer 0 has 3 experts left, and a token uses 4" + help);
+    EXPECT_EQ(of_run({"--omit", "3"}),
+              "2 moescope: --omit takes LAYER:EXPERT such as 5:15,3:28-30,*:7, not '3'" + help);
+    EXPECT_EQ(of_run({"--only", ""}), "2 moescope: --only takes LAYER:EXPERT such as 5:0-7, not ''" + help);
     const std::string file = folder_ / "bias.json";
     EXPECT_EQ(of_run({"--router-bias", file}), "1 moescope: " + file + ": cannot open\n");
     for (const auto & [json, why] :
