@@ -81,6 +81,7 @@ class Edges(unittest.TestCase):
             ("stability", self.path, self.path),
             ("compare", self.path, self.path),
             ("cache", self.path),
+            ("prefetch", self.path),
             ("placement", self.path, "--model", self.model, "--vram", "1G"),
         )
 

@@ -12,6 +12,7 @@ import subprocess
 import tempfile
 import time
 import unittest
+import urllib.request
 
 SOURCE = os.environ["MOESCOPE_SOURCE_DIR"]
 MOESCOPE = os.environ["MOESCOPE_BIN"]
@@ -182,6 +183,7 @@ class CommandsOfTheReadme(unittest.TestCase):
             ("models", os.path.join(SOURCE, "models")),
             ("model.gguf", os.path.join(SOURCE, "models", "demo.gguf")),
             ("corpus.jsonl", os.path.join(SOURCE, "models", "prompts.jsonl")),
+            ("held-out.jsonl", os.path.join(SOURCE, "models", "prompts.jsonl")),
         ):
             os.symlink(target, os.path.join(cls.folder, name))
         cls.run_in_folder(
@@ -205,6 +207,17 @@ class CommandsOfTheReadme(unittest.TestCase):
         )
         assert done.returncode == 0, f"{command}\n{done.stdout}{done.stderr}"
 
+    def complete(self, url):
+        body = json.dumps({"prompt": "2+3=", "n_predict": 2}).encode()
+        request = urllib.request.Request(url + "/completion", body, {"Content-Type": "application/json"})
+        for _ in range(50):
+            try:
+                urllib.request.urlopen(request, timeout=60).read()
+                return
+            except OSError:  # still loading the model
+                time.sleep(0.1)
+        self.fail("the server does not answer")
+
     def serve(self, command):
         """Runs what goes on until Ctrl-C, and presses it once it has said where it listens."""
         log = os.path.join(self.folder, "server.log")
@@ -222,6 +235,8 @@ class CommandsOfTheReadme(unittest.TestCase):
             while not re.search(r"http://127\.0\.0\.1:\d+", read(log)) and time.time() < end:
                 self.assertIsNone(server.poll(), read(log))
                 time.sleep(0.1)
+            if "llama-server" in command:  # one that computes nothing leaves nothing to record
+                self.complete(re.search(r"http://127\.0\.0\.1:\d+", read(log)).group(0))
             server.send_signal(signal.SIGINT)
             self.assertIn(server.wait(60), (0, 130), read(log))
         finally:

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <filesystem>
 #include <fstream>
 #include <numeric>
 
@@ -27,6 +28,10 @@ using nlohmann::json;
 
 // Nothing where the file is not one JSON document; logs of other tools are one per line.
 json parse_document(const std::string & path) {
+    std::error_code unknown;
+    if (!std::filesystem::is_regular_file(path, unknown)) {
+        return json(json::value_t::discarded);  // opening a pipe would wait for whoever writes it
+    }
     std::ifstream in(path, std::ios::binary);
     return (in >> std::ws).peek() == '{' ? json::parse(in, nullptr, false) : json(json::value_t::discarded);
 }
