@@ -6,8 +6,8 @@
 //   inverse   the first file, byte for byte
 // Each case runs in a child process, so that an assertion in llama.cpp names the architecture and ends nothing else.
 
+#include <filesystem>
 #include <fstream>
-#include <iterator>
 #include <random>
 
 #include <gtest/gtest.h>
@@ -26,8 +26,9 @@ using namespace moescope::test;
 namespace {
 
 std::string file_bytes(const std::string & path) {
-    std::ifstream in(path, std::ios::binary);
-    return {std::istreambuf_iterator<char>(in), {}};
+    std::string bytes(std::filesystem::file_size(path), '\0');
+    std::ifstream(path, std::ios::binary).read(bytes.data(), static_cast<std::streamsize>(bytes.size()));
+    return bytes;
 }
 
 // Old ids by new place, drawn within the cells that may not be left.
