@@ -1,25 +1,14 @@
 """The tables of bench/pruning-demo, as Markdown.
 
-models: {name: {domain: Perplexity as a dict}}, where a name is "full", "random/KEEP/SEED" or "PROFILE/KEEP/CRITERION/DRAW".
+measured: {profile: {(criterion, keep): {label: [units, 8] sums}}}; a profile is mixed-1, mixed-2, … or a domain. Labels of text from
+other sources end in *. An increase is of the mean NLL per token, in nats; a mean over domains counts each the same.
 """
-
-import math
 
 import numpy as np
 
-import perplexity
-from corpus import DOMAINS
+from moeval import KL, NLL_CHANGED, NLL_FULL, TOKENS
 
-CRITERIA = {
-    "reap": "reap",
-    "ean": "ean_mean",
-    "frequency": "activation_frequency",
-}  # and their keys in expert_stats.json
-PROFILES = ("mixed", *DOMAINS)
-
-
-def n_draws(profile, args):
-    return args.draws if profile == "mixed" else 1
+N_BOOTSTRAP = 2000
 
 
 def row(*cells):
@@ -31,112 +20,131 @@ def head(*cells):
     print("|" + "---|" * len(cells))
 
 
-def group(profile, keep, args):
-    """{criterion: names of its models} of what is compared: the same profile, the same number of experts."""
-    found = {c: [f"{profile}/{keep}/{c}/{draw + 1}" for draw in range(n_draws(profile, args))] for c in CRITERIA}
-    found["random"] = [f"random/{keep}/{seed}" for seed in args.seeds]
-    return found
+def mixed(measured):
+    return [p for p in measured if p.startswith("mixed-")]
 
 
-def values(models, names, domain):
-    return [models[n][domain]["value"] for n in names]
+def labels_of(measured, other):
+    some = next(iter(next(iter(measured.values())).values()))
+    return [label for label in some if label.endswith("*") == other]
 
 
-def winner(models, compared, domain):
-    """The criterion of which every model is better than every model of the others, or None. One draw decides nothing."""
-    if len(compared["reap"]) < 2:
-        return None
-    best = min(compared, key=lambda c: max(values(models, compared[c], domain)))
-    others = [n for c, names in compared.items() if c != best for n in names]
-    return best if max(values(models, compared[best], domain)) < min(values(models, others, domain)) else None
+def criteria_of(measured, profile):
+    return list(dict.fromkeys(criterion for criterion, _ in measured[profile]))
 
 
-def shown(models, names, domain):
-    """Geometric mean, and the lowest and highest where there are several."""
-    found = values(models, names, domain)
-    mean = f"{np.exp(np.mean(np.log(found))):.1f}"
-    return mean if len(found) == 1 else f"{mean} ({min(found):.1f} to {max(found):.1f})"
+def per_token(sums, column):
+    return float(sums[:, column].sum() / sums[:, TOKENS].sum())
 
 
-def bits_per_byte(value, text):
-    return math.log2(value) * text["tokens"] / text["bytes"]
+def increase(sums):
+    return per_token(sums, NLL_CHANGED) - per_token(sums, NLL_FULL)
 
 
-def print_full(models, texts):
-    full = models["full"]
-    errors = [m["error"] / m["value"] for of in models.values() for m in of.values()]
-    print("\nThe full model\n")
-    head("", *DOMAINS)
-    row("held-out text, bytes", *(texts[d]["bytes"] for d in DOMAINS))
-    row("tokens", *(texts[d]["tokens"] for d in DOMAINS))
-    row("chunks", *(len(full[d]["chunk_nats"]) for d in DOMAINS))
-    row("perplexity ± one standard error", *(f"{full[d]['value']:.2f} ± {full[d]['error']:.2f}" for d in DOMAINS))
-    row("bits per byte", *(f"{bits_per_byte(full[d]['value'], texts[d]):.3f}" for d in DOMAINS))
-    print(f"\nThe standard errors of all models are {min(errors):.1%} to {max(errors):.1%} of the perplexity.")
+def mean_over_draws(measured, profiles, criterion, keep, label, of=increase):
+    return float(np.mean([of(measured[p][criterion, keep][label]) for p in profiles]))
 
 
-def print_perplexities(models, args):
-    print(
-        f"\nPerplexity: mean (lowest to highest), of {args.draws} draws of the mixed text and of {len(args.seeds)} random "
-        "seeds. Bold: every one below every other of its group\n"
-    )
-    head("profile", "kept", "criterion", *DOMAINS)
-    row("–", "all", "–", *(shown(models, ["full"], d) for d in DOMAINS))
-    for profile in PROFILES:
-        for keep in args.keep:
-            compared = group(profile, keep, args)
-            best = {d: winner(models, compared, d) for d in DOMAINS}
-            for criterion, names in compared.items():
-                mark = {d: "**" if best[d] == criterion else "" for d in DOMAINS}
-                row(profile, keep, criterion, *(mark[d] + shown(models, names, d) + mark[d] for d in DOMAINS))
+def resampled(measured, profiles, criterion, keep, label, draws):
+    """[N_BOOTSTRAP] increases, mean over the profiles; `draws` are weights of units, the same for whatever is compared."""
+    total = 0.0
+    for p in profiles:
+        sums = measured[p][criterion, keep][label]
+        change = draws @ (sums[:, NLL_CHANGED] - sums[:, NLL_FULL])
+        total = total + change / (draws @ sums[:, TOKENS])
+    return total / len(profiles)
 
 
-def print_ratios(models, args):
-    print("\nPerplexity divided by that of REAP on the same chunks, means of all draws [95 % interval over chunks]\n")
-    head("profile", "kept", "criterion", *DOMAINS)
-    for profile in PROFILES:
-        for keep in args.keep:
-            nats = {
-                c: [{d: models[n][d]["chunk_nats"] for d in DOMAINS} for n in names]
-                for c, names in group(profile, keep, args).items()
-            }
-            for c in list(nats)[1:]:
-                ratios = [perplexity.ratio([m[d] for m in nats[c]], [m[d] for m in nats["reap"]]) for d in DOMAINS]
-                row(profile, keep, c, *("{:.2f} [{:.2f}, {:.2f}]".format(*r) for r in ratios))
+def unit_draws(measured, labels):
+    rng, some = np.random.default_rng(1), next(iter(next(iter(measured.values())).values()))
+    draws = {}
+    for label in labels:
+        n = len(some[label])
+        draws[label] = rng.multinomial(n, np.full(n, 1 / n), size=N_BOOTSTRAP).astype(float)
+    return draws
 
 
-def lost_share(scores, counts, keep):
-    """Share of a domain's selections that go to experts outside the best `keep` of their layer, mean over layers.
-
-    scores and counts are {layer: [n_expert]}; ties go to the lower id, as in prune.
-    """
-    shares = []
-    for layer, score in scores.items():
-        dropped = np.argsort(-np.asarray(score), kind="stable")[keep:]
-        shares.append(np.asarray(counts[layer])[dropped].sum() / np.sum(counts[layer]))
-    return float(np.mean(shares))
+def interval(values):
+    low, high = np.quantile(values, [0.025, 0.975])
+    return f"[{low:.3f}, {high:.3f}]"
 
 
-def print_lost(profiles, args):
-    print(
-        "\nShare of each domain's selections (training text) whose expert is pruned by the profile of mixed text, mean of the "
-        "draws\n"
-    )
-    head("kept", "criterion", *DOMAINS)
-    column = lambda name, key: {layer: of[key] for layer, of in profiles[name].items()}
-    draws = range(1, args.draws + 1)
-    for keep in args.keep:
-        for criterion, key in CRITERIA.items():
-            lost = {
-                d: [lost_share(column(f"mixed-{i}", key), column(f"{d}-1", "activation_counts"), keep) for i in draws]
-                for d in DOMAINS
-            }
-            row(keep, criterion, *(f"{np.mean(lost[d]):.0%}" for d in DOMAINS))
+def print_increases(measured, keeps, other):
+    labels, profiles = labels_of(measured, other), mixed(measured)
+    draws = unit_draws(measured, labels)
+    for keep in keeps:
+        print(f"\n{keep} kept, profiles of mixed text\n")
+        head("criterion", "mean", "95 %", "worst", *labels, "KL, mean")
+        rows = []
+        for criterion in criteria_of(measured, profiles[0]):
+            by_label = [mean_over_draws(measured, profiles, criterion, keep, label) for label in labels]
+            kl = [mean_over_draws(measured, profiles, criterion, keep, x, lambda s: per_token(s, KL)) for x in labels]
+            spread = np.mean([resampled(measured, profiles, criterion, keep, x, draws[x]) for x in labels], axis=0)
+            rows.append((np.mean(by_label), criterion, interval(spread), by_label, np.mean(kl)))
+        for mean, criterion, spread, by_label, kl in sorted(rows, key=lambda r: -r[0]):
+            cells = (f"{x:.3f}" for x in (max(by_label), *by_label))
+            row(criterion, f"{mean:.3f}", spread, *cells, f"{kl:.3f}")
 
 
-def print_tables(models, texts, profiles, args):
-    """texts: {domain: bytes and tokens of its held-out text}; profiles: {PROFILE-DRAW: expert_stats}."""
-    print_full(models, texts)
-    print_perplexities(models, args)
-    print_ratios(models, args)
-    print_lost(profiles, args)
+def print_paired(measured, keeps, other, winner, rivals):
+    """Winner against rivals on the same units: ratio of the means, and the difference in each domain."""
+    labels, profiles = labels_of(measured, other), mixed(measured)
+    draws = unit_draws(measured, labels)
+    head("kept", f"{winner} against", "ratio of the means [95 %]", *(f"{x}: difference [95 %]" for x in labels))
+    for keep in keeps:
+        for rival in rivals:
+            of = lambda criterion, x: resampled(measured, profiles, criterion, keep, x, draws[x])
+            ours, theirs = {x: of(winner, x) for x in labels}, {x: of(rival, x) for x in labels}
+            ratio = np.mean(list(ours.values()), axis=0) / np.mean(list(theirs.values()), axis=0)
+            differences = [ours[x] - theirs[x] for x in labels]
+            row(
+                keep,
+                rival,
+                f"{np.median(ratio):.2f} {interval(ratio)}",
+                *(f"{np.median(d):+.3f} {interval(d)}" for d in differences),
+            )
+
+
+def print_single(measured, keeps, labels):
+    domains = [p for p in measured if not p.startswith("mixed-")]
+    head("profile", "kept", "criterion", *labels)
+    for profile in domains:
+        for keep in keeps:
+            for criterion in criteria_of(measured, profile):
+                row(
+                    profile,
+                    keep,
+                    criterion,
+                    *(f"{increase(measured[profile][criterion, keep][x]):.3f}" for x in labels),
+                )
+
+
+def print_draws(measured, keeps, labels):
+    profiles = mixed(measured)
+    head("kept", "criterion", *(f"draw {i + 1}" for i in range(len(profiles))))
+    for keep in keeps:
+        for criterion in criteria_of(measured, profiles[0]):
+            means = [np.mean([increase(measured[p][criterion, keep][x]) for x in labels]) for p in profiles]
+            row(keep, criterion, *(f"{m:.3f}" for m in means))
+
+
+def print_tables(measured, keeps):
+    own, other = labels_of(measured, False), labels_of(measured, True)
+    some = next(iter(next(iter(measured.values())).values()))
+    print("The text\n")
+    head("", *own, *other)
+    row("samples", *(len(some[x]) for x in own + other))
+    row("predicted tokens", *(int(some[x][:, TOKENS].sum()) for x in own + other))
+    row("full model, nats per token", *(f"{per_token(some[x], NLL_FULL):.3f}" for x in own + other))
+    winner = "removal, labels"
+    rivals = [c for c in criteria_of(measured, mixed(measured)[0]) if c != winner]
+    for title, is_other, labels in (("the training's sources", False, own), ("other sources", True, other)):
+        if labels:
+            print(f"\n## Increase of NLL, held-out text of {title}")
+            print_increases(measured, keeps, is_other)
+            print(f"\n{winner}, against each other criterion (ratio below 1, difference below 0: it costs less)\n")
+            print_paired(measured, keeps, is_other, winner, rivals)
+    print("\n## Profiles of one domain\n")
+    print_single(measured, keeps, own)
+    print("\n## Mean increase by draw\n")
+    print_draws(measured, keeps, own)

@@ -209,6 +209,38 @@ class Evaluate(unittest.TestCase):
             for key in ("kl", "bits_after", "same_top", "displaced", "kl_low"):
                 self.assertAlmostEqual(row[key], alone[key], delta=1e-6, msg=key)
 
+    def test_a_sweep_of_prune_costs_what_evaluate_says(self):
+        stats = self.path("sweep.json")
+        self.run_tool("profile", "-m", self.model, "--jsonl", self.corpus, *THREADS, "-q", "-o", stats)
+        text = ["--jsonl", self.corpus, "--label-key", "domain"]
+        plans = ["--stats", stats.replace(".json", ".moestats"), "--criterion", "reap-sum"]
+        want = json.loads(self.evaluate(*text, *plans, "--keep", "4,6", "--json", "-q").stdout)["plans"]
+        sweep = [
+            "prune",
+            self.model,
+            *plans,
+            "--sweep",
+            "4,6",
+            "--evaluate",
+            self.corpus,
+            *text[2:],
+            *THREADS,
+            "--json",
+        ]
+        budget = (want[0]["delta_nll_high"] + want[1]["delta_nll_high"]) / 2
+        got = json.loads(self.run_tool(*sweep, "--budget-nll", max(budget, 1e-9)).stdout)
+        for plan, other in zip(got["plans"], want):
+            for key in ("delta_nll", "kl"):
+                found = [plan["cost"][key][bound] for bound in ("value", "low", "high")]
+                self.assertEqual(found, [other[key], other[key + "_low"], other[key + "_high"]])
+        within = [p["n_keep"] for p in got["plans"] if p["cost"]["delta_nll"]["high"] <= max(budget, 1e-9)]
+        self.assertEqual(got["recommended"], min(within) if within else None)
+        none = json.loads(self.run_tool(*sweep, "--budget-kl", 1e-12).stdout)
+        self.assertIsNone(none["recommended"])
+        for wrong in (["--keep", "4"], ["--sweep", "4", "--protect", "1"], ["--sweep", "4", "--budget-nll", "-1"]):
+            refused = ["prune", self.model, *plans, *wrong, "--evaluate", self.corpus, "--dry-run"]
+            self.assertEqual(len(self.run_tool(*refused, code=2).stderr.strip().splitlines()), 1)
+
     def test_samples_longer_than_a_ubatch(self):
         # The planted model's routing has a margin, so that what a ubatch rounds does not change it.
         options = ("--jsonl", self.corpus, "--omit", "0:1")

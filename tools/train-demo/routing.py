@@ -13,14 +13,15 @@ def expert_counts(model, rows):
     cfg = model.cfg
     counts = torch.zeros(cfg.n_layer, cfg.n_expert)
 
-    def count_into(il):
+    def count_into(il, moe):
         def hook(_module, _inputs, logits):
-            ids = logits.topk(cfg.n_expert_used, -1).indices.flatten()
+            scores = logits.sigmoid() + moe.selection_bias if cfg.sigmoid else logits
+            ids = scores.topk(cfg.n_expert_used, -1).indices.flatten()
             counts[il] += torch.bincount(ids, minlength=cfg.n_expert)
 
         return hook
 
-    hooks = [b.moe.router.register_forward_hook(count_into(il)) for il, b in enumerate(model.blocks)]
+    hooks = [b.moe.router.register_forward_hook(count_into(il, b.moe)) for il, b in enumerate(model.blocks)]
     for row in rows:
         model(torch.from_numpy(row[None, :-1]))
     for h in hooks:

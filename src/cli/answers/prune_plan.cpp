@@ -96,6 +96,41 @@ std::string worst_text(const std::vector<prune::displaced_share> & displaced) {
     return fmt::format("{} ({})", percent(worst->share, 1), printable(worst->label));
 }
 
+std::string estimate_text(const evaluate::estimate & e) {
+    return fmt::format("{:.3f} [{:.3f}, {:.3f}]", e.value, e.range.low, e.range.high);
+}
+
+std::string costs_text(const std::vector<swept_plan> & swept, const sweep_review & more) {
+    std::string text = fmt::format("\nwhat they cost, in nats per token [95 %]\n{:>6}  {:>22}  {:>22}  {}\n", "keeps",
+                                   "increase of NLL", "KL", "most increased label");
+    for (const swept_plan & s : swept) {
+        text += fmt::format("{:>6}  {:>22}  {:>22}  {}\n", s.plan.n_keep, estimate_text(s.cost->delta_nll),
+                            estimate_text(s.cost->kl),
+                            s.cost->worst_label.empty()
+                                ? ""
+                                : fmt::format("{:.3f} ({})", s.cost->worst_nll, printable(s.cost->worst_label)));
+    }
+    if (more.budget) {
+        text += more.recommended > 0
+                    ? fmt::format("\nkeep {}: the fewest of these within the budget\n", more.recommended)
+                    : "\nnone of these is within the budget\n";
+    }
+    return text;
+}
+
+nlohmann::ordered_json estimate_json(const evaluate::estimate & e) {
+    return {{"value", e.value}, {"low", e.range.low}, {"high", e.range.high}};
+}
+
+nlohmann::ordered_json cost_json(const plan_cost & c) {
+    nlohmann::ordered_json j = {{"delta_nll", estimate_json(c.delta_nll)}, {"kl", estimate_json(c.kl)}};
+    if (!c.worst_label.empty()) {
+        j["worst_label"]     = c.worst_label;
+        j["worst_delta_nll"] = c.worst_nll;
+    }
+    return j;
+}
+
 void add_review(nlohmann::ordered_json & json, const plan_review & more) {
     json["criterion"] = more.criterion;
     json["evaluate"]  = more.evaluate;
@@ -133,10 +168,9 @@ std::string plan_text(const prune::prune_plan & plan, const plan_review & more) 
            fmt::format("\nwhat does it cost?  {}\n", more.evaluate);
 }
 
-std::string sweep_text(const std::vector<swept_plan> & swept, const std::string & criterion,
-                       const std::string & evaluate) {
-    std::string text = fmt::format("by {}\n{:>6} {:>12} {:>8}  {:>10}  {:>14}  {}\n", criterion, "keeps", "size", "",
-                                   "displaced", "removal error", "most displaced label");
+std::string sweep_text(const std::vector<swept_plan> & swept, const sweep_review & more) {
+    std::string text = fmt::format("by {}\n{:>6} {:>12} {:>8}  {:>10}  {:>14}  {}\n", more.criterion, "keeps", "size",
+                                   "", "displaced", "removal error", "most displaced label");
     for (const swept_plan & s : swept) {
         const prune::prune_plan & p = s.plan;
         text += fmt::format("{:>6} {:>12} {:>8}  {:>10}  {:>14}  {}\n", p.n_keep, human_bytes(p.bytes_after),
@@ -144,14 +178,14 @@ std::string sweep_text(const std::vector<swept_plan> & swept, const std::string 
                             s.displaced.empty() ? "–" : percent(s.displaced.front().share, 1),
                             measure_text(s.measures.removal, true), worst_text(s.displaced));
     }
-    return text + fmt::format("\nwhat do they cost?  {}\n", evaluate);
+    return text +
+           (swept.front().cost ? costs_text(swept, more) : fmt::format("\nwhat do they cost?  {}\n", more.evaluate));
 }
 
-nlohmann::ordered_json sweep_json(const std::vector<swept_plan> & swept, const std::string & criterion,
-                                  const std::string & evaluate) {
+nlohmann::ordered_json sweep_json(const std::vector<swept_plan> & swept, const sweep_review & more) {
     nlohmann::ordered_json json;
-    json["criterion"] = criterion;
-    json["evaluate"]  = evaluate;
+    json["criterion"] = more.criterion;
+    json["evaluate"]  = more.evaluate;
     json["plans"]     = nlohmann::ordered_json::array();
     for (const swept_plan & s : swept) {
         nlohmann::ordered_json plan = {{"n_keep", s.plan.n_keep},
@@ -162,7 +196,14 @@ nlohmann::ordered_json sweep_json(const std::vector<swept_plan> & swept, const s
             plan["displaced"]          = s.displaced.front().share;
             plan["displaced_by_label"] = displaced_json(s.displaced);
         }
+        if (s.cost) {
+            plan["cost"] = cost_json(*s.cost);
+        }
         json["plans"].push_back(plan);
+    }
+    if (more.budget) {
+        json["recommended"] =
+            more.recommended > 0 ? nlohmann::ordered_json(more.recommended) : nlohmann::ordered_json();
     }
     return json;
 }

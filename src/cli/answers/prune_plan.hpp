@@ -2,11 +2,13 @@
 
 // What `prune` says of a plan.
 
+#include <optional>
 #include <string>
 #include <vector>
 
 #include <nlohmann/json_fwd.hpp>
 
+#include "evaluate/damage_sums.hpp"
 #include "prune/comparison.hpp"
 
 namespace moescope::cli {
@@ -23,17 +25,29 @@ struct plan_review {
 std::string            plan_text(const prune::prune_plan & plan, const plan_review & more);
 nlohmann::ordered_json plan_json(const prune::prune_plan & plan, const plan_review & more);
 
-// One size of `prune --sweep`; measures and shares are there where the statistics are a profile.
+// What a plan costs on held-out text, in nats per token.
+struct plan_cost {
+    evaluate::estimate delta_nll, kl;
+    std::string        worst_label;  // "" without labels
+    double             worst_nll = 0;
+};
+
+// One size of `prune --sweep`; measures and shares are there where the statistics are a profile, the cost if it was measured.
 struct swept_plan {
     prune::prune_plan                   plan;
     prune::plan_measures                measures;
     std::vector<prune::displaced_share> displaced;
+    std::optional<plan_cost>            cost;
 };
 
-std::string            sweep_text(const std::vector<swept_plan> & swept, const std::string & criterion,
-                                  const std::string & evaluate);
-nlohmann::ordered_json sweep_json(const std::vector<swept_plan> & swept, const std::string & criterion,
-                                  const std::string & evaluate);
+struct sweep_review {
+    std::string criterion, evaluate;  // as in plan_review
+    bool        budget      = false;  // whether there is one
+    uint32_t    recommended = 0;      // fewest experts within it; 0: none of the plans is
+};
+
+std::string            sweep_text(const std::vector<swept_plan> & swept, const sweep_review & more);
+nlohmann::ordered_json sweep_json(const std::vector<swept_plan> & swept, const sweep_review & more);
 
 // "displaced selections: 12.3 % (code 10.1 %, prose 14.0 %)", a line; "" without a profile.
 std::string displaced_text(const plan_review & more);

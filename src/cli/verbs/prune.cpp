@@ -17,6 +17,7 @@
 #include "cli/terminal/text.hpp"
 #include "cli/verbs.hpp"
 #include "cli/verbs/prune_decision.hpp"
+#include "cli/verbs/prune_sweep.hpp"
 #include "core/error.hpp"
 #include "io/path.hpp"
 #include "prune/comparison.hpp"
@@ -90,18 +91,6 @@ void write_everything(const prune_options & o, const gguf::model_file & model, c
     }
 }
 
-// How to find out what the smaller model costs: the plan again, measured by masks, without a file.
-std::string evaluate_command(const prune_options & o, const decision & d, const std::string & n_keep) {
-    const std::string plan =
-        ids_file(o).empty()
-            ? fmt::format("{}--criterion {}{} --keep {}", o.stats.empty() ? "" : "--stats " + printable(o.stats) + " ",
-                          prune::criterion_name(d.request.criterion),
-                          o.balance.empty() ? "" : " --balance " + o.balance, n_keep)
-        : o.drop_ids.empty() ? "--keep-ids " + printable(o.keep_ids)
-                             : "--against " + (o.output.empty() ? "small.gguf" : printable(o.output));
-    return fmt::format("moescope evaluate -m {} --jsonl held-out.jsonl {}", printable(o.model), plan);
-}
-
 // What else the statistics say of the plan.
 plan_review review(const prune_options & o, const gguf::model_file & model, const decision & d,
                    const prune::prune_plan & plan) {
@@ -116,47 +105,14 @@ plan_review review(const prune_options & o, const gguf::model_file & model, cons
     return r;
 }
 
-void say_choice(const decision & d) {
-    if (!d.said.empty()) {
-        note(d.said);
-    }
-}
-
-// Plans of several sizes side by side; nothing is written.
-void sweep_plans(const prune_options & o) {
-    if (!o.output.empty() || o.keep > 0 || o.ratio >= 0 || !ids_file(o).empty()) {
-        throw usage_error(
-            "--sweep only compares sizes: it goes with none of -o, --keep, --ratio, --keep-ids and --drop-ids");
-    }
-    const gguf::model_file  model(o.model);
-    decision                d = decide(o, model);
-    std::vector<swept_plan> swept;
-    std::string             sizes;
-    for (const uint32_t n_keep : o.sweep) {
-        swept.push_back({plan_for(o, model, d, n_keep), {}, {}});
-        if (d.profile) {
-            swept.back().measures  = prune::measure_plan(*d.profile, swept.back().plan);
-            swept.back().displaced = prune::displaced_shares(*d.profile, swept.back().plan);
-        }
-        sizes += (sizes.empty() ? "" : ",") + std::to_string(n_keep);
-    }
-    for (const std::string & warning : swept.front().plan.warnings) {
-        note("warning: " + printable(warning));
-    }
-    say_choice(d);
-    const std::string command = evaluate_command(o, d, sizes);
-    if (o.json) {
-        fmt::print("{}", to_text(sweep_json(swept, criterion_text(d), command)));
-    } else {
-        fmt::print("{}", sweep_text(swept, criterion_text(d), command));
-    }
-}
-
 void run_prune(const prune_options & o) {
     set_quiet(o.quiet);
     if (!o.sweep.empty()) {
         sweep_plans(o);
         return;
+    }
+    if (!o.held_out.empty()) {
+        throw usage_error("--evaluate needs --sweep N,…").fix("of one plan, moescope evaluate says what it costs");
     }
     if (o.output.empty() && !o.dry_run) {
         throw usage_error("prune needs -o OUT.gguf, --dry-run, or --sweep");
@@ -228,6 +184,24 @@ void add_prune(CLI::App & app) {
         ->delimiter(',')
         ->check(CLI::PositiveNumber)
         ->type_name("N,…");
+    auto * held_out = verb.add_option("--evaluate", o->held_out,
+                                      "with --sweep: measure each plan on this text (JSONL), as evaluate does")
+                          ->type_name("FILE");
+    verb.add_option("--label-key", o->label_key, "with --evaluate: the field that names a sample's label")
+        ->type_name("KEY")
+        ->needs(held_out);
+    verb.add_option("--budget-nll", o->budget_nll,
+                    "with --evaluate: recommend the fewest experts within this increase of NLL")
+        ->type_name("NATS")
+        ->check(CLI::PositiveNumber)
+        ->needs(held_out);
+    verb.add_option("--budget-kl", o->budget_kl, "… within this KL divergence")
+        ->type_name("NATS")
+        ->check(CLI::PositiveNumber)
+        ->needs(held_out);
+    verb.add_option("-t,--threads", o->threads, "with --evaluate: threads (default: as many as processors)")
+        ->type_name("N")
+        ->check(CLI::PositiveNumber);
     verb.add_flag("--dry-run", o->dry_run, "only show what would be removed, and its size");
     verb.add_flag("--json", o->json, "print the summary as JSON");
     verb.add_flag("-q,--quiet", o->quiet, "no notes, no progress");

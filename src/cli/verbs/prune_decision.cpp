@@ -142,4 +142,21 @@ std::string criterion_text(const decision & d) {
                : fmt::format("{}, balance {}", name, prune::balance_name(d.scores.balance));
 }
 
+std::string evaluate_command(const prune_options & o, const decision & d, const std::string & n_keep) {
+    const std::string plan =
+        ids_file(o).empty()
+            ? fmt::format("{}--criterion {}{} --keep {}", o.stats.empty() ? "" : "--stats " + printable(o.stats) + " ",
+                          prune::criterion_name(d.request.criterion),
+                          o.balance.empty() ? "" : " --balance " + o.balance, n_keep)
+        : o.drop_ids.empty() ? "--keep-ids " + printable(o.keep_ids)
+                             : "--against " + (o.output.empty() ? "small.gguf" : printable(o.output));
+    return fmt::format("moescope evaluate -m {} --jsonl held-out.jsonl {}", printable(o.model), plan);
+}
+
+void say_choice(const decision & d) {
+    if (!d.said.empty()) {
+        note(d.said);
+    }
+}
+
 }  // namespace moescope::cli

@@ -18,6 +18,9 @@ struct prune_options {
     std::string              model, stats, criterion, balance, keep_ids, drop_ids, pruneset, imatrix, output;
     std::vector<std::string> protect;
     std::vector<uint32_t>    sweep;
+    std::string              held_out, label_key;            // of --sweep --evaluate
+    double                   budget_nll = 0, budget_kl = 0;  // nats; 0: none
+    int32_t                  threads       = 0;              // 0: as many as processors
     uint32_t                 keep          = 0;
     double                   ratio         = -1;
     uint64_t                 seed          = 0;
@@ -43,6 +46,11 @@ prune::prune_plan plan_for(const prune_options & o, const gguf::model_file & mod
 
 // What --keep or --ratio ask for.
 uint32_t n_keep_of(const prune_options & o, const gguf::model_file & model);
+
+// How to find out what the plan costs: measured by masks, without a file.
+std::string evaluate_command(const prune_options & o, const decision & d, const std::string & n_keep);
+
+void say_choice(const decision & d);
 
 // "removal, balance labels".
 std::string criterion_text(const decision & d);
