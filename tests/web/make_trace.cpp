@@ -93,7 +93,7 @@ row route(const options & o, uint32_t layer, int cls, uint64_t token, uint64_t p
         const double liking =
             o.flat ? 0 : 3.2 * std::pow(unit(o.seed * 7919 + layer * 613 + e * 31 + uint64_t(cls) * 101), 3);
         const double general = o.flat ? 0 : 1.6 * std::pow(unit(o.seed * 104729 + layer * 17 + e * 1009), 4);
-        const double word    = 0.9 * unit(o.seed + token * 7 + layer * 131 + e * 65537);
+        const double word    = o.flat ? 0 : 0.9 * unit(o.seed + token * 7 + layer * 131 + e * 65537);
         const double noise   = 0.7 * unit(o.seed * 3 + position * 8191 + layer * 127 + e * 524287);
         score[e]             = liking + general + word + noise;
     }

@@ -42,6 +42,14 @@ function withPolicy(html) {
   return html.replace('%POLICY%', () => policy);
 }
 
+// The licences of everything in the page travel in it: of moescope itself, and of the packages that it is built with.
+function withLicences(html) {
+  const texts = `moescope\n\n${readFileSync(join(root, '..', 'LICENSE'), 'utf8')}\n${writeLicences()}`;
+  if (/<\/?script|<!--/i.test(texts)) throw new Error('a licence text would end the element that holds it');
+  if (!html.includes('%LICENCES%')) throw new Error('the built page has no place for its licences');
+  return html.replace('%LICENCES%', () => texts);
+}
+
 const mark = `<!-- built from ${fingerprint()} -->`;
 if (process.argv.includes('--check')) {
   if (!readFileSync(target, 'utf8').includes(mark)) {
@@ -51,11 +59,8 @@ if (process.argv.includes('--check')) {
     process.exit(1);
   }
 } else {
-  const html = withPolicy(readFileSync(join(root, 'dist', 'index.html'), 'utf8')).replace(
-    '<head>',
-    () => '<head>\n' + mark,
-  );
+  const built = readFileSync(join(root, 'dist', 'index.html'), 'utf8');
+  const html = withLicences(withPolicy(built)).replace('<head>', () => '<head>\n' + mark);
   writeFileSync(target, html);
-  writeLicences();
   console.log(`page.html: ${(html.length / 1024).toFixed(0)} KiB`);
 }

@@ -37,10 +37,12 @@ function textsByPackages(packages) {
   return texts;
 }
 
+// Returns what it has written.
 export function writeLicences() {
   const texts = textsByPackages(withDependencies(importedPackages()));
   const parts = [...texts].map(([text, names]) => `${names.join(', ')}\n\n${text}\n`);
   writeFileSync(join(root, 'licences.txt'), parts.join('\n'));
+  return parts.join('\n');
 }
 
 if (process.argv[1] === import.meta.filename) writeLicences();

@@ -18,6 +18,12 @@ export function runOf(app: App): Run {
   return app.page.runs[app.store.now.run]!;
 }
 
+// What a view shows, for a spreadsheet.
+export interface Table {
+  columns: string[];
+  rows: (string | number)[][];
+}
+
 export interface View {
   readonly name: ViewName;
   readonly title: string;
@@ -25,4 +31,5 @@ export interface View {
   // Called when the view is in sight and something changed: `all` when it has just come into sight or has new data.
   update(changed: ReadonlySet<string> | 'all'): void;
   resize?(): void;
+  table(): Table;
 }

@@ -104,8 +104,8 @@ export function factTile(name: string, value: string, note: string): HTMLElement
   return h('div', { class: 'fact-tile' }, h('span', null, name), h('b', null, value), h('small', null, note));
 }
 
-export function download(name: string, text: string, type: string): void {
-  const url = URL.createObjectURL(new Blob([text], { type }));
+export function download(name: string, content: Blob): void {
+  const url = URL.createObjectURL(content);
   const a = h('a', { href: url, download: name });
   a.click();
   setTimeout(() => URL.revokeObjectURL(url), 1000);

@@ -1,7 +1,6 @@
-// The keys that work in every view, and the list of all keys. An element that has keys of its own handles them itself.
+// The keys that work in every view, and the list of all keys, which help.ts shows. An element that has keys of its own handles them itself.
 
 import { runOf, type App } from './app';
-import { h } from './dom';
 import type { ViewName } from './state';
 
 // What keys can do beside changing the state.
@@ -11,6 +10,8 @@ export interface KeyTarget {
   toggleTheme(): void;
   showHelp(): void;
   nextMetric(): void;
+  copyLink(): void;
+  findText(): void;
 }
 
 const sorts = ['id', 'heat', 'similarity'] as const;
@@ -32,16 +33,19 @@ function actionOf(key: string, on: KeyTarget): (() => void) | null {
     r: () => store.set({ relative: !now.relative }),
     s: () => store.set({ sort: sorts[(sorts.indexOf(now.sort) + 1) % sorts.length]! }),
     ' ': () => store.set({ playing: !now.playing }),
+    c: () => on.copyLink(),
+    '/': () => on.findText(),
     Escape: () => store.set({ expert: null, token: null, playing: false }),
   };
-  if (!/^[1-8]$/.test(key)) return actions[key] ?? null;
-  const view = on.viewNames()[Number(key) - 1];
+  if (!/^[0-9]$/.test(key)) return actions[key] ?? null;
+  const view = on.viewNames()[key === '0' ? 9 : Number(key) - 1];
   return () => view && store.set({ view });
 }
 
 export function pressKey(e: KeyboardEvent, on: KeyTarget): void {
   const target = e.target as HTMLElement;
-  if (e.ctrlKey || e.metaKey || e.altKey || target.closest('input, select, dialog')) return;
+  if (e.defaultPrevented || e.ctrlKey || e.metaKey || e.altKey || target.closest('input, select, textarea, dialog'))
+    return;
   if (e.key === ' ' && target.closest('button, summary, tr')) return; // where Space presses what has the focus
   const action = actionOf(e.key, on);
   if (!action) return;
@@ -49,35 +53,19 @@ export function pressKey(e: KeyboardEvent, on: KeyTarget): void {
   e.preventDefault();
 }
 
-const list: [key: string, what: string][] = [
-  ['1 … 8', 'switch views'],
+export const keyList: [key: string, what: string][] = [
+  ['1 … 9, 0', 'switch views; 0 is the tenth'],
   ['← ↑ → ↓', 'move through cells or tokens; ten at a time with Shift'],
   ['Enter', 'go from a cell to its tokens'],
   ['[ ]', 'previous or next layer'],
   ['m', 'next metric'],
-  ['r', 'absolute or relative to balance'],
+  ['r', 'absolute or against balance'],
   ['s', 'next order of experts'],
   ['Space', 'play through the generated tokens'],
-  ['+ − 0', 'zoom in, out, reset; or the wheel with Ctrl or ⌘'],
+  ['+ − 0', 'in a picture: zoom in, out, reset; or the wheel with Ctrl or ⌘'],
   ['t', 'dark or light theme'],
   ['Esc', 'clear the selection'],
-  ['?', 'this list'],
+  ['c', 'copy a link to this view'],
+  ['/', 'find text in the tokens'],
+  ['?', 'these words and keys'],
 ];
-
-export function keysDialog(): HTMLDialogElement {
-  const dialog = h(
-    'dialog',
-    { class: 'help', 'aria-label': 'Keys' },
-    h('h2', null, 'Keys'),
-    h(
-      'dl',
-      { class: 'facts' },
-      ...list.flatMap(([k, what]) => [h('dt', null, h('kbd', null, k)), h('dd', null, what)]),
-    ),
-    h('form', { method: 'dialog' }, h('button', { class: 'button' }, 'Close')),
-  );
-  dialog.addEventListener('click', (e) => {
-    if (e.target === dialog) dialog.close(); // on the backdrop
-  });
-  return dialog;
-}

@@ -9,7 +9,9 @@ export class Legend {
   private low = h('span', null);
   private mid = h('span', null);
   private high = h('span', null);
-  private nothing = h('span', { class: 'nothing' });
+  private swatch = h('i', null);
+  private noneText = h('span', null);
+  private nothing = h('span', { class: 'nothing' }, this.swatch, this.noneText);
 
   constructor() {
     this.element.append(
@@ -24,8 +26,8 @@ export class Legend {
     this.low.textContent = low;
     this.mid.textContent = mid;
     this.high.textContent = high;
-    this.nothing.textContent = nothing ?? '';
+    this.noneText.textContent = nothing ?? '';
     this.nothing.hidden = nothing === null;
-    this.nothing.style.setProperty('--swatch', cssOf(table[255]!));
+    this.swatch.style.background = cssOf(table[255]!);
   }
 }

@@ -3,24 +3,18 @@ import { fill, h } from './dom';
 import { firstPage, followServer } from './live';
 import { Shell } from './shell';
 import { openSource } from './source';
-import { Store, type State, type ViewName } from './state';
+import { firstChoices, Store, type State, type ViewName } from './state';
 import { keptTheme } from './theme';
 
 const root = document.getElementById('app')!;
 const show = (message: string) => fill(root, h('p', { class: 'empty' }, message));
 
 const firstState = (): State => ({
-  view: (location.hash.slice(1) || 'experts') as ViewName,
-  run: 0,
-  block: 0,
-  expert: null,
-  token: null,
-  metric: 'share',
-  relative: false,
-  sort: 'id',
-  phase: 'all',
+  ...firstChoices,
+  view: 'experts',
   theme: keptTheme(),
   playing: false,
+  options: {},
 });
 
 async function start(): Promise<void> {

@@ -18,6 +18,7 @@ export interface MatrixOptions extends AxisOptions {
   label: string; // for people who cannot see it
   tip: (cell: Cell) => { title: string; rows: TipRows };
   cellText?: (cell: Cell) => string; // written into cells that are large enough
+  cellNote?: (cell: Cell) => string; // below it, where there is room for two lines
   onselect: (cell: Cell) => void;
   onopen?: (cell: Cell) => void; // Enter or a double click
   cellHeight?: [least: number, most: number];
@@ -159,7 +160,7 @@ export class Matrix {
     const view = this.view();
     this.raster.draw(ctx, view, this.devicePlot());
     this.drawGrid(ctx, view);
-    if (this.options.gutter) this.drawGutter(ctx, view, this.options.gutter.value);
+    if (this.options.gutter) this.drawGutter(ctx, view, this.options.gutter);
     this.axes.draw(view, plot, this.raster.cols, this.raster.rows, this.gutterWidth());
     this.drawOverlay();
   }
@@ -186,13 +187,23 @@ export class Matrix {
       for (let col = Math.floor(view.x); col < Math.min(this.raster.cols, view.x + view.width); col++) {
         const b = this.boxOf({ col, row });
         ctx.fillStyle = inkOn(this.raster.colorAt(col, row));
-        ctx.fillText(this.options.cellText!({ col, row }), b.x + b.width / 2, b.y + b.height / 2);
+        const note = b.width >= 62 && b.height >= 34 ? (this.options.cellNote?.({ col, row }) ?? '') : '';
+        const middle = b.y + b.height / 2 - (note ? 6 : 0);
+        ctx.fillText(this.options.cellText!({ col, row }), b.x + b.width / 2, middle);
+        if (note) this.drawNote(ctx, note, b.x + b.width / 2, middle + 13);
       }
     }
   }
 
+  private drawNote(ctx: CanvasRenderingContext2D, text: string, x: number, y: number): void {
+    const { font } = ctx;
+    ctx.font = font.replace('11px', '9.5px');
+    ctx.fillText(text, x, y);
+    ctx.font = font;
+  }
+
   // One bar for each row, or for each line of pixels where rows are thinner.
-  private drawGutter(ctx: CanvasRenderingContext2D, view: Rect, value: (row: number) => number): void {
+  private drawGutter(ctx: CanvasRenderingContext2D, view: Rect, gutter: NonNullable<AxisOptions['gutter']>): void {
     const { plot } = this;
     const style = getComputedStyle(this.element);
     const pitch = plot.height / view.height;
@@ -201,15 +212,18 @@ export class Matrix {
     const height = Math.max(1, Math.min(pitch - 2, 8));
     const last = Math.min(this.raster.rows, view.y + view.height);
     const step = Math.max(1, Math.ceil(1 / pitch));
-    const bars = (color: string, fraction: (row: number) => number) => {
+    const bars = (color: string, from: (row: number) => number, to: (row: number) => number, more = 0) => {
       ctx.fillStyle = style.getPropertyValue(color);
       for (let r = Math.floor(view.y); r < last; r += step) {
         const y = plot.y + (r + 0.5 - view.y) * pitch - height / 2;
-        if (y >= plot.y - height / 2 && y < plot.y + plot.height) ctx.fillRect(x, y, width * fraction(r), height);
+        if (y >= plot.y - height / 2 && y < plot.y + plot.height)
+          ctx.fillRect(x + width * from(r) - more, y - more, width * (to(r) - from(r)) + 2 * more, height + 2 * more);
       }
     };
-    bars('--line', () => 1);
-    bars('--quiet', value);
+    const none = () => 0;
+    bars('--line', none, () => 1);
+    bars('--quiet', none, gutter.value);
+    bars('--mark', gutter.mark, gutter.mark, 0.75);
   }
 
   private drawOverlay(): void {

@@ -12,7 +12,8 @@ export interface AxisOptions {
   yTitle: string;
   rowLabel: (row: number) => string;
   colLabel: (col: number, row: number | null) => string;
-  gutter?: { width: number; title: string; value: (row: number) => number }; // a bar beside each row, 0 … 1
+  // A bar beside each row, 0 … 1, and a line in it.
+  gutter?: { width: number; title: string; value: (row: number) => number; mark: (row: number) => number };
 }
 
 export class MatrixAxes {

@@ -2,6 +2,7 @@
 
 import type { Numbers } from './bundle';
 import type { Block, Run, Tile } from './contract';
+import { deadByChance, entropyByChance } from './chance';
 import { pieceText } from './format';
 import type { Metric, Phase, Sort } from './state';
 
@@ -35,6 +36,11 @@ export function blockName(b: Block): string {
   return `layer ${b.layer}` + (b.block > 0 ? ` (block ${b.block})` : '') + (b.mtp ? ' (MTP)' : '');
 }
 
+// GroveMoE's second block: its rows may name an expert twice.
+export const repeatsIds = (b: Block): boolean => b.block > 0;
+
+export const sum = (list: number[]): number => list.reduce((a, b) => a + b, 0);
+
 export function widest(run: Run): number {
   return run.blocks.reduce((m, b) => Math.max(m, b.n_expert), 0);
 }
@@ -47,6 +53,11 @@ export function sameShape(runs: Run[]): boolean {
 // Whether there is more than one text to tell apart: several runs, or prompts with labels.
 export function hasDomains(runs: Run[]): boolean {
   return sameShape(runs) || runs.some((r) => r.domains.length > 0);
+}
+
+// The selections of a block's experts, of all rows or of those of generated tokens; null: not told apart.
+export function countsOf(run: Run, b: Block, which: 'count' | 'count_decoded' = 'count'): Numbers | null {
+  return run.cells[which]?.subarray(b.first_cell, b.first_cell + b.n_expert) ?? null;
 }
 
 // Selections of a cell in one phase.
@@ -110,6 +121,17 @@ export function balanceOf(run: Run, b: Block, metric: Metric, phase: Phase): num
 export function valuesOf(run: Run, b: Block, metric: Metric, phase: Phase, relative: boolean): Float64Array {
   const base = relative ? balanceOf(run, b, metric, phase) : 1;
   return Float64Array.from({ length: b.n_expert }, (_, e) => valueOf(run, b, e, metric, phase) / base);
+}
+
+// What random routing of as many rows shows of a block; NaN where that is not known.
+const byChance = new WeakMap<Block, { entropy: number; dead: number }>();
+export function chanceOf(b: Block): { entropy: number; dead: number } {
+  let known = byChance.get(b);
+  if (!known) {
+    const shape = [b.rows, b.n_expert_used, b.n_expert, !repeatsIds(b)] as const;
+    byChance.set(b, (known = { entropy: entropyByChance(...shape), dead: deadByChance(...shape) }));
+  }
+  return known;
 }
 
 // How often a and b were selected in one row; the diagonal is the count.

@@ -13,7 +13,8 @@ export interface ColorScale {
   index(values: ArrayLike<number>): Uint8Array;
 }
 
-const reach = 3; // ratios: 1/8 … 8 on a logarithmic scale
+const reach = 3; // ratios against balance: 1/8 … 8 on a logarithmic scale, the same in every run
+const reaches = [0.25, 0.5, 1, 2, 3, 4, 6]; // of a scale that adapts: 2^¼ … 64
 
 // Absolute values from 0 to the largest one; never selected (NaN or 0) has a colour of its own.
 export function heatScale(most: number): ColorScale {
@@ -44,19 +45,30 @@ export function decadesScale(most: number): ColorScale {
       ),
   };
 }
-// Ratios around 1.
-export function balanceScale(): ColorScale {
+// Ratios around 1, from 1 / 2^reach to 2^reach. `none`: what 0 stands for, no value or the least.
+function around(reach: number, none: number): ColorScale {
+  const log = (v: number) => (v === 0 ? none : Math.log2(v));
   return {
     map: 'balance',
     low: -reach,
     high: reach,
     index: (values) =>
       toIndices(
-        Float64Array.from(values, (v) => (v === 0 ? NaN : Math.log2(v))),
+        Float64Array.from(values, (v) => Math.min(reach, Math.max(-reach, log(v)))),
         -reach,
         reach,
       ),
   };
+}
+// Against balance. 0: never selected.
+export const balanceScale = (): ColorScale => around(reach, NaN);
+// Of two runs: as wide as all but the largest hundredth of the ratios. 0 and Infinity: in one of the two only.
+export function ratioScale(values: ArrayLike<number>): ColorScale {
+  const far = Float64Array.from(values, (v) => Math.abs(Math.log2(v)))
+    .filter((v) => Number.isFinite(v))
+    .sort();
+  const wanted = far[Math.ceil(0.99 * far.length) - 1] ?? 0;
+  return around(reaches.find((r) => r >= wanted) ?? reaches.at(-1)!, -Infinity);
 }
 
 export function largest(values: ArrayLike<number>): number {
@@ -79,6 +91,10 @@ export function showLegend(
   middle = 'balanced',
 ): void {
   const table = colorTable(theme, scale.map);
-  if (scale.map === 'balance') legend.set(table, '⅛×', middle, '8×', nothing);
-  else legend.set(table, text(scale.low), text((scale.low + scale.high) / 2), text(scale.high), nothing);
+  if (scale.map === 'balance') {
+    const end = 2 ** scale.high;
+    const written = Number.isInteger(end) ? String(end) : end.toFixed(2);
+    const low = written === '8' ? '⅛×' : written === '2' ? '½×' : written === '4' ? '¼×' : `1/${written}×`;
+    legend.set(table, low, middle, written + '×', nothing);
+  } else legend.set(table, text(scale.low), text((scale.low + scale.high) / 2), text(scale.high), nothing);
 }

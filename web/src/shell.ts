@@ -4,13 +4,17 @@ import { runOf, type App, type View } from './app';
 import type { Page, Tile } from './contract';
 import { fill, h, Segments, select } from './dom';
 import { plural } from './format';
-import { keysDialog, pressKey, type KeyTarget } from './keys';
+import { findingsOf, type Finding } from './findings';
+import { helpDialog, licencesDialog } from './help';
+import { pressKey, type KeyTarget } from './keys';
 import { LiveBadge, type GrowingPage } from './live';
 import { hasDomains, sameShape } from './model';
+import { fromHash, toHash } from './permalink';
 import type { DataSource } from './source';
 import type { State, Store, ViewName } from './state';
 import { keepTheme } from './theme';
 import { mountTooltip } from './tooltip';
+import { ViewActions } from './view_actions';
 import { CacheView } from './views/cache';
 import { CompareView } from './views/compare';
 import { DamageView } from './views/damage';
@@ -20,7 +24,7 @@ import { ForesightView } from './views/foresight';
 import { HottestView } from './views/hottest';
 import { MemoryView } from './views/memory';
 import { PairsView } from './views/pairs';
-import { factsOf, headingOf } from './views/run_facts';
+import { factsOf, headingOf, incompleteness } from './views/run_facts';
 import { SelectionPanel } from './views/selection';
 import { TokensView } from './views/tokens';
 
@@ -56,6 +60,8 @@ function reshaped(before: Page, page: Page): boolean {
   );
 }
 
+const addressEvery = 250; // milliseconds
+
 export class Shell implements KeyTarget, GrowingPage {
   readonly app: App;
   private views: View[] = [];
@@ -68,7 +74,12 @@ export class Shell implements KeyTarget, GrowingPage {
   private badge = new LiveBadge(() => this.refresh(this.now()));
   private facts = h('div', { class: 'fact-tiles' });
   private heading = h('div', { class: 'heading' });
-  private keys = keysDialog();
+  private help = helpDialog();
+  private licences = licencesDialog();
+  private findings = h('div', { class: 'findings', hidden: true });
+  private actions: ViewActions;
+  private addressWritten = 0; // when
+  private addressTimer = 0;
   private panel: SelectionPanel;
 
   constructor(
@@ -79,12 +90,13 @@ export class Shell implements KeyTarget, GrowingPage {
   ) {
     this.app = this.makeApp(page, source, store);
     this.panel = new SelectionPanel(this.app);
+    this.actions = new ViewActions(this.app, () => this.current!);
     this.tabs = new Segments<ViewName>('View', [], (view) => store.set({ view }));
     this.tabs.element.classList.add('tabs');
-    store.on((changed) => this.changed(changed));
     this.build();
     this.makeViews();
-    if (!this.view(store.now.view)) store.set({ view: 'experts' });
+    store.set(fromHash(location.hash, page, this.viewNames(), store.now));
+    store.on((changed) => this.changed(changed));
     this.changed(new Set(['run', 'view', 'theme']));
     new ResizeObserver(() => this.current?.resize?.()).observe(this.stage);
     addEventListener('hashchange', () => this.fromHash());
@@ -123,7 +135,14 @@ export class Shell implements KeyTarget, GrowingPage {
     this.app.store.set({ theme });
   }
   showHelp(): void {
-    this.keys.showModal();
+    this.help.showModal();
+  }
+  copyLink(): void {
+    void this.actions.copy();
+  }
+  findText(): void {
+    this.app.go('tokens');
+    this.stage.querySelector<HTMLInputElement>('.finder input')?.focus();
   }
   // Presses the button after the one that is pressed, in the view that has metrics.
   nextMetric(): void {
@@ -156,17 +175,25 @@ export class Shell implements KeyTarget, GrowingPage {
     mountTooltip();
     const brand = h('div', { class: 'brand' }, logo(), 'moescope');
     const theme = iconButton('◐', 'Dark or light', 'Switch between dark and light (t)', () => this.toggleTheme());
-    const keys = iconButton('?', 'Keys', 'Keys (?)', () => this.showHelp());
+    const help = iconButton('?', 'Words and keys', 'Words and keys (?)', () => this.showHelp());
+    const licences = h(
+      'button',
+      { type: 'button', class: 'plain', onclick: () => this.licences.showModal() },
+      'Licences',
+    );
+    const where = page.served ? ' · served from this machine · ' : ' · one file, no network · ';
     fill(
       this.root,
-      h('header', null, brand, this.heading, this.badge.element, this.runPicker, theme, keys),
+      h('header', null, brand, this.heading, this.badge.element, this.runPicker, theme, help),
       this.notes,
+      this.findings,
       this.facts,
-      this.tabs.element,
+      h('div', { class: 'tab-row' }, this.tabs.element, this.actions.element),
       h('main', null, this.stage, this.panel.element),
-      h('footer', null, page.generator, page.served ? ' · served from this machine' : ' · one file, no network'),
+      h('footer', null, page.generator, where, licences),
       this.spoken,
-      this.keys,
+      this.help,
+      this.licences,
     );
     this.badge.show(page.live);
   }
@@ -187,14 +214,19 @@ export class Shell implements KeyTarget, GrowingPage {
       ...(sameShape(runs) ? [new CompareView(app)] : []),
     ];
     this.current = null;
-    this.tabs.rebuild(this.views.map((v, i) => ({ value: v.name, label: v.title, title: `Key ${i + 1}` })));
+    this.tabs.rebuild(
+      this.views.map((v, i) => ({ value: v.name, label: v.title, title: i < 10 ? `Key ${(i + 1) % 10}` : undefined })),
+    );
     this.offerRuns();
     this.writeNotes();
   }
   // A run of another shape begins with its first layer.
   private offerRuns(): void {
     const { page, store } = this.app;
-    const options = page.runs.map((r, i) => ({ value: i, label: r.label }));
+    const options = page.runs.map((r, i) => ({
+      value: i,
+      label: r.label + (incompleteness(r) ? ' (incomplete)' : ''),
+    }));
     const choose = (run: number) =>
       store.set({ run, token: null, ...(sameShape(page.runs) ? {} : { block: 0, expert: null }) });
     fill(this.runPicker, page.runs.length < 2 ? null : select('Run', options, choose));
@@ -214,6 +246,7 @@ export class Shell implements KeyTarget, GrowingPage {
     if (changed.has('run')) {
       fill(this.heading, ...headingOf(run));
       fill(this.facts, ...factsOf(run));
+      this.writeFindings();
     }
     this.tabs.set(view);
     if (changed.has('view')) this.tabs.reveal(view);
@@ -226,7 +259,7 @@ export class Shell implements KeyTarget, GrowingPage {
     next.update(fresh ? 'all' : changed);
     if (changed.has('playing') && view !== 'tokens') this.runPlayer();
     if ((['run', 'block', 'expert', 'phase', 'view'] as const).some((k) => changed.has(k))) this.panel.update();
-    if (changed.has('view')) history.replaceState(null, '', '#' + view);
+    this.writeAddress();
     document.title = `${run.label} · moescope`;
   }
 
@@ -235,7 +268,33 @@ export class Shell implements KeyTarget, GrowingPage {
     this.views.find((v) => v instanceof TokensView)?.player.run();
   }
   private fromHash(): void {
-    const name = location.hash.slice(1) as ViewName;
-    if (this.view(name)) this.app.store.set({ view: name });
+    const { page, store } = this.app;
+    store.set(fromHash(location.hash, page, this.viewNames(), store.now));
+  }
+  // The address says what is in sight, at most four times a second: browsers refuse more.
+  private writeAddress(): void {
+    const { store, page } = this.app;
+    clearTimeout(this.addressTimer);
+    const wait = this.addressWritten + addressEvery - performance.now();
+    const write = () => {
+      this.addressWritten = performance.now();
+      const hash = toHash(store.now, page);
+      if (location.hash !== hash) history.replaceState(null, '', hash);
+    };
+    if (wait <= 0) write();
+    else this.addressTimer = window.setTimeout(write, wait);
+  }
+
+  // What stands out, first.
+  private writeFindings(): void {
+    const found = findingsOf(runOf(this.app));
+    const { store } = this.app;
+    const item = ({ text, seen }: Finding) => {
+      const options = { ...store.now.options, ...seen.options };
+      const go = () => store.set({ ...seen, options });
+      return h('li', null, h('button', { type: 'button', class: 'finding', title: 'Show it', onclick: go }, text));
+    };
+    fill(this.findings, h('h2', null, 'Stands out'), h('ul', null, ...found.map(item)));
+    this.findings.hidden = found.length === 0;
   }
 }

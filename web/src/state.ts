@@ -18,7 +18,20 @@ export interface State {
   phase: Phase;
   theme: 'light' | 'dark';
   playing: boolean;
+  options: Readonly<Record<string, string>>; // 'view.name': what was chosen in one view alone
 }
+
+// What a page begins with, but for the view and the theme.
+export const firstChoices = {
+  run: 0,
+  block: 0,
+  expert: null,
+  token: null,
+  metric: 'share',
+  relative: true,
+  sort: 'id',
+  phase: 'all',
+} as const satisfies Partial<State>;
 
 type Listener = (changed: ReadonlySet<keyof State>) => void;
 
@@ -37,6 +50,17 @@ export class Store {
     if (changed.size === 0) return;
     this.state = { ...this.state, ...patch };
     for (const listener of this.listeners) listener(changed);
+  }
+  // What was chosen in one view alone; undefined: nothing yet.
+  option(view: ViewName, name: string): string | undefined {
+    return this.state.options[`${view}.${name}`];
+  }
+  // null: nothing again.
+  choose(view: ViewName, name: string, value: string | number | null): void {
+    const key = `${view}.${name}`;
+    const { [key]: before, ...others } = this.state.options;
+    if (value === null ? before !== undefined : before !== String(value))
+      this.set({ options: value === null ? others : { ...others, [key]: String(value) } });
   }
   on(listener: Listener): void {
     this.listeners.push(listener);

@@ -3,17 +3,17 @@
 
 import { line } from 'd3-shape';
 import { scaleLinear, type ScaleLinear } from 'd3-scale';
-import { select as d3select } from 'd3-selection';
-import { axisBottom, axisLeft } from 'd3-axis';
-import { runOf, type App, type View } from '../app';
+import { percents } from '../aligned';
+import { runOf, type App, type Table, type View } from '../app';
 import { categorical } from '../color';
 import { CachesAtHand } from '../caches_at_hand';
 import type { Cache } from '../contract';
 import { field, fill, h, Segments } from '../dom';
+import { drawEnds } from '../end_labels';
 import { bytes, compact, integer, percent, plural } from '../format';
+import { drawCursor, drawFrame, frameIn, newChart } from '../line_chart';
 import { hideTip, showTip } from '../tooltip';
 
-const margin = { top: 22, right: 14, bottom: 36, left: 46 };
 const whatIs: Record<string, string> = {
   LRU: 'evicts what was used least recently',
   LFU: 'evicts what was used least often',
@@ -29,11 +29,7 @@ export class CacheView implements View {
   readonly name = 'cache';
   readonly title = 'Cache';
   readonly element: HTMLElement;
-  private svg = h('svg', {
-    class: 'chart',
-    role: 'img',
-    'aria-label': 'Hit rate against slots per layer',
-  }) as SVGSVGElement;
+  private svg = newChart('Hit rate against slots per layer');
   private scope: Segments<string>;
   private slots = h('input', {
     type: 'range',
@@ -50,7 +46,7 @@ export class CacheView implements View {
     step: 'any',
     value: 16,
     'aria-label': 'Bandwidth in GiB/s',
-    oninput: () => this.writeTable(),
+    oninput: () => this.app.store.choose('cache', 'bandwidth', this.bandwidth.value),
   });
   private bandwidthField = field('GiB/s for missed experts', this.bandwidth);
   private again = h(
@@ -59,12 +55,10 @@ export class CacheView implements View {
     'Simulate again',
   );
   private head = h('tr', null);
-  private table = h('tbody', null);
+  private rows = h('tbody', null);
   private body = h('div', { class: 'cache-body' });
   private empty = h('p', { class: 'empty' });
   private caption = h('p', { class: 'caption' });
-  private pool = 0; // scope: 0 slots in each layer, 1 one pool of them all
-  private at = -1; // slots in view; -1: not chosen yet
   private caches: CachesAtHand;
 
   constructor(private app: App) {
@@ -75,10 +69,7 @@ export class CacheView implements View {
         { value: 'layer', label: 'Slots in each layer' },
         { value: 'pool', label: 'One pool', title: 'The same number of slots in total, shared by all layers' },
       ],
-      (v) => {
-        this.pool = v === 'pool' ? 1 : 0;
-        this.draw();
-      },
+      (v) => app.store.choose('cache', 'scope', v === 'pool' ? v : null),
     );
     this.body.append(
       h(
@@ -91,7 +82,7 @@ export class CacheView implements View {
         this.again,
       ),
       h('div', { class: 'chart-box' }, this.svg),
-      h('div', { class: 'scroll-x' }, h('table', null, h('thead', null, this.head), this.table)),
+      h('div', { class: 'scroll-x' }, h('table', null, h('thead', null, this.head), this.rows)),
       this.caption,
     );
     this.element = h('section', { class: 'card' }, this.body, this.empty);
@@ -101,7 +92,7 @@ export class CacheView implements View {
     if (changed === 'all' || changed.has('run')) {
       void this.caches.load(false);
       this.draw();
-    } else if (changed.has('theme')) this.draw();
+    } else if (changed.has('theme') || changed.has('options')) this.draw();
   }
   resize(): void {
     this.draw();
@@ -117,8 +108,18 @@ export class CacheView implements View {
   }
 
   private pick(slot: number): void {
-    this.at = slot;
-    this.draw();
+    this.app.store.choose('cache', 'slots', this.cache!.slots[slot]!);
+  }
+  // Scope: 0 slots in each layer, 1 one pool of them all.
+  private get pool(): 0 | 1 {
+    return this.app.store.option('cache', 'scope') === 'pool' ? 1 : 0;
+  }
+  // Index of the slots in view: at first half of the experts.
+  private get at(): number {
+    const c = this.cache!;
+    const wanted = Number(this.app.store.option('cache', 'slots') ?? c.n_expert / 2);
+    const at = c.slots.findIndex((s) => s >= wanted);
+    return at < 0 ? c.slots.length - 1 : at;
   }
 
   private draw(): void {
@@ -136,7 +137,8 @@ export class CacheView implements View {
           ? `${integer(c.too_many)} reads are too many to simulate here; use moescope analyze cache.`
           : 'Nothing was read that a cache could hold.';
     if (!shown) return;
-    this.at = this.at < 0 ? c.slots.findIndex((s) => s >= c.n_expert / 2) : Math.min(this.at, c.slots.length - 1);
+    const bandwidth = Number(this.app.store.option('cache', 'bandwidth'));
+    if (bandwidth > 0) this.bandwidth.value = String(bandwidth);
     this.scope.set(this.pool ? 'pool' : 'layer');
     this.slots.max = String(c.slots.length - 1);
     this.slots.value = String(this.at);
@@ -150,65 +152,42 @@ export class CacheView implements View {
   }
 
   private drawChart(c: Cache): void {
-    const width = this.svg.parentElement!.clientWidth;
-    const height = width < 500 ? 280 : 380;
     const { theme } = this.app.store.now;
-    if (width <= 0) return;
-    const x = scaleLinear([0, c.slots.at(-1)!], [margin.left, width - margin.right]);
-    const y = scaleLinear([0, 1], [height - margin.bottom, margin.top]);
-    const svg = d3select(this.svg);
-    svg.attr('width', width).attr('height', height).attr('viewBox', `0 0 ${width} ${height}`);
-    svg.selectAll('*').remove();
-    svg
-      .append('g')
-      .attr('transform', `translate(0,${height - margin.bottom})`)
-      .call(
-        axisBottom(x)
-          .ticks(Math.min(c.slots.length, width / 60))
-          .tickSizeOuter(0),
-      );
-    svg
-      .append('g')
-      .attr('class', 'grid')
-      .attr('transform', `translate(${margin.left},0)`)
-      .call(
-        axisLeft(y)
-          .ticks(5, '.0%')
-          .tickSize(-(width - margin.left - margin.right)),
-      )
-      .select('.domain')
-      .remove();
-    svg
-      .append('text')
-      .attr('class', 'axis-title')
-      .attr('x', width - margin.right)
-      .attr('y', height - 4)
-      .attr('text-anchor', 'end')
-      .text(`slots per layer, of ${c.n_expert} experts`);
-    svg.append('text').attr('class', 'axis-title').attr('x', 0).attr('y', 10).text('reads that hit');
-    svg
-      .append('line')
-      .attr('class', 'cursor')
-      .attr('x1', x(c.slots[this.at]!))
-      .attr('x2', x(c.slots[this.at]!))
-      .attr('y1', margin.top)
-      .attr('y2', height - margin.bottom);
+    const at = frameIn(this.svg, c.policies, 380);
+    if (!at) return;
+    const x = scaleLinear([0, c.slots.at(-1)!], [at.left, at.right]);
+    const y = scaleLinear([0, 1], [at.bottom, at.top]);
+    const title = `slots per layer, of ${c.n_expert} experts`;
+    const s = drawFrame(
+      this.svg,
+      at,
+      { scale: x, ticks: c.slots.length, title },
+      { scale: y, format: '.0%', title: 'reads that hit' },
+    );
+    const here = x(c.slots[this.at]!);
+    drawCursor(s, at, here);
     c.policies.forEach((name, p) => {
       const points = c.slots
-        .map((s, i) => [x(s), y(this.at3(c.hit_rate, i, p))] as [number, number])
+        .map((slots, i) => [x(slots), y(this.at3(c.hit_rate, i, p))] as [number, number])
         .filter(([, v]) => !Number.isNaN(v));
       const color = categorical(theme, p);
-      const here = this.at3(c.hit_rate, this.at, p);
-      svg
-        .append('path')
+      const hits = this.at3(c.hit_rate, this.at, p);
+      s.append('path')
         .attr('class', 'curve')
         .attr('data-policy', name)
         .attr('d', line()(points))
         .attr('stroke', color)
         .attr('stroke-dasharray', name === 'random' ? '2 4' : name === 'Belady' ? '7 4' : null);
-      if (!Number.isNaN(here))
-        svg.append('circle').attr('r', 4).attr('cx', x(c.slots[this.at]!)).attr('cy', y(here)).attr('fill', color);
+      if (!Number.isNaN(hits)) s.append('circle').attr('r', 4).attr('cx', here).attr('cy', y(hits)).attr('fill', color);
     });
+    const last = c.slots.length - 1;
+    const ends = c.policies.map((name, p) => ({
+      name,
+      y: y(this.at3(c.hit_rate, last, p)),
+      before: y(this.at3(c.hit_rate, Math.floor(last / 2), p)),
+      color: categorical(theme, p),
+    }));
+    drawEnds(s, ends, at.right, at.top, at.bottom);
     this.listen(c, x);
   }
 
@@ -230,6 +209,21 @@ export class CacheView implements View {
     this.svg.onclick = (e) => this.pick(nearest(e));
   }
 
+  table(): Table {
+    const c = this.cache;
+    const rows: (string | number)[][] = [];
+    for (let scope = 0; c && scope < 2; scope++)
+      c.slots.forEach((slots, s) =>
+        c.policies.forEach((policy, p) => {
+          const at = (scope * c.slots.length + s) * c.policies.length + p;
+          const figures = [c.hit_rate, c.hit_rate_low, c.hit_rate_high, c.bytes_per_token].map((v) => v[at]!);
+          rows.push([scope === 0 ? 'layer' : 'pool', slots, policy, ...figures]);
+        }),
+      );
+    const figures = ['hit_rate', 'hit_rate_low', 'hit_rate_high', 'missed_bytes_per_token'];
+    return { columns: ['scope', 'slots_per_layer', 'policy', ...figures], rows };
+  }
+
   private writeTable(): void {
     const c = this.cache!;
     const { theme } = this.app.store.now;
@@ -242,8 +236,9 @@ export class CacheView implements View {
         h('th', null, t),
       ),
     );
+    const hits = percents(c.policies.map((_, p) => this.at3(c.hit_rate, this.at, p)));
     fill(
-      this.table,
+      this.rows,
       ...c.policies.map((name, p) => {
         const swatch = h('i', { class: 'swatch' });
         const low = this.at3(c.hit_rate_low, this.at, p);
@@ -253,11 +248,11 @@ export class CacheView implements View {
           'tr',
           { 'data-policy': name },
           h('td', { class: 'left' }, swatch, name, h('span', { class: 'quiet' }, ' ' + (whatIs[name] ?? ''))),
-          h('td', null, percent(this.at3(c.hit_rate, this.at, p))),
+          h('td', null, hits(this.at3(c.hit_rate, this.at, p))),
           h(
             'td',
             { class: 'quiet' },
-            Number.isNaN(low) ? '–' : `${percent(low)} to ${percent(this.at3(c.hit_rate_high, this.at, p))}`,
+            Number.isNaN(low) ? '–' : `${hits(low)} to ${hits(this.at3(c.hit_rate_high, this.at, p))}`,
           ),
           ...(sized
             ? [

@@ -1,6 +1,7 @@
 // Compare: two runs of one shape, cell by cell and layer by layer.
 
-import { type App, type View } from '../app';
+import { percents, reals } from '../aligned';
+import { type App, type Table, type View } from '../app';
 import { colorTable } from '../color';
 import { fill, h, select } from '../dom';
 import { integer, percent, real, times } from '../format';
@@ -8,7 +9,7 @@ import { Legend } from '../legend';
 import { Matrix } from '../matrix';
 import { jensenShannon, spearman } from '../measures';
 import { blockName, TileReader, valueOf, widest } from '../model';
-import { balanceScale, showLegend } from '../scale';
+import { ratioScale, showLegend } from '../scale';
 import type { Run } from '../contract';
 
 export class CompareView implements View {
@@ -18,10 +19,8 @@ export class CompareView implements View {
   readonly matrix: Matrix;
   private legend = new Legend();
   private pickers = h('span', { class: 'toolbar' });
-  private table = h('tbody', null);
+  private body = h('tbody', null);
   private caption = h('p', { class: 'caption' });
-  private a = 0;
-  private b = 1;
   private overlaps: number[] = [];
 
   constructor(private app: App) {
@@ -62,14 +61,24 @@ export class CompareView implements View {
             null,
             h('tr', null, ...['Layer', 'Overlap', 'Rank correlation', 'Distance'].map((t) => h('th', null, t))),
           ),
-          this.table,
+          this.body,
         ),
       ),
     );
   }
 
+  // Of the two that are compared, as indices.
+  private get pair(): [number, number] {
+    const { page, store } = this.app;
+    const chosen = (name: string, first: number) => {
+      const i = Number(store.option('compare', name) ?? first + 1) - 1;
+      return page.runs[i] ? i : first;
+    };
+    return [chosen('from', 0), chosen('to', 1)];
+  }
   private get runs(): [Run, Run] {
-    return [this.app.page.runs[this.a]!, this.app.page.runs[this.b]!];
+    const [a, b] = this.pair;
+    return [this.app.page.runs[a]!, this.app.page.runs[b]!];
   }
   private shares(row: number, expert: number): [number, number] {
     const [a, b] = this.runs;
@@ -77,7 +86,7 @@ export class CompareView implements View {
   }
 
   update(changed: ReadonlySet<string> | 'all'): void {
-    if (changed === 'all' || changed.has('theme')) this.draw();
+    if (changed === 'all' || ['theme', 'run', 'options'].some((k) => changed.has(k))) this.draw();
     const { block, expert } = this.app.store.now;
     this.matrix.mark(expert === null ? [] : [{ col: expert, row: block }]);
   }
@@ -120,26 +129,33 @@ export class CompareView implements View {
     return `Overlap: share of experts in common, mean over ${integer(n)} tokens.`;
   }
 
+  table(): Table {
+    const [a, b] = this.runs;
+    return {
+      columns: ['layer', 'block', 'expert', `share ${a.label}`, `share ${b.label}`, 'ratio'],
+      rows: a.blocks.flatMap((block, row) =>
+        Array.from({ length: block.n_expert }, (_, e) => {
+          const [x, y] = this.shares(row, e);
+          return [block.layer, block.block, e, x, y, x > 0 ? y / x : NaN];
+        }),
+      ),
+    };
+  }
+
   private draw(): void {
     const { page, store } = this.app;
     const options = page.runs.map((r, i) => ({ value: i, label: r.label }));
-    const picker = (name: string, at: number, set: (i: number) => void) => {
-      const e = select(name, options, (i) => {
-        set(i);
-        this.draw();
-      });
+    const picker = (label: string, name: string, at: number) => {
+      const e = select(label, options, (i) => store.choose('compare', name, i + 1));
       e.selectedIndex = at;
       return e;
     };
+    const [first, second] = this.pair;
     fill(
       this.pickers,
-      picker('First run', this.a, (i) => {
-        this.a = i;
-      }),
+      picker('First run', 'from', first),
       h('span', { class: 'quiet' }, '→'),
-      picker('Second run', this.b, (i) => {
-        this.b = i;
-      }),
+      picker('Second run', 'to', second),
     );
     const [a] = this.runs;
     const cols = widest(a);
@@ -148,26 +164,32 @@ export class CompareView implements View {
     a.blocks.forEach((block, row) => {
       for (let e = 0; e < block.n_expert; e++) {
         const [x, y] = this.shares(row, e);
-        values[row * cols + e] = x === 0 && y === 0 ? NaN : x === 0 ? 64 : y === 0 ? 1 / 64 : y / x;
+        values[row * cols + e] = x === 0 && y === 0 ? NaN : x === 0 ? Infinity : y === 0 ? 0 : y / x;
       }
     });
-    const scale = balanceScale();
+    const scale = ratioScale(values);
     this.matrix.setCells(scale.index(values), cols, rows);
     this.matrix.setColors(colorTable(store.now.theme, 'balance'));
     showLegend(this.legend, store.now.theme, scale, real, 'in neither', 'equal');
     this.matrix.layout();
-    this.caption.textContent = 'Each cell: the second run’s share divided by the first’s. ' + this.findOverlaps();
+    this.caption.textContent =
+      'Each cell: the second run’s share divided by the first’s. The scale reaches as far as the ratios do. ' +
+      this.findOverlaps();
+    const all = a.blocks.map((_, row) => this.measures(row));
+    const overlap = percents(all.map((m) => m.overlap));
+    const rank = reals(all.map((m) => m.rank));
+    const distance = reals(all.map((m) => m.distance));
     fill(
-      this.table,
+      this.body,
       ...a.blocks.map((block, row) => {
-        const m = this.measures(row);
+        const m = all[row]!;
         return h(
           'tr',
           { tabindex: 0, onclick: () => store.set({ block: row, expert: null }) },
           h('td', null, String(block.layer)),
-          h('td', null, percent(m.overlap)),
-          h('td', null, real(m.rank)),
-          h('td', null, real(m.distance)),
+          h('td', null, overlap(m.overlap)),
+          h('td', null, rank(m.rank)),
+          h('td', null, distance(m.distance)),
         );
       }),
     );

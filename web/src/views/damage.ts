@@ -1,7 +1,8 @@
 // Damage: what `moescope evaluate` found. Curves by criterion and experts kept, a map of what single experts are worth, and
 // the figures of every plan.
 
-import { runOf, type App, type View } from '../app';
+import { percents, reals } from '../aligned';
+import { runOf, type App, type Table, type View } from '../app';
 import { categorical, colorTable } from '../color';
 import type { Damage, DamageRow } from '../contract';
 import { fill, h, Segments } from '../dom';
@@ -23,8 +24,7 @@ export class DamageView implements View {
   private curvesCard: HTMLElement;
   private expertsCard: HTMLElement;
   private plansCard: HTMLElement;
-  private table = h('tbody', null);
-  private set = 0; // whose figures the map and the table show: 0 the whole text, else label set - 1
+  private rows = h('tbody', null);
   private layers: number[] = [];
   private columns = 0;
   private experts: DamageRow[] = [];
@@ -41,10 +41,7 @@ export class DamageView implements View {
     this.sets = new Segments<number>(
       'Text',
       this.setNames().map((label, value) => ({ value, label })),
-      (set) => {
-        this.set = set;
-        this.draw();
-      },
+      (set) => app.store.choose('damage', 'text', set === 0 ? null : damage.labels[set - 1]!),
     );
     this.matrix = new Matrix({
       label: 'Damage without one expert',
@@ -75,7 +72,7 @@ export class DamageView implements View {
   }
 
   update(changed: ReadonlySet<string> | 'all'): void {
-    if (changed === 'all' || changed.has('theme')) this.draw();
+    if (changed === 'all' || changed.has('theme') || changed.has('options')) this.draw();
     this.mark();
   }
   resize(): void {
@@ -83,6 +80,26 @@ export class DamageView implements View {
     this.matrix.layout();
   }
 
+  // Whose figures the map and the table show: 0 the whole text, else label set - 1.
+  private get set(): number {
+    return this.damage.labels.indexOf(this.app.store.option('damage', 'text') ?? '') + 1;
+  }
+  table(): Table {
+    const names = this.setNames();
+    const figures = ['kl', 'kl_low', 'kl_high', 'delta_nll', 'same_top', 'displaced'];
+    return {
+      columns: ['plan', 'criterion', 'keep', 'layer', 'expert', 'text', ...figures],
+      rows: this.damage.rows.flatMap((r) =>
+        r.cells.map((cell, i) => [
+          r.name,
+          r.criterion,
+          ...[r.keep, r.layer, r.expert].map((n) => (n < 0 ? NaN : n)),
+          names[i]!,
+          ...cell.map((v) => v ?? NaN),
+        ]),
+      ),
+    };
+  }
   private setNames(): string[] {
     return ['Whole text', ...this.damage.labels];
   }
@@ -104,7 +121,7 @@ export class DamageView implements View {
       h(
         'div',
         { class: 'scroll-x' },
-        h('table', null, h('thead', null, h('tr', null, ...heads.map((t) => h('th', null, t)))), this.table),
+        h('table', null, h('thead', null, h('tr', null, ...heads.map((t) => h('th', null, t)))), this.rows),
       ),
     );
   }
@@ -183,19 +200,22 @@ export class DamageView implements View {
     this.matrix.layout();
   }
   private writeTable(): void {
+    const column = (i: number) => this.plans.map((r) => r.cells[this.set]![i]!);
+    const [klText, nllText] = [reals(column(2)), reals(column(3))];
+    const [sameText, displacedText] = [percents(column(4)), percents(column(5))];
     fill(
-      this.table,
+      this.rows,
       ...this.plans.map((r) => {
         const [kl, low, high, nll, same, displaced] = r.cells[this.set]!;
         return h(
           'tr',
           null,
           h('td', { class: 'left' }, r.name),
-          h('td', null, real(kl)),
-          h('td', { class: 'quiet' }, low === null ? '–' : `${real(low)} to ${real(high)}`),
-          h('td', null, real(nll)),
-          h('td', null, percent(same)),
-          h('td', null, percent(displaced)),
+          h('td', null, klText(kl)),
+          h('td', { class: 'quiet' }, low === null ? '–' : `${klText(low)} to ${klText(high)}`),
+          h('td', null, nllText(nll)),
+          h('td', null, sameText(same)),
+          h('td', null, displacedText(displaced)),
         );
       }),
     );

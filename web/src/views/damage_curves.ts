@@ -7,9 +7,10 @@ import { line } from 'd3-shape';
 import { categorical, type Theme } from '../color';
 import type { Damage, DamageRow } from '../contract';
 import { h } from '../dom';
+import { drawEnds, roomFor } from '../end_labels';
 import { largest } from '../scale';
 
-const margin = { top: 24, right: 14, bottom: 36, left: 50 };
+const margin = { top: 24, bottom: 36, left: 50 };
 
 // The rows of each criterion, the most experts kept first.
 export function curvesOf(d: Damage): Map<string, DamageRow[]> {
@@ -26,7 +27,8 @@ export function drawCurves(d: Damage, set: number, title: string, most: number, 
   const curves = curvesOf(d);
   const height = 230;
   const least = Math.min(...[...curves.values()].flat().map((r) => r.keep));
-  const x = scaleLinear([d.n_expert, Math.min(least, d.n_expert - 1)], [margin.left, width - margin.right]);
+  const right = width - roomFor([...curves.keys()], width);
+  const x = scaleLinear([d.n_expert, Math.min(least, d.n_expert - 1)], [margin.left, right]);
   const y = scaleLinear([0, most], [height - margin.bottom, margin.top]).nice();
   const element = h('svg', { class: 'chart', role: 'img', 'aria-label': `Damage by experts kept: ${title}` });
   const svg = d3select(element);
@@ -43,7 +45,7 @@ export function drawCurves(d: Damage, set: number, title: string, most: number, 
     .call(
       axisLeft(y)
         .ticks(4)
-        .tickSize(-(width - margin.left - margin.right)),
+        .tickSize(-(right - margin.left)),
     )
     .select('.domain')
     .remove();
@@ -51,7 +53,7 @@ export function drawCurves(d: Damage, set: number, title: string, most: number, 
   svg
     .append('text')
     .attr('class', 'axis-title')
-    .attr('x', width - margin.right)
+    .attr('x', right)
     .attr('y', height - 4)
     .attr('text-anchor', 'end')
     .text(`experts kept, of ${d.n_expert}`);
@@ -79,6 +81,12 @@ export function drawCurves(d: Damage, set: number, title: string, most: number, 
           .attr('stroke', color);
     }
   });
+  const ends = [...curves].map(([name, rows], i) => ({
+    name,
+    y: y(rows.at(-1)!.cells[set]![0] ?? NaN),
+    color: categorical(theme, i),
+  }));
+  drawEnds(svg, ends, right, margin.top, height - margin.bottom);
   return element;
 }
 

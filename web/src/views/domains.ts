@@ -1,14 +1,15 @@
 // Domains: how often each expert is taken in each domain, and how far the domains are from each other. A domain is one
 // label of the prompts of a trace (run --label-key), or one of several traces.
 
-import { runOf, type App, type View } from '../app';
+import { runOf, type App, type Table, type View } from '../app';
+import { distanceByChance } from '../chance';
 import { colorTable } from '../color';
 import { fill, h, Segments } from '../dom';
 import { integer, percent, real, times } from '../format';
 import { Legend } from '../legend';
 import { Matrix } from '../matrix';
 import { jensenShannon } from '../measures';
-import { expertOrder, sameShape } from '../model';
+import { expertOrder, repeatsIds, sameShape } from '../model';
 import { balanceScale, heatScale, largest, showLegend } from '../scale';
 import type { Sort } from '../state';
 import type { Numbers } from '../bundle';
@@ -44,7 +45,6 @@ export class DomainsView implements View {
     { class: 'empty' },
     'The prompts of this trace have no labels (record them with run --jsonl … --label-key KEY).',
   );
-  private wanted: Kind = 'label';
   private sides: Side[] = [];
   private chosen = 0; // domain of the last click
   private order: number[] = [];
@@ -57,16 +57,13 @@ export class DomainsView implements View {
         { value: 'label', label: 'By label' },
         { value: 'trace', label: 'By trace' },
       ],
-      (kind) => {
-        this.wanted = kind;
-        this.draw();
-      },
+      (kind) => app.store.choose('domains', 'by', kind === 'label' ? null : kind),
     );
     this.relative = new Segments(
       'Scale',
       [
+        { value: 'relative', label: 'Against balance' },
         { value: 'absolute', label: 'Share' },
-        { value: 'relative', label: 'Relative to balance' },
       ],
       (v) => store.set({ relative: v === 'relative' }),
     );
@@ -92,6 +89,12 @@ export class DomainsView implements View {
           null,
           h('div', { class: 'toolbar' }, h('h4', null, 'Distance between domains'), this.distanceLegend.element),
           this.distances.element,
+          h(
+            'p',
+            { class: 'caption' },
+            'Jensen–Shannon: 0 is the same distribution, 1 has no expert in common. Chance: what as many rows of one ' +
+              'routing show.',
+          ),
         ),
         h('div', null, h('h4', null, 'Most specialised experts of this layer'), this.tops),
       ),
@@ -123,10 +126,12 @@ export class DomainsView implements View {
       rowLabel: (r) => short(this.sides[r]?.label ?? ''),
       colLabel: (c) => short(this.sides[c]?.label ?? ''),
       cellText: ({ col, row }) => (col === row ? '' : this.distance(row, col).toFixed(2)),
+      cellNote: ({ col, row }) => (col === row ? '' : `chance ${this.chance(row, col).toFixed(2)}`),
       tip: ({ col, row }) => ({
         title: `${this.sides[row]!.label} – ${this.sides[col]!.label}`,
         rows: [
           ['Jensen–Shannon distance', real(this.distance(row, col))],
+          ['chance', col === row ? '–' : real(this.chance(row, col))],
           ['over all layers', real(this.meanDistance(row, col))],
         ],
       }),
@@ -135,7 +140,8 @@ export class DomainsView implements View {
   }
 
   update(changed: ReadonlySet<string> | 'all'): void {
-    if (changed === 'all' || ['run', 'block', 'theme', 'relative', 'sort'].some((k) => changed.has(k))) this.draw();
+    if (changed === 'all' || ['run', 'block', 'theme', 'relative', 'sort', 'options'].some((k) => changed.has(k)))
+      this.draw();
     const { expert } = this.app.store.now;
     this.matrix.mark(expert === null ? [] : [{ col: this.order.indexOf(expert), row: this.chosen }]);
   }
@@ -147,7 +153,9 @@ export class DomainsView implements View {
   // By label where the run in view has labels, unless the traces are asked for.
   private get kind(): Kind {
     const labels = runOf(this.app).domains.length > 0;
-    return sameShape(this.app.page.runs) && (this.wanted === 'trace' || !labels) ? 'trace' : 'label';
+    return sameShape(this.app.page.runs) && (this.app.store.option('domains', 'by') === 'trace' || !labels)
+      ? 'trace'
+      : 'label';
   }
   private gather(): void {
     const run = runOf(this.app);
@@ -180,11 +188,35 @@ export class DomainsView implements View {
   distance(a: number, b: number, block = this.app.store.now.block): number {
     return a === b ? 0 : jensenShannon(this.countsOf(a, block), this.countsOf(b, block));
   }
+  // The distance of as many rows of one routing.
+  chance(a: number, b: number, block = this.app.store.now.block): number {
+    const shape = this.sides[a]!.blocks[block]!;
+    return distanceByChance(
+      this.countsOf(a, block),
+      this.countsOf(b, block),
+      repeatsIds(shape) ? 1 : shape.n_expert_used,
+    );
+  }
   private meanDistance(a: number, b: number): number {
     const all = runOf(this.app)
       .blocks.map((_, i) => this.distance(a, b, i))
       .filter((d) => !Number.isNaN(d));
     return all.reduce((s, d) => s + d, 0) / all.length;
+  }
+
+  table(): Table {
+    const run = runOf(this.app);
+    return {
+      columns: ['domain', 'layer', 'block', 'expert', 'rows', 'selections', 'share', 'against_balance'],
+      rows: this.sides.flatMap((side, i) =>
+        run.blocks.flatMap((b, block) =>
+          Array.from(this.countsOf(i, block), (n, e) => {
+            const share = this.share(i, e, block);
+            return [side.label, b.layer, b.block, e, side.rows(block), n, share, share * b.n_expert];
+          }),
+        ),
+      ),
+    };
   }
 
   private tip(domain: number, expert: number): { title: string; rows: [string, string][] } {
@@ -199,7 +231,7 @@ export class DomainsView implements View {
         ['of rows', percent(share * b.n_expert_used)],
         ['rows', integer(side.rows(block))],
         ['share', percent(share)],
-        ['relative to balance', times(share * b.n_expert)],
+        ['against balance', times(share * b.n_expert)],
       ],
     };
   }

@@ -1,6 +1,6 @@
 // Layers × experts: one row per MoE block, one cell per expert.
 
-import { runOf, type App, type View } from '../app';
+import { runOf, type App, type Table, type View } from '../app';
 import { colorTable } from '../color';
 import { fill, h, Segments } from '../dom';
 import { compact, integer, percent, real, times } from '../format';
@@ -10,6 +10,7 @@ import {
   availableMetrics,
   balanceOf,
   blockName,
+  chanceOf,
   countOf,
   expertOrder,
   hasPairs,
@@ -43,8 +44,8 @@ export class ExpertsView implements View {
     this.relative = new Segments(
       'Scale',
       [
+        { value: 'relative', label: 'Against balance', title: 'Ratio to what a balanced expert would have' },
         { value: 'absolute', label: 'Absolute' },
-        { value: 'relative', label: 'Relative to balance', title: 'Ratio to what a balanced expert would have' },
       ],
       (v) => store.set({ relative: v === 'relative' }),
     );
@@ -71,7 +72,12 @@ export class ExpertsView implements View {
       cellText: (cell) => this.text(cell),
       onselect: (cell) => this.pick(cell),
       onopen: () => app.go('tokens'),
-      gutter: { width: 74, title: 'evenness', value: (row) => runOf(app).blocks[row]?.entropy ?? 0 },
+      gutter: {
+        width: 74,
+        title: 'evenness',
+        value: (row) => runOf(app).blocks[row]?.entropy ?? 0,
+        mark: (row) => chanceOf(runOf(app).blocks[row]!).entropy,
+      },
     });
     this.element = h(
       'section',
@@ -148,7 +154,8 @@ export class ExpertsView implements View {
     fill(
       this.caption,
       relative ? `Each cell: ${info.what}, divided by ${info.relativeTo}.` : `Each cell: ${info.what}.`,
-      ' “Evenness” is the normalised entropy of a layer’s selections; a full bar is perfect balance.',
+      ' “Evenness” is the normalised entropy of a layer’s selections: a full bar is perfect balance. The line in it is what ' +
+        'random routing of as many rows shows.',
     );
   }
   private scale = heatScale(1);
@@ -181,6 +188,24 @@ export class ExpertsView implements View {
     this.app.say(title + ': ' + rows.map(([k, v]) => `${k} ${v}`).join(', '));
   }
 
+  table(): Table {
+    const run = runOf(this.app);
+    const { phase } = this.app.store.now;
+    const known = availableMetrics(run);
+    return {
+      columns: ['layer', 'block', 'expert', ...known, 'against_balance'],
+      rows: run.blocks.flatMap((b) =>
+        Array.from({ length: b.n_expert }, (_, e) => [
+          b.layer,
+          b.block,
+          e,
+          ...known.map((m) => valueOf(run, b, e, m, phase)),
+          valueOf(run, b, e, 'share', phase) * b.n_expert,
+        ]),
+      ),
+    };
+  }
+
   private text(cell: Cell): string {
     const run = runOf(this.app);
     const expert = this.expertAt(cell);
@@ -208,7 +233,7 @@ export class ExpertsView implements View {
     rows.push(
       ['selections', integer(count)],
       ['share', percent(share)],
-      ['relative to balance', times(share * b.n_expert)],
+      ['against balance', times(share * b.n_expert)],
     );
     rows.push(['rows of the layer', compact(rowsOf(run, b, phase))]);
     for (const m of availableMetrics(run)) {

@@ -2,40 +2,43 @@
 // `moescope analyze prefetch`; what layers wait at a bandwidth is computed here from a simulation's tables.
 
 import { line } from 'd3-shape';
-import { scaleLinear, scaleLog, type ScaleContinuousNumeric } from 'd3-scale';
-import { select as d3select } from 'd3-selection';
-import { axisBottom, axisLeft } from 'd3-axis';
-import { runOf, type App, type View } from '../app';
+import { scaleLinear, scaleLog } from 'd3-scale';
+import { percents, reals } from '../aligned';
+import { runOf, type App, type Table, type View } from '../app';
 import { categorical } from '../color';
 import { CachesAtHand } from '../caches_at_hand';
 import type { Foresight } from '../contract';
 import { field, fill, h, Segments } from '../dom';
+import { drawEnds } from '../end_labels';
 import { bytes, integer, percent } from '../format';
 import { inTable, sliceTime, waiting, type Machine } from '../foresight_tables';
+import { drawCursor, drawFrame, frameIn, newChart } from '../line_chart';
 import { hideTip, showTip } from '../tooltip';
 
-const margin = { top: 22, right: 14, bottom: 36, left: 52 };
 const gib = 2 ** 30;
 type Point = [number, number];
 
 function numberField(label: string, value: string, oninput: () => void): HTMLInputElement {
   return h('input', { type: 'number', min: 0.001, step: 'any', value, 'aria-label': label, oninput });
 }
-const chart = (label: string) => h('svg', { class: 'chart', role: 'img', 'aria-label': label }) as SVGSVGElement;
 
 export class ForesightView implements View {
   readonly name = 'foresight';
   readonly title = 'Foresight';
   readonly element: HTMLElement;
-  private recallChart = chart('Recall of each list by layer');
-  private stallChart = chart('Time a token waits against bandwidth');
+  private recallChart = newChart('Recall of each list by layer');
+  private stallChart = newChart('Time a token waits against bandwidth');
   private length: Segments<number>;
   private slots = h('input', { type: 'range', min: 0, step: 1, value: 0, 'aria-label': 'Slots per layer' });
   private slotsText = h('output', { class: 'quiet' });
   private bandwidth = h('input', { type: 'range', min: -6, max: 6, step: 0.125, value: 3, 'aria-label': 'Bandwidth' });
   private bandwidthText = h('output', { class: 'quiet' });
-  private layerMs = numberField('Milliseconds a layer computes', '', () => this.drawStall());
-  private sliceMib = numberField('MiB of an expert', '', () => this.drawStall());
+  private layerMs = numberField('Milliseconds a layer computes', '', () =>
+    this.app.store.choose('foresight', 'layer-ms', this.layerMs.value),
+  );
+  private sliceMib = numberField('MiB of an expert', '', () =>
+    this.app.store.choose('foresight', 'expert-mib', this.sliceMib.value),
+  );
   private recallHead = h('tr', null);
   private recallTable = h('tbody', null);
   private stallTable = h('tbody', null);
@@ -43,7 +46,6 @@ export class ForesightView implements View {
   private body = h('div', { class: 'cache-body' });
   private empty = h('p', { class: 'empty' });
   private caption = h('p', { class: 'caption' });
-  private m = 0; // lists of (m + 1) k experts
   private shown: Foresight | null = null; // whose machine is in the fields
   private caches: CachesAtHand;
 
@@ -52,13 +54,13 @@ export class ForesightView implements View {
     this.length = new Segments(
       'Length of the lists',
       [0, 1, 2].map((m) => ({ value: m, label: m === 0 ? 'First k' : `First ${m + 1}k` })),
-      (m) => {
-        this.m = m;
-        this.draw();
-      },
+      (m) => app.store.choose('foresight', 'length', m === 0 ? null : m + 1),
     );
-    this.slots.addEventListener('input', () => this.drawStall());
-    this.bandwidth.addEventListener('input', () => this.drawStall());
+    const { store } = app;
+    this.slots.addEventListener('input', () =>
+      store.choose('foresight', 'slots', this.shown!.slots[Number(this.slots.value)]!),
+    );
+    this.bandwidth.addEventListener('input', () => store.choose('foresight', 'bandwidth', this.bandwidth.value));
     const head = ['Foreseen by', 'Waits per token', 'Hidden', 'Fetched per token', 'In vain'];
     this.stall.append(
       h(
@@ -101,7 +103,7 @@ export class ForesightView implements View {
     if (changed === 'all' || changed.has('run')) {
       void this.caches.load(false);
       this.draw();
-    } else if (changed.has('theme')) this.draw();
+    } else if (changed.has('theme') || changed.has('options')) this.draw();
   }
   resize(): void {
     this.draw();
@@ -119,6 +121,7 @@ export class ForesightView implements View {
     if (f === null) return;
     this.length.set(this.m);
     if (this.shown !== f) this.takeMachine(f);
+    this.takeChoices(f);
     this.drawRecall(f);
     this.drawStall();
     this.writeCaption(f);
@@ -132,6 +135,34 @@ export class ForesightView implements View {
     this.layerMs.value = f.layer_seconds ? (1e3 * f.layer_seconds).toPrecision(3) : '1';
     this.sliceMib.value = f.slice_bytes > 0 ? (f.slice_bytes / 2 ** 20).toPrecision(3) : '4';
   }
+  // What the reader, or the link, has put in their place.
+  private takeChoices(f: Foresight): void {
+    const chosen = (name: string) => Number(this.app.store.option('foresight', name) ?? NaN);
+    const slots = f.slots.indexOf(chosen('slots'));
+    if (slots >= 0) this.slots.value = String(slots);
+    const fields = { bandwidth: this.bandwidth, 'layer-ms': this.layerMs, 'expert-mib': this.sliceMib };
+    for (const [name, input] of Object.entries(fields)) {
+      const value = chosen(name);
+      if (Number.isFinite(value) && Number(input.value) !== value) input.value = String(value);
+    }
+  }
+  // The lists have (m + 1) k experts.
+  private get m(): number {
+    return Math.min(3, Math.max(1, Number(this.app.store.option('foresight', 'length')) || 1)) - 1;
+  }
+  table(): Table {
+    const f = this.shown;
+    const rows: (string | number)[][] = [];
+    f?.lists.forEach((by, l) => {
+      rows.push(['recall', by, '', f.recall[l * 3 + this.m]!]);
+      f.layer.forEach((layer, i) => rows.push(['recall', by, layer, this.recallOf(f, i, l)]));
+    });
+    for (const w of f && f.slots.length > 0 ? waiting(f, Number(this.slots.value), this.machine()) : []) {
+      const figures = { waits_s: w.seconds, hidden: w.hidden, fetched_bytes: w.fetched, in_vain_bytes: w.inVain };
+      for (const [figure, value] of Object.entries(figures)) rows.push([figure, w.name, '', value]);
+    }
+    return { columns: ['figure', 'foreseen_by', 'layer', 'value'], rows };
+  }
   private machine(): Machine {
     return {
       bandwidth: 2 ** Number(this.bandwidth.value) * gib,
@@ -143,84 +174,46 @@ export class ForesightView implements View {
     return f.layer_recall[(layer * f.lists.length + list) * 3 + this.m]!;
   }
 
-  private axes(
-    svg: SVGSVGElement,
-    x: ScaleContinuousNumeric<number, number>,
-    y: ScaleContinuousNumeric<number, number>,
-    size: { width: number; height: number },
-    format: { x: string; xTicks: number; y: string; xTitle: string; yTitle: string },
-  ) {
-    const s = d3select(svg);
-    const { width, height } = size;
-    s.attr('width', width).attr('height', height).attr('viewBox', `0 0 ${width} ${height}`);
-    s.selectAll('*').remove();
-    s.append('g')
-      .attr('transform', `translate(0,${height - margin.bottom})`)
-      .call(
-        axisBottom(x)
-          .ticks(Math.min(format.xTicks, width / 60), format.x)
-          .tickSizeOuter(0),
-      );
-    s.append('g')
-      .attr('class', 'grid')
-      .attr('transform', `translate(${margin.left},0)`)
-      .call(
-        axisLeft(y)
-          .ticks(5, format.y)
-          .tickSize(-(width - margin.left - margin.right)),
-      )
-      .select('.domain')
-      .remove();
-    s.append('text')
-      .attr('class', 'axis-title')
-      .attr('x', width - margin.right)
-      .attr('y', height - 4)
-      .attr('text-anchor', 'end')
-      .text(format.xTitle);
-    s.append('text').attr('class', 'axis-title').attr('x', 0).attr('y', 10).text(format.yTitle);
-    return s;
-  }
-
   private drawRecall(f: Foresight): void {
-    const width = this.recallChart.parentElement!.clientWidth;
-    const size = { width, height: width < 500 ? 240 : 300 };
-    const { theme } = this.app.store.now;
-    if (width > 0) {
-      const x = scaleLinear([0, Math.max(1, f.layer.length - 1)], [margin.left, width - margin.right]);
-      const y = scaleLinear([0, 1], [size.height - margin.bottom, margin.top]);
-      const s = this.axes(this.recallChart, x, y, size, {
-        x: 'd',
-        xTicks: Math.min(12, f.layer.length - 1),
-        y: '.0%',
-        xTitle: 'MoE layer',
-        yTitle: 'of a token’s experts foreseen',
-      });
-      f.lists.forEach((name, l) => {
-        const points = f.layer
-          .map((_, i) => [i, this.recallOf(f, i, l)] as Point)
-          .filter(([, recall]) => !Number.isNaN(recall))
-          .map(([i, recall]) => [x(i), y(recall)] as Point);
-        const color = categorical(theme, l);
-        s.append('path').attr('class', 'curve').attr('data-list', name).attr('d', line()(points)).attr('stroke', color);
-        for (const [cx, cy] of points)
-          s.append('circle').attr('r', 3).attr('cx', cx).attr('cy', cy).attr('fill', color);
-      });
-      this.recallChart.onpointermove = (e) => {
-        const i = Math.max(0, Math.min(f.layer.length - 1, Math.round(x.invert(e.offsetX))));
-        showTip(
-          e,
-          `Layer ${f.layer[i]}`,
-          f.lists.map((name, l) => [name, percent(this.recallOf(f, i, l))]),
-        );
-      };
-      this.recallChart.onpointerleave = hideTip;
-    }
     this.writeRecall(f);
+    const { theme } = this.app.store.now;
+    const at = frameIn(this.recallChart, f.lists, 300);
+    if (!at) return;
+    const last = f.layer.length - 1;
+    const x = scaleLinear([0, Math.max(1, last)], [at.left, at.right]);
+    const y = scaleLinear([0, 1], [at.bottom, at.top]);
+    const s = drawFrame(
+      this.recallChart,
+      at,
+      { scale: x, format: 'd', ticks: Math.min(12, last), title: 'MoE layer' },
+      { scale: y, format: '.0%', title: 'of a token’s experts foreseen' },
+    );
+    f.lists.forEach((name, l) => {
+      const points = f.layer
+        .map((_, i) => [i, this.recallOf(f, i, l)] as Point)
+        .filter(([, recall]) => !Number.isNaN(recall))
+        .map(([i, recall]) => [x(i), y(recall)] as Point);
+      const color = categorical(theme, l);
+      s.append('path').attr('class', 'curve').attr('data-list', name).attr('d', line()(points)).attr('stroke', color);
+      for (const [cx, cy] of points) s.append('circle').attr('r', 3).attr('cx', cx).attr('cy', cy).attr('fill', color);
+    });
+    const ends = f.lists.map((name, l) => ({ name, y: y(this.recallOf(f, last, l)), color: categorical(theme, l) }));
+    drawEnds(s, ends, at.right, at.top, at.bottom);
+    this.recallChart.onpointermove = (e) => {
+      const i = Math.max(0, Math.min(last, Math.round(x.invert(e.offsetX))));
+      showTip(
+        e,
+        `Layer ${f.layer[i]}`,
+        f.lists.map((name, l) => [name, percent(this.recallOf(f, i, l))]),
+      );
+    };
+    this.recallChart.onpointerleave = hideTip;
   }
 
   private writeRecall(f: Foresight): void {
     const { theme } = this.app.store.now;
     const at3 = (values: Float64Array, l: number) => values[l * 3 + this.m]!;
+    const recall = percents(f.lists.map((_, l) => at3(f.recall, l)));
     fill(this.recallHead, ...['Foreseen by', 'Of all layers', '95 %'].map((t) => h('th', null, t)));
     fill(
       this.recallTable,
@@ -233,8 +226,8 @@ export class ForesightView implements View {
           'tr',
           { 'data-list': name },
           h('td', { class: 'left' }, swatch, name),
-          h('td', null, percent(at3(f.recall, l))),
-          h('td', { class: 'quiet' }, Number.isNaN(low) ? '–' : `${percent(low)} to ${percent(at3(f.recall_high, l))}`),
+          h('td', null, recall(at3(f.recall, l))),
+          h('td', { class: 'quiet' }, Number.isNaN(low) ? '–' : `${recall(low)} to ${recall(at3(f.recall_high, l))}`),
         );
       }),
     );
@@ -253,18 +246,23 @@ export class ForesightView implements View {
       (inTable(f, sliceTime(machine)) ? '' : ' (beyond what was simulated)');
     this.drawCurves(f, slot, machine);
     const { theme } = this.app.store.now;
+    const all = waiting(f, slot, machine).filter((w) => !this.unseen(f, w.name));
+    const ms = reals(
+      all.map((w) => 1e3 * w.seconds),
+      3,
+    );
+    const hidden = percents(all.map((w) => w.hidden));
     fill(
       this.stallTable,
-      ...waiting(f, slot, machine).map((w) => {
-        if (this.unseen(f, w.name)) return null;
+      ...all.map((w) => {
         const swatch = h('i', { class: 'swatch' });
         swatch.style.background = categorical(theme, this.hue(f, w.name));
         return h(
           'tr',
           { 'data-by': w.name },
           h('td', { class: 'left' }, swatch, w.name),
-          h('td', null, `${(1e3 * w.seconds).toPrecision(3)} ms`),
-          h('td', null, w.name === 'none' ? '–' : percent(w.hidden)),
+          h('td', null, `${ms(1e3 * w.seconds)} ms`),
+          h('td', null, w.name === 'none' ? '–' : hidden(w.hidden)),
           h('td', null, bytes(Math.round(w.fetched))),
           h('td', null, bytes(Math.round(w.inVain))),
         );
@@ -285,30 +283,22 @@ export class ForesightView implements View {
   }
 
   private drawCurves(f: Foresight, slot: number, machine: Machine): void {
-    const width = this.stallChart.parentElement!.clientWidth;
-    const size = { width, height: width < 500 ? 240 : 300 };
     const { theme } = this.app.store.now;
-    if (width <= 0) return;
+    const at = frameIn(this.stallChart, f.prefetchers, 300);
+    if (!at) return;
     const [low, high] = [Number(this.bandwidth.min), Number(this.bandwidth.max)];
     const steps = Array.from({ length: 49 }, (_, i) => 2 ** (low + ((high - low) * i) / 48) * gib);
     const curves = steps.map((bandwidth) => waiting(f, slot, { ...machine, bandwidth }));
-    const x = scaleLog([2 ** low, 2 ** high], [margin.left, width - margin.right]).base(2);
+    const x = scaleLog([2 ** low, 2 ** high], [at.left, at.right]).base(2);
     const most = Math.max(...curves[0]!.map((w) => w.seconds)) * 1e3;
-    const y = scaleLinear([0, most || 1], [size.height - margin.bottom, margin.top]);
-    const s = this.axes(this.stallChart, x, y, size, {
-      x: '~g',
-      xTicks: 12,
-      y: '~g',
-      xTitle: 'bandwidth, GiB/s',
-      yTitle: 'ms that a token waits',
-    });
-    const now = machine.bandwidth / gib;
-    s.append('line')
-      .attr('class', 'cursor')
-      .attr('x1', x(now))
-      .attr('x2', x(now))
-      .attr('y1', margin.top)
-      .attr('y2', size.height - margin.bottom);
+    const y = scaleLinear([0, most || 1], [at.bottom, at.top]);
+    const s = drawFrame(
+      this.stallChart,
+      at,
+      { scale: x, format: '~g', ticks: 12, title: 'bandwidth, GiB/s' },
+      { scale: y, format: '~g', title: 'ms that a token waits' },
+    );
+    drawCursor(s, at, x(machine.bandwidth / gib));
     f.prefetchers.forEach((name, p) => {
       if (this.unseen(f, name)) return;
       s.append('path')
@@ -318,6 +308,14 @@ export class ForesightView implements View {
         .attr('stroke', categorical(theme, this.hue(f, name)))
         .attr('stroke-dasharray', name === 'none' ? '2 4' : name === 'oracle' ? '7 4' : null);
     });
+    const ends = f.prefetchers
+      .map((name, p) => ({
+        name,
+        y: y(curves.at(-1)![p]!.seconds * 1e3),
+        color: categorical(theme, this.hue(f, name)),
+      }))
+      .filter(({ name }) => !this.unseen(f, name));
+    drawEnds(s, ends, at.right, at.top, at.bottom);
   }
 
   private writeCaption(f: Foresight): void {

@@ -1,10 +1,11 @@
 // Hottest: every expert as a row of a table, sortable, with a filter, as CSV.
 
-import { runOf, type App, type View } from '../app';
-import { download, fill, h } from '../dom';
-import { bytes, csv, integer, percent, plural, real, times } from '../format';
+import { percents, ratios, reals } from '../aligned';
+import { runOf, type App, type Table, type View } from '../app';
+import { fill, h } from '../dom';
+import { bytes, integer, plural } from '../format';
 import { sliceBytes } from '../memory_map';
-import { availableMetrics, metrics, valueOf } from '../model';
+import { availableMetrics, metrics, valueOf, valuesOf } from '../model';
 import type { Metric } from '../state';
 
 interface Column {
@@ -36,7 +37,7 @@ export class HottestView implements View {
     'aria-label': 'Filter',
     oninput: () => {
       this.shown = pageSize;
-      this.draw();
+      this.app.store.choose('hottest', 'filter', this.filter.value || null);
     },
   });
   private more = h('button', {
@@ -49,8 +50,6 @@ export class HottestView implements View {
   });
   private columns: Column[] = [];
   private rows: Row[] = [];
-  private sortKey = 'share';
-  private descending = true;
   private shown = pageSize;
 
   constructor(private app: App) {
@@ -58,23 +57,25 @@ export class HottestView implements View {
     this.element = h(
       'section',
       { class: 'card' },
-      h(
-        'div',
-        { class: 'toolbar' },
-        this.filter,
-        this.status,
-        h('span', { class: 'grow' }),
-        h('button', { type: 'button', class: 'button', onclick: () => this.save() }, 'Download CSV'),
-      ),
+      h('div', { class: 'toolbar' }, this.filter, this.status),
       h('div', { class: 'scroll-x' }, table),
       this.more,
     );
   }
 
   update(changed: ReadonlySet<string> | 'all'): void {
-    if (changed === 'all' || changed.has('run') || changed.has('phase')) this.collect();
-    if (changed === 'all' || changed.has('run') || changed.has('phase')) this.draw();
+    const anew = changed === 'all' || changed.has('run') || changed.has('phase');
+    if (anew) this.collect();
+    if (anew || changed.has('options')) this.draw();
     this.mark();
+  }
+
+  // "-share": by falling share.
+  private get sortKey(): string {
+    return (this.app.store.option('hottest', 'sort') ?? '-share').replace(/^-/, '');
+  }
+  private get descending(): boolean {
+    return (this.app.store.option('hottest', 'sort') ?? '-share').startsWith('-');
   }
 
   private collect(): void {
@@ -87,20 +88,21 @@ export class HottestView implements View {
       get: (r) => r.values[key]!,
       text: (r) => text(r.values[key]!),
     });
-    const texts: Record<Metric, (v: number) => string> = {
-      count: integer,
-      share: percent,
-      weight_mean: real,
-      reap: real,
-      ean: real,
-      accesses: integer,
+    const all = (m: Metric) => run.blocks.flatMap((b) => Array.from(valuesOf(run, b, m, phase, false)));
+    const texts: Record<Metric, () => (v: number) => string> = {
+      count: () => integer,
+      share: () => percents(all('share')),
+      weight_mean: () => reals(all('weight_mean')),
+      reap: () => reals(all('reap')),
+      ean: () => reals(all('ean')),
+      accesses: () => integer,
     };
     const sizes = sliceBytes(this.app.page.memory, run);
     this.columns = [
       { key: 'layer', name: 'Layer', title: 'layer', get: (r) => r.block, text: (r) => String(r.layer) },
       { key: 'expert', name: 'Expert', title: 'expert id', get: (r) => r.expert, text: (r) => String(r.expert) },
-      ...availableMetrics(run).map((m) => column(m, metrics[m].name, metrics[m].what, texts[m])),
-      column('balance', 'Vs. balance', 'share divided by the balanced share', times),
+      ...availableMetrics(run).map((m) => column(m, metrics[m].name, metrics[m].what, texts[m]())),
+      column('balance', 'Vs. balance', 'share divided by the balanced share', ratios),
       ...(sizes ? [column('bytes', 'Bytes', 'size of the expert’s matrices', bytes)] : []),
     ];
     this.rows = run.blocks.flatMap((b, block) =>
@@ -146,6 +148,8 @@ export class HottestView implements View {
   }
 
   private draw(): void {
+    const filter = this.app.store.option('hottest', 'filter') ?? '';
+    if (this.filter.value !== filter) this.filter.value = filter;
     fill(
       this.head,
       ...this.columns.map((c) =>
@@ -194,13 +198,13 @@ export class HottestView implements View {
     e.preventDefault();
   }
   private sortBy(key: string): void {
-    this.descending = this.sortKey === key ? !this.descending : key !== 'layer' && key !== 'expert';
-    this.sortKey = key;
-    this.draw();
+    const descending = this.sortKey === key ? !this.descending : key !== 'layer' && key !== 'expert';
+    this.app.store.choose('hottest', 'sort', (descending ? '-' : '') + key);
   }
-  private save(): void {
-    const names = this.columns.map((c) => (c.key === 'balance' ? 'against_balance' : c.key));
-    const rows = this.visibleRows().map((r) => this.columns.map((c) => (c.key === 'layer' ? r.layer : c.get(r))));
-    download('hottest.csv', csv([names, ...rows]), 'text/csv');
+  table(): Table {
+    return {
+      columns: this.columns.map((c) => (c.key === 'balance' ? 'against_balance' : c.key)),
+      rows: this.visibleRows().map((r) => this.columns.map((c) => (c.key === 'layer' ? r.layer : c.get(r)))),
+    };
   }
 }

@@ -1,17 +1,18 @@
 // Memory: the model file from its first byte to its last. A strip shows every tensor and every expert slice where it
 // lies; below it every layer is a row of its own. Colour is how often it was read.
 
-import { runOf, type App, type View } from '../app';
-import { colorTable, cssOf, noValue } from '../color';
-import { factTile, fill, h, Segments, select } from '../dom';
+import { runOf, type App, type Table, type View } from '../app';
+import { factTile, fill, h } from '../dom';
 import { inFirstOrder } from '../first_order';
 import { bytes, integer, percent, plural } from '../format';
 import { Legend } from '../legend';
 import { entryName, isSlice, sliceIndex, sumReads, type ReadSums } from '../memory_map';
 import { blockName, TileReader } from '../model';
-import { heatScale, largest, showLegend } from '../scale';
+import { showLegend } from '../scale';
 import { hideTip, showTip, type TipRows } from '../tooltip';
 import type { Memory } from '../contract';
+import { MemoryColors } from './memory_colors';
+import { MemoryControls, type MemoryChoices } from './memory_controls';
 import type { EntryLook } from './memory_look';
 import { LayerRows } from './memory_rows';
 import { MemoryStrip } from './memory_strip';
@@ -28,20 +29,17 @@ export class MemoryView implements View {
   private caption = h('p', { class: 'caption' });
   private where = h('div', { class: 'quiet where' });
   private layers: number[];
-  private layerFilter: HTMLSelectElement;
-  private componentFilter: HTMLSelectElement;
+  private controls: MemoryControls;
+  private chosen: MemoryChoices = { layer: null, component: null, firstOrder: false, pooling: 'maximum' };
   private toSelected = h(
     'button',
     { type: 'button', class: 'button', onclick: () => this.zoomToSelected() },
     'Zoom to selection',
   );
   private shown: Uint8Array; // [entry] 1: passes the filters
-  private index: Uint8Array = new Uint8Array(); // [entry] colour
-  private whole = ''; // colour of tensors outside the experts that were read
+  private colors!: MemoryColors; // since the first update
   private lit = new Set<number>(); // slices that the selected token reads
   private focus: number | null = null; // entry
-  private order: Segments<string>; // of a reordered model
-  private before = false; // the experts are shown where they lay first
 
   constructor(
     private app: App,
@@ -52,43 +50,12 @@ export class MemoryView implements View {
     this.layers = [...new Set(memory.layer)].sort((a, b) => a - b);
     this.strip = new MemoryStrip(memory, () => this.draw());
     this.rows = new LayerRows(memory, this.layers);
-    this.layerFilter = select(
-      'Layer',
-      [
-        { value: NaN, label: 'All layers' },
-        ...this.layers.map((l) => ({ value: l, label: l < 0 ? 'Outside the layers' : `Layer ${l}` })),
-      ],
-      () => this.filter(),
-    );
-    this.componentFilter = select(
-      'Component',
-      [{ value: -1, label: 'All components' }, ...memory.components.map((c, i) => ({ value: i, label: c }))],
-      () => this.filter(),
-    );
-    this.order = new Segments(
-      'Order of experts in the file',
-      [
-        { value: 'now', label: 'As they lie', title: 'The order that moescope reorder gave them' },
-        { value: 'first', label: 'Before reorder', title: 'Where the same experts lay in the first file' },
-      ],
-      (v) => this.showOrder(v === 'first'),
-    );
-    this.order.set('now');
-    this.order.element.hidden = memory.first_ids.length === 0;
+    this.controls = new MemoryControls(app, memory, this.layers);
     const reset = h('button', { type: 'button', class: 'button', onclick: () => this.zoomToAll() }, 'Whole file');
     this.element = h(
       'section',
       { class: 'card' },
-      h(
-        'div',
-        { class: 'toolbar' },
-        this.layerFilter,
-        this.componentFilter,
-        this.order.element,
-        this.toSelected,
-        reset,
-        this.legend.element,
-      ),
+      h('div', { class: 'toolbar' }, ...this.controls.elements, this.toSelected, reset, this.legend.element),
       this.facts,
       h('div', { class: 'strips' }, this.strip.overview, this.strip.canvas, this.where),
       this.caption,
@@ -101,27 +68,40 @@ export class MemoryView implements View {
   update(changed: ReadonlySet<string> | 'all'): void {
     const touches = (...keys: string[]) => changed === 'all' || keys.some((k) => changed.has(k));
     this.m = this.app.page.memory!; // a live page gets new counts
-    if (this.before) this.m = inFirstOrder(this.m);
-    if (touches('run', 'theme')) this.recolor();
+    const before = this.chosen;
+    if (touches('options')) this.chosen = this.controls.read();
+    const { firstOrder, layer, component } = this.chosen;
+    if (firstOrder) this.m = inFirstOrder(this.m);
+    if (firstOrder !== before.firstOrder) {
+      this.strip.m = this.rows.m = this.m;
+      this.focus = null;
+    }
+    if (touches('run', 'theme', 'options')) this.recolor();
     if (touches('run', 'token')) this.lightUp();
     if (changed !== 'all' && touches('block', 'expert')) this.focus = this.selected()[0] ?? null;
-    if (changed === 'all') this.resize();
-    else this.draw();
-  }
-  resize(): void {
-    const width = this.strip.layout();
-    if (width === 0) return;
-    this.rows.layout(width);
+    if (changed === 'all') this.layout();
+    if (layer !== before.layer || component !== before.component) this.filter(layer, component);
     this.draw();
   }
-
-  private showOrder(first: boolean): void {
-    this.before = first;
-    this.order.set(first ? 'first' : 'now');
-    const m = this.app.page.memory!;
-    this.strip.m = this.rows.m = first ? inFirstOrder(m) : m;
-    this.focus = null;
-    this.update('all');
+  resize(): void {
+    this.layout();
+    this.draw();
+  }
+  private layout(): void {
+    const width = this.strip.layout();
+    if (width > 0) this.rows.layout(width);
+  }
+  table(): Table {
+    const { m } = this;
+    const rows: (string | number)[][] = [];
+    m.tensor.forEach((tensor, i) => {
+      if (!this.passes(i)) return;
+      const known = [m.layer[i]!, m.expert[i]!, this.accesses(i)].map((n) => (n < 0 ? NaN : n));
+      const what = [m.tensors[tensor]!, m.types[tensor]!, m.components[m.component[i]!]!];
+      rows.push([m.files[m.part[i]!]!.name, m.offset[i]!, m.size[i]!, ...what, ...known]);
+    });
+    const names = ['tensor', 'type', 'component', 'layer', 'expert', 'accesses'];
+    return { columns: ['file', 'offset', 'bytes', ...names], rows };
   }
 
   // For tests: the file's size, the entry's accesses, its box in the strip, and what colour it has there.
@@ -134,12 +114,8 @@ export class MemoryView implements View {
   boxOf(entry: number): { x: number; width: number } {
     return this.strip.axis.boxOf(entry);
   }
-  // Slices by heat; other tensors, which every ubatch reads, in one calm colour, so that they do not drown the experts.
   colorOf(entry: number): string {
-    const index = this.index[entry]!;
-    return !isSlice(this.m, entry) && index !== noValue
-      ? this.whole
-      : cssOf(colorTable(this.app.store.now.theme, 'heat')[index]!);
+    return this.colors.of(entry);
   }
   slicesLit(): number[] {
     return [...this.lit];
@@ -151,12 +127,6 @@ export class MemoryView implements View {
     this.strip.zoomTo(from, to);
   }
 
-  // The hottest slice, else a tensor that was read.
-  private rankOf(entry: number): number {
-    const index = this.index[entry]!;
-    return index === noValue ? 0 : isSlice(this.m, entry) ? 2 + index : 1;
-  }
-
   private recolor(): void {
     const { run, theme } = this.app.store.now;
     const { m } = this;
@@ -164,10 +134,8 @@ export class MemoryView implements View {
     const values = Float64Array.from({ length: m.offset.length }, (_, i) =>
       reads && reads[i]! >= 0 ? reads[i]! : NaN,
     );
-    const scale = heatScale(largest(values.filter((_, i) => isSlice(m, i))) || 1);
-    this.whole = getComputedStyle(document.documentElement).getPropertyValue('--whole');
-    this.index = scale.index(values);
-    showLegend(this.legend, theme, scale, (v) => integer(Math.round(v)), 'not read');
+    this.colors = new MemoryColors(m, values, theme);
+    showLegend(this.legend, theme, this.colors.scale, (v) => integer(Math.round(v)), 'not read');
     this.writeFacts(sumReads(m, values));
   }
   private writeFacts(sums: ReadSums): void {
@@ -189,7 +157,8 @@ export class MemoryView implements View {
       (sums.othersUnknown > 0
         ? 'They are grey if the trace does not say what read them ' + '(record with --capture access).'
         : '') +
-      ' Scroll to zoom, drag to move, click to select an expert.';
+      ' Where several slices share a column of pixels, it shows the hottest of them, or their mean by bytes. ' +
+      'Scroll to zoom, drag to move, click to select an expert.';
   }
 
   private selected(): number[] {
@@ -216,15 +185,13 @@ export class MemoryView implements View {
     }
   }
 
-  private filter(): void {
-    const layer = this.layerFilter.selectedIndex === 0 ? null : this.layers[this.layerFilter.selectedIndex - 1]!;
-    const component = this.componentFilter.selectedIndex - 1;
+  private filter(layer: number | null, component: number | null): void {
     const { m } = this;
     const { axis } = this.strip;
     let first = Infinity;
     let last = 0;
     for (let i = 0; i < this.shown.length; i++) {
-      const on = (layer === null || m.layer[i] === layer) && (component < 0 || m.component[i] === component);
+      const on = (layer === null || m.layer[i] === layer) && (component === null || m.component[i] === component);
       this.shown[i] = on ? 1 : 0;
       if (on) {
         first = Math.min(first, axis.begin[i]!);
@@ -261,7 +228,9 @@ export class MemoryView implements View {
       mark: style.getPropertyValue('--mark'),
       ink: style.getPropertyValue('--ink'),
       colorOf: (i) => this.colorOf(i),
-      rankOf: (i) => this.rankOf(i),
+      rankOf: (i) => this.colors.rankOf(i),
+      meanColorOf:
+        this.chosen.pooling === 'mean' ? (from, to) => this.colors.meanOf(from, to, (i) => this.passes(i)) : null,
       shown: (i) => this.passes(i),
       lit: this.lit,
       selected: new Set(this.selected()),

@@ -118,7 +118,7 @@ export class MemoryStrip {
     ctx.strokeRect(axis.xOfWhole(from), 1, Math.max(3, axis.xOfWhole(to - from)), overviewHeight - 2);
   }
 
-  // Entries side by side; those thinner than a pixel share one, which shows the one of the highest rank.
+  // Entries side by side; those thinner than a pixel share one, which shows the one of the highest rank, or their mean.
   private drawBars(
     ctx: CanvasRenderingContext2D,
     x: (byte: number) => number,
@@ -130,9 +130,11 @@ export class MemoryStrip {
     const { axis } = this;
     let column = -1;
     let best = -1;
+    let from = 0; // the column's first entry
+    let to = 0;
     const flush = () => {
       if (best < 0) return;
-      ctx.fillStyle = look.colorOf(best);
+      ctx.fillStyle = look.meanColorOf ? look.meanColorOf(from, to) : look.colorOf(best);
       ctx.fillRect(column, top, 1, height);
       best = -1;
     };
@@ -145,7 +147,9 @@ export class MemoryStrip {
         if (Math.floor(a) !== column) {
           flush();
           column = Math.floor(a);
+          from = i;
         }
+        to = i + 1;
         if (look.shown(i) && (best < 0 || look.rankOf(i) > look.rankOf(best))) best = i;
         continue;
       }

@@ -1,6 +1,7 @@
 // Pairs: which experts of a layer are selected together.
 
-import { runOf, type App, type View } from '../app';
+import { ratios } from '../aligned';
+import { runOf, type App, type Table, type View } from '../app';
 import type { Numbers } from '../bundle';
 import { colorTable } from '../color';
 import { fill, h, Segments } from '../dom';
@@ -13,6 +14,7 @@ import type { Sort } from '../state';
 import { layerPicker, orderControl } from './controls';
 
 type Measure = 'conditional' | 'lift';
+const fewest = 10; // rows together, from which a lift is listed
 
 export class PairsView implements View {
   readonly name = 'pairs';
@@ -26,7 +28,6 @@ export class PairsView implements View {
   private list = h('tbody', null);
   private body = h('div', { class: 'pairs-body' });
   private empty = h('p', { class: 'empty' });
-  private mode: Measure = 'conditional';
   private order: number[] = [];
   private triangle: Numbers | null = null;
 
@@ -41,10 +42,7 @@ export class PairsView implements View {
         },
         { value: 'lift', label: 'Lift', title: 'How many times as often as if the two were independent' },
       ],
-      (m) => {
-        this.mode = m;
-        this.draw();
-      },
+      (m) => app.store.choose('pairs', 'measure', m === 'conditional' ? null : m),
     );
     this.sort = orderControl(app);
     this.matrix = new Matrix({
@@ -81,10 +79,13 @@ export class PairsView implements View {
     );
   }
 
+  private get mode(): Measure {
+    return this.app.store.option('pairs', 'measure') === 'lift' ? 'lift' : 'conditional';
+  }
   update(changed: ReadonlySet<string> | 'all'): void {
     const touches = (...keys: string[]) => changed === 'all' || keys.some((k) => changed.has(k));
     if (touches('run', 'block')) void this.load();
-    else if (touches('theme', 'sort')) this.draw();
+    else if (touches('theme', 'sort', 'options')) this.draw();
     this.mark();
   }
   resize(): void {
@@ -142,12 +143,24 @@ export class PairsView implements View {
     this.mark();
   }
 
+  table(): Table {
+    const { block } = this.app.store.now;
+    const b = runOf(this.app).blocks[block]!;
+    const rows: number[][] = [];
+    for (let x = 0; this.triangle && x < b.n_expert; x++)
+      for (let y = x + 1; y < b.n_expert; y++) {
+        const p = this.of(x, y);
+        rows.push([b.layer, b.block, x, y, p.together, p.conditional, this.of(y, x).conditional, p.lift]);
+      }
+    return { columns: ['layer', 'block', 'a', 'b', 'together', 'p_b_given_a', 'p_a_given_b', 'lift'], rows };
+  }
+
   private writeList(n: number): void {
     const pairs: { a: number; b: number; together: number; lift: number }[] = [];
     for (let a = 0; a < n; a++)
       for (let b = a + 1; b < n; b++) {
         const p = this.of(a, b);
-        if (p.together >= 10) pairs.push({ a, b, together: p.together, lift: p.lift });
+        if (p.together >= fewest) pairs.push({ a, b, together: p.together, lift: p.lift });
       }
     pairs.sort((x, y) => y.lift - x.lift);
     fill(
@@ -160,7 +173,7 @@ export class PairsView implements View {
             { tabindex: 0, onclick: () => this.app.store.set({ expert: p.a }) },
             h('td', null, `${p.a} + ${p.b}`),
             h('td', null, integer(p.together)),
-            h('td', null, times(p.lift)),
+            h('td', null, ratios(p.lift)),
           ),
         ),
     );

@@ -4,7 +4,17 @@ import { runOf, type App } from '../app';
 import { fill, h } from '../dom';
 import { bytes, integer, percent, quoted, real, times } from '../format';
 import { sliceIndex } from '../memory_map';
-import { availableMetrics, countOf, metrics, pairCount, rowsOf, TileReader, valueOf, valuesOf } from '../model';
+import {
+  availableMetrics,
+  chanceOf,
+  countOf,
+  metrics,
+  pairCount,
+  rowsOf,
+  TileReader,
+  valueOf,
+  valuesOf,
+} from '../model';
 import { layerPicker } from './controls';
 
 export class SelectionPanel {
@@ -35,10 +45,12 @@ export class SelectionPanel {
       this.facts([
         ['experts', `${b.n_expert}, ${b.n_expert_used} per row`],
         ['rows', integer(b.rows)],
-        ['evenness', real(b.entropy)],
+        ['evenness', (b.entropy ?? NaN).toFixed(3)],
+        ['… by chance', chanceOf(b).entropy.toFixed(3)],
         ['Gini', real(b.gini)],
         ['MaxVio', real(b.max_vio)],
         ['never selected', integer(b.dead)],
+        ['… by chance', chanceOf(b).dead.toFixed(1)],
         ['half of all selections', `${b.coverage[0]} experts`],
         ['90 %', `${b.coverage[2]} experts`],
       ]),
@@ -55,7 +67,7 @@ export class SelectionPanel {
     const rows: [string, string][] = [
       ['selections', integer(countOf(run, cell, phase))],
       ['share', percent(shares[expert])],
-      ['relative to balance', times(shares[expert]! * b.n_expert)],
+      ['against balance', times(shares[expert]! * b.n_expert)],
       ['rank in the layer', `${rank} of ${b.n_expert}`],
       ['rows', integer(rowsOf(run, b, phase))],
     ];

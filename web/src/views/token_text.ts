@@ -10,6 +10,7 @@ import { heatScale, largest, showLegend } from '../scale';
 import type { TokensAtHand } from './tokens_at_hand';
 
 export type Shade = 'selected' | 'first' | 'spread';
+const known: Shade[] = ['selected', 'first', 'spread'];
 
 export const perPage = 1024; // token elements at once
 
@@ -24,7 +25,6 @@ export class TokenText {
     onkeydown: (e: KeyboardEvent) => this.key(e),
   });
   readonly pager = h('div', { class: 'pager' });
-  private shade: Shade = 'first';
   private elements = new Map<number, HTMLElement>(); // by index into the tile
   private pageFirst = 0; // index into the tile of the first element
 
@@ -45,10 +45,7 @@ export class TokenText {
           title: 'Entropy of the gate weights in the selected layer: bright tokens mix their experts evenly',
         },
       ],
-      (shade) => {
-        this.shade = shade;
-        this.paint();
-      },
+      (shade) => app.store.choose('tokens', 'shade', shade),
     );
   }
 
@@ -59,8 +56,12 @@ export class TokenText {
     this.pageFirst = first;
     return turned;
   }
-  shadeBySelected(): void {
-    this.shade = 'selected';
+  // As chosen; at first, what the selected expert takes, or without one the strongest weight.
+  private get shade(): Shade {
+    const chosen = known.find((s) => s === this.app.store.option('tokens', 'shade'));
+    const selected = this.app.store.now.expert !== null;
+    if (!chosen) return selected ? 'selected' : 'first';
+    return chosen === 'selected' && !selected ? 'first' : chosen;
   }
 
   // Writes the token elements: passages of one sequence under each other, in the order of the text.
@@ -91,7 +92,7 @@ export class TokenText {
       const pos = tile.pos[i]!;
       const restarts = pos >= 0 && pos <= before && before !== Infinity && pos !== before + 1;
       if (out.length === 0 || restarts) {
-        out.push(h('p', { class: 'passage', 'data-name': name }));
+        out.push(h('p', { class: 'passage' }, name ? h('span', { class: 'passage-name' }, name) : null));
         phase = -1;
       }
       const passage = out.at(-1)!;
@@ -163,8 +164,7 @@ export class TokenText {
   }
 
   paint(): void {
-    const { theme, expert } = this.app.store.now;
-    if (this.shade === 'selected' && expert === null) this.shade = 'first';
+    const { theme } = this.app.store.now;
     this.shades.set(this.shade);
     const values = new Map([...this.elements.keys()].map((i) => [i, this.shadeOf(i)]));
     const scale = heatScale(largest([...values.values()]) || 1);
@@ -178,6 +178,10 @@ export class TokenText {
     this.legend.element.title = this.shadeTitle();
   }
 
+  // Underlines the tokens of a search.
+  markFound(found: ReadonlySet<number>): void {
+    for (const [i, e] of this.elements) e.classList.toggle('found', found.has(i));
+  }
   // Marks the selected token, and while they are played those of its ubatch; scrolls to it if asked to.
   mark(scroll: boolean): void {
     const at = this.atHand.selected;

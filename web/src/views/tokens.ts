@@ -1,7 +1,7 @@
 // Tokens: the text as the model read it; the experts of one token in every layer; one layer's experts along the text;
 // and a player through the generated tokens.
 
-import { runOf, type App, type View } from '../app';
+import { runOf, type App, type Table, type View } from '../app';
 import { colorTable } from '../color';
 import { h } from '../dom';
 import { integer, quoted, real } from '../format';
@@ -11,6 +11,7 @@ import { blockName } from '../model';
 import { heatScale, largest, showLegend } from '../scale';
 import type { TipRows } from '../tooltip';
 import { TokenDetail } from './token_detail';
+import { TokenFinder } from './token_finder';
 import { TokenPlayer } from './token_player';
 import { perPage, TokenText } from './token_text';
 import { TokensAtHand } from './tokens_at_hand';
@@ -24,6 +25,7 @@ export class TokensView implements View {
   private atHand: TokensAtHand;
   private text: TokenText;
   private detail: TokenDetail;
+  private finder: TokenFinder;
   private alongLegend = new Legend();
   private alongTitle = h('h3', null);
   private empty = h('p', { class: 'empty' });
@@ -33,6 +35,7 @@ export class TokensView implements View {
     this.atHand = new TokensAtHand(app);
     this.text = new TokenText(app, this.atHand, (token) => void this.showFrom(token));
     this.detail = new TokenDetail(app, this.atHand);
+    this.finder = new TokenFinder(app, this.atHand);
     this.player = new TokenPlayer(app, this.atHand);
     this.along = new Matrix({
       label: 'Experts of the selected layer along the text',
@@ -52,6 +55,7 @@ export class TokensView implements View {
         'div',
         { class: 'card' },
         h('div', { class: 'toolbar' }, shades.element, this.player.element, legend.element),
+        this.finder.element,
         text,
         pager,
       ),
@@ -76,8 +80,9 @@ export class TokensView implements View {
     if (tile.n === 0) return;
     const touches = (...keys: string[]) => changed === 'all' || keys.some((k) => changed.has(k));
     if (touches('run', 'token')) this.showSelected(touches('run'));
-    if (changed !== 'all' && changed.has('expert') && this.app.store.now.expert !== null) this.text.shadeBySelected();
-    if (touches('run', 'block', 'expert', 'theme')) this.text.paint();
+    if (touches('run', 'block', 'expert', 'theme', 'options')) this.text.paint();
+    this.finder.update();
+    this.text.markFound(this.finder.found());
     if (touches('run', 'block', 'theme')) this.drawAlong();
     if (touches('run', 'token', 'theme')) this.detail.draw();
     if (touches('playing')) this.player.run();
@@ -114,6 +119,31 @@ export class TokensView implements View {
     this.text.paint();
     this.mark(false);
     this.resize();
+  }
+
+  table(): Table {
+    const { block } = this.app.store.now;
+    const { reader } = this.atHand;
+    const { tile } = reader;
+    const b = runOf(this.app).blocks[block]!;
+    const each = Array.from({ length: b.n_expert_used }, (_, j) => j);
+    return {
+      columns: [
+        ...['token', 'sequence', 'position', 'phase', 'id', 'text', 'layer', 'block'],
+        ...each.map((j) => `expert_${j + 1}`),
+        ...each.map((j) => `weight_${j + 1}`),
+      ],
+      rows: Array.from({ length: tile.n }, (_, i) => {
+        const selected = reader.selections(i, block);
+        const phase = tile.phase[i] === 1 ? 'generated' : 'prompt';
+        return [
+          ...[tile.first + i, tile.seq[i]!, tile.pos[i]!, phase, tile.token[i]!],
+          ...[reader.knowsText(i) ? reader.textAt(i) : '', b.layer, b.block],
+          ...each.map((j) => selected[j]?.expert ?? NaN),
+          ...each.map((j) => selected[j]?.weight ?? NaN),
+        ];
+      }),
+    };
   }
 
   private mark(scroll: boolean): void {

@@ -1,6 +1,7 @@
 // The tokens that the page holds of the run in view, and which of them is selected.
 
 import { runOf, type App } from '../app';
+import type { Tile } from '../contract';
 import { TileReader } from '../model';
 
 export class TokensAtHand {
@@ -11,8 +12,11 @@ export class TokensAtHand {
   // Of the tile at hand; made anew when another one has come.
   get reader(): TileReader {
     const tile = this.app.tile();
-    if (this.known?.tile !== tile) this.known = new TileReader(tile, runOf(this.app));
+    if (this.known?.tile !== tile) this.known = this.readerOf(tile);
     return this.known;
+  }
+  readerOf(tile: Tile): TileReader {
+    return new TileReader(tile, runOf(this.app));
   }
   // The first one's number in the run.
   get first(): number {

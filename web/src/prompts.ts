@@ -1,0 +1,54 @@
+// The prompts of a run, or the requests of a server: where each begins, how long it is, its label. The rule is that of
+// src/trace/requests.hpp: one begins where a sequence does, with the first prompt token after generated ones, or where
+// positions jump.
+
+import type { Run, Tile } from './contract';
+
+export interface Prompt {
+  first: number; // its first token's number in the run
+  tokens: number[]; // indices into the tile
+  seq: number;
+  prefilled: number;
+  decoded: number;
+  label: string; // '': none
+}
+
+// Notes such as {"prompt":3,"line":4,"label":"code","batch":17}: the label of each prompt, in their order.
+export function labelsIn(notes: string[]): string[] {
+  const labels: string[] = [];
+  for (const note of notes) {
+    if (!note.startsWith('{')) continue;
+    try {
+      const said = JSON.parse(note) as { prompt?: unknown; label?: unknown };
+      if (Number.isInteger(said.prompt) && typeof said.label === 'string') labels[said.prompt as number] = said.label;
+    } catch {
+      // a note for people
+    }
+  }
+  return labels;
+}
+
+// Of the tokens of one tile; the labels are known where it is the run's first.
+export function promptsIn(run: Run, tile: Tile): Prompt[] {
+  const labels = tile.first === 0 ? labelsIn(run.source.notes) : [];
+  const found: Prompt[] = [];
+  const latest = new Map<number, { prompt: Prompt; pos: number; prefills: boolean }>(); // by sequence
+  for (let i = 0; i < tile.n; i++) {
+    const seq = tile.seq[i]!;
+    const pos = tile.pos[i]!;
+    const decoded = tile.phase[i] === 1;
+    const last = latest.get(seq);
+    const follows = last !== undefined && last.prefills && (pos < 0 || pos === last.pos + 1);
+    let prompt = last?.prompt;
+    if (!prompt || (!decoded && !follows)) {
+      const label = labels[found.length] ?? '';
+      prompt = { first: tile.first + i, tokens: [], seq, prefilled: 0, decoded: 0, label };
+      found.push(prompt);
+    }
+    latest.set(seq, { prompt, pos, prefills: !decoded });
+    prompt.tokens.push(i);
+    if (decoded) prompt.decoded++;
+    else prompt.prefilled++;
+  }
+  return found;
+}
