@@ -21,7 +21,7 @@ moe_graph block_finder::find(ggml_cgraph * graph) {
 
 bool block_finder::refuses(const std::string & wrong) {
     if (!wrong.empty()) {
-        failure_ = std::string("this ggml (") + api_.ggml_version() + ") lays out its tensors differently: " + wrong;
+        failure_ = std::string("this ggml (") + api_.version() + ") lays out its tensors differently: " + wrong;
     }
     return !wrong.empty();
 }

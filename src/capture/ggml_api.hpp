@@ -19,7 +19,7 @@ inline ggml_tensor * root_of(ggml_tensor * t) {
 
 // clang-format off
 #define MOESCOPE_GGML_FUNCTIONS(X)                                                                                      \
-    X(ggml_version) X(ggml_init) X(ggml_free) X(ggml_reset) X(ggml_tensor_overhead)                                     \
+    X(ggml_init) X(ggml_free) X(ggml_reset) X(ggml_tensor_overhead)                                     \
     X(ggml_graph_n_nodes) X(ggml_graph_nodes) X(ggml_graph_size) X(ggml_build_forward_expand)                           \
     X(ggml_set_output) X(ggml_set_name) X(ggml_get_name) X(ggml_get_data) X(ggml_nbytes) X(ggml_nelements)              \
     X(ggml_element_size) X(ggml_op_name) X(ggml_type_name) X(ggml_cont) X(ggml_sqr) X(ggml_sum_rows) X(ggml_custom_4d)  \
@@ -30,7 +30,7 @@ inline ggml_tensor * root_of(ggml_tensor * t) {
 
 // Absent in some versions, or where only ggml is used: what depends on one of these is then unknown.
 #define MOESCOPE_LLAMA_FUNCTIONS(X)                                                                                     \
-    X(llama_decode) X(llama_encode) X(llama_free) X(llama_perf_context_reset) X(llama_set_warmup)                       \
+    X(ggml_version) X(llama_decode) X(llama_encode) X(llama_free) X(llama_perf_context_reset) X(llama_set_warmup)                       \
     X(llama_get_model) X(llama_get_memory) X(llama_memory_clear) X(llama_memory_seq_pos_max)         \
     X(llama_max_parallel_sequences) X(ggml_build_forward_select) X(llama_model_get_vocab)                               \
     X(llama_model_meta_count) X(llama_model_meta_key_by_index) X(llama_model_meta_val_str_by_index)                     \
@@ -67,6 +67,8 @@ struct ggml_api {
     bool is(const ggml_tensor * t, ggml_op op) const {
         return t != nullptr && static_cast<int>(t->op) == op_code[op];
     }
+    // Builds of before August 2025 do not say which they are.
+    const char * version() const { return ggml_version != nullptr ? ggml_version() : "of unknown version"; }
     // Whether the node takes part in the computation. Versions without ggml_build_forward_select compute every node.
     bool computes(const ggml_tensor * t) const {
         return ggml_build_forward_select == nullptr || (t->flags & GGML_TENSOR_FLAG_COMPUTE) != 0;

@@ -113,7 +113,7 @@ void graph_reading::fill_block(const block & b) {
 void graph_reading::name_rows(uint32_t n_rows) {
     const bool outputs = out_ids_.size() == n_rows;
     for (uint32_t r = 0; r < n_rows; ++r) {
-        read_.row_tokens()[r] = outputs && out_ids_[r] < n_tokens_ ? out_ids_[r] : -1;
+        read_.row_tokens()[r] = outputs && out_ids_[r] >= 0 && out_ids_[r] < n_tokens_ ? out_ids_[r] : -1;
     }
 }
 

@@ -188,6 +188,20 @@ private:
         return -1;
     }
 
+    // llama.cpp gives its list of outputs a name only since a while. Before, it is the one input without a name by which a
+    // graph picks among the rows that it computed for its tokens. (Other lookups by an input are in weights or in what the
+    // context keeps, neither of which a graph computes.)
+    bool picks_rows_by_unnamed_input(const ggml_tensor * t) const {
+        if (!api_.is(t, GGML_OP_GET_ROWS) || !api_.computes(t) || graph_.n_tokens == 0) {
+            return false;
+        }
+        const ggml_tensor *rows = t->src[0], *list = t->src[1];
+        const bool unnamed = list->name[0] == '\0' || std::strncmp(list->name, "leaf_", 5) == 0;
+        return unnamed && (list->flags & GGML_TENSOR_FLAG_INPUT) != 0 && list->type == GGML_TYPE_I32 &&
+               list->ne[0] <= graph_.n_tokens && list->ne[1] == 1 && rows->ne[1] == graph_.n_tokens &&
+               rows->type == GGML_TYPE_F32 && !api_.is(root_of(t->src[0]), GGML_OP_NONE);
+    }
+
     void take_inputs(ggml_tensor * t) {
         for (ggml_tensor * s : t->src) {
             if (s == nullptr || (root_of(s)->flags & GGML_TENSOR_FLAG_INPUT) == 0 ||
@@ -200,6 +214,9 @@ private:
             } else if (is_out_ids(root_of(s)->name)) {
                 graph_.out_ids = root_of(s);
             }
+        }
+        if (graph_.out_ids == nullptr && picks_rows_by_unnamed_input(t)) {
+            graph_.out_ids = root_of(t->src[1]);
         }
         // inp_tokens exists in graphs of embedding batches too, with garbage in it: only a row lookup that is computed
         // makes it real.

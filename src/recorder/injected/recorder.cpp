@@ -57,8 +57,8 @@ public:
             return nullptr;
         }
         std::string note;
-        if (!capture::known_ggml_version(api.ggml_version())) {
-            note = std::string("ggml ") + api.ggml_version() +
+        if (!capture::known_ggml_version(api.version())) {
+            note = std::string("ggml ") + api.version() +
                    " is not a version that moescope was tested with; its self-test decides";
             print_stderr("moescope: " + note + "\n");
         }
