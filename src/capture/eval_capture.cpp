@@ -96,7 +96,7 @@ void eval_capture::read_inputs(ggml_tensor * t) {
     if (tokens_.empty() && is_token_lookup(api_, t)) {
         tokens_   = values_.integers(t->src[1]);
         n_tokens_ = t->src[1]->ne[0];
-    } else if (api_.is(t, GGML_OP_GET_ROWS) && is_out_ids(node_name(t->src[1]->name).base) && out_ids_.empty()) {
+    } else if (out_ids_.empty() && picks_outputs(t)) {
         out_ids_ = values_.integers(t->src[1]);
     } else if (api_.is(t, GGML_OP_ROPE) && original_is(t->src[1], "inp_pos") && pos_.empty()) {
         pos_ = values_.integers(t->src[1]);
@@ -106,6 +106,11 @@ void eval_capture::read_inputs(ggml_tensor * t) {
             n_tokens_ = s->ne[1];
         }
     }
+}
+
+bool eval_capture::picks_outputs(const ggml_tensor * t) const {
+    return (api_.is(t, GGML_OP_GET_ROWS) && is_out_ids(node_name(t->src[1]->name).base)) ||
+           picks_outputs_by_unnamed_list(api_, t, n_tokens_);
 }
 
 bool eval_capture::wanted(const ggml_tensor * t) {
@@ -231,7 +236,7 @@ void eval_capture::observe_in_block(ggml_tensor * t, std::string_view base) {
         b.layout.weight_sum *= factor;
     } else if (one_of(base, {"down", "down_scaled", "down_biased"})) {
         values_of(b.columns, column::norms) = values_.norms(t);
-    } else if (base == "weighted") {
+    } else if (base == "weighted" && is_gated_product(api_, t)) {
         const bool input_gated = api_.is(t->src[0], GGML_OP_REPEAT);
         b.layout.flags |= input_gated ? block_layout::norms_gated : 0u;
         in_block_ = input_gated;  // there the expert outputs are still to come
@@ -286,7 +291,8 @@ void eval_capture::fill_block(ubatch_buffer & u, const seen_block & b) const {
     const bool identity = b.n_rows == n_tokens_;
     u.add_block(n_rows, !identity);
     for (uint32_t r = 0; !identity && r < n_rows; ++r) {
-        u.row_tokens()[r] = out_ids_.size() == n_rows && out_ids_[r] < n_tokens_ ? out_ids_[r] : -1;
+        const bool known  = out_ids_.size() == n_rows && out_ids_[r] >= 0 && out_ids_[r] < n_tokens_;
+        u.row_tokens()[r] = known ? out_ids_[r] : -1;
     }
     for (size_t i = 0; i < b.ids.size(); ++i) {
         u.set_id(i, static_cast<uint32_t>(b.ids[i]));

@@ -63,6 +63,7 @@ private:
     void         observe_in_block(ggml_tensor * t, std::string_view what);
     bool         begins_new_graph(const ggml_tensor * t) const;
     void         read_inputs(ggml_tensor * t);
+    bool         picks_outputs(const ggml_tensor * t) const;
     void         take_weight_read(const ggml_tensor * t);
     void         deliver();
     block_layout lay_out(const seen_block & b) const;

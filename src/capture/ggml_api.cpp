@@ -1,6 +1,5 @@
 #include "capture/ggml_api.hpp"
 
-#include <algorithm>
 #include <cstring>
 #include <string>
 #include <vector>
@@ -99,10 +98,11 @@ bool ggml_api::number_operations(std::string & missing) {
         {GGML_OP_VIEW, "VIEW"},     {GGML_OP_GET_ROWS, "GET_ROWS"}, {GGML_OP_SOFT_MAX, "SOFT_MAX"},
         {GGML_OP_ROPE, "ROPE"},     {GGML_OP_ARGSORT, "ARGSORT"},   {GGML_OP_UNARY, "UNARY"},
     };
-    constexpr int drift = 16;  // more operations than any version we know has put in front of these
+    // Versions only put operations in front of these, so a name is found before the end of an older version's shorter table,
+    // behind which ggml_op_name would read what is no name.
     for (const wanted & w : all) {
         int found = -1;
-        for (int code = std::max(0, w.op - drift); code <= w.op && found < 0; ++code) {
+        for (int code = 0; code <= w.op && found < 0; ++code) {
             found = std::strcmp(ggml_op_name(static_cast<ggml_op>(code)), w.name) == 0 ? code : -1;
         }
         if (found < 0) {

@@ -19,10 +19,10 @@ inline ggml_tensor * root_of(ggml_tensor * t) {
 
 // clang-format off
 #define MOESCOPE_GGML_FUNCTIONS(X)                                                                                      \
-    X(ggml_init) X(ggml_free) X(ggml_reset) X(ggml_tensor_overhead)                                     \
+    X(ggml_init) X(ggml_free) X(ggml_reset) X(ggml_tensor_overhead)                                                     \
     X(ggml_graph_n_nodes) X(ggml_graph_nodes) X(ggml_graph_size) X(ggml_build_forward_expand)                           \
     X(ggml_set_output) X(ggml_set_name) X(ggml_get_name) X(ggml_get_data) X(ggml_nbytes) X(ggml_nelements)              \
-    X(ggml_element_size) X(ggml_op_name) X(ggml_type_name) X(ggml_cont) X(ggml_sqr) X(ggml_sum_rows) X(ggml_custom_4d)  \
+    X(ggml_element_size) X(ggml_op_name) X(ggml_type_name) X(ggml_cont) X(ggml_sqr) X(ggml_sum_rows)                    \
     X(ggml_backend_tensor_get) X(ggml_backend_buffer_is_host) X(ggml_backend_buffer_get_usage)                          \
     X(ggml_backend_buffer_get_type) X(ggml_backend_supports_buft) X(ggml_backend_get_device) X(ggml_backend_dev_type)   \
     X(ggml_backend_sched_get_n_backends) X(ggml_backend_sched_get_backend) X(ggml_backend_sched_set_tensor_backend)     \
@@ -30,8 +30,8 @@ inline ggml_tensor * root_of(ggml_tensor * t) {
 
 // Absent in some versions, or where only ggml is used: what depends on one of these is then unknown.
 #define MOESCOPE_LLAMA_FUNCTIONS(X)                                                                                     \
-    X(ggml_version) X(llama_decode) X(llama_encode) X(llama_free) X(llama_perf_context_reset) X(llama_set_warmup)                       \
-    X(llama_get_model) X(llama_get_memory) X(llama_memory_clear) X(llama_memory_seq_pos_max)         \
+    X(ggml_version) X(ggml_custom_4d) X(llama_decode) X(llama_encode) X(llama_free) X(llama_perf_context_reset)         \
+    X(llama_set_warmup) X(llama_get_model) X(llama_get_memory) X(llama_memory_clear) X(llama_memory_seq_pos_max)        \
     X(llama_max_parallel_sequences) X(ggml_build_forward_select) X(llama_model_get_vocab)                               \
     X(llama_model_meta_count) X(llama_model_meta_key_by_index) X(llama_model_meta_val_str_by_index)                     \
     X(llama_model_meta_val_str) X(llama_vocab_n_tokens) X(llama_token_to_piece)

@@ -103,7 +103,7 @@ access_list graph_plan::wanted_reads(ggml_cgraph * graph, const moe_graph & foun
 
 planned_graph::block graph_plan::plan_block(const moe_block & b, mtp_layers mtp, graph_edit & edit) {
     planned_graph::block p;
-    const column_set     here = cpu_only() ? options_.what.columns : options_.what.columns.without(column::peaks);
+    const column_set     here = own_nodes() ? options_.what.columns : options_.what.columns.without(column::peaks);
     p.layout                  = b.layout(here, mtp, n_extra());
     p.n_extra                 = n_extra();
     p.ids                     = cpu_only() ? keep(b.ids) : copy_of(b.ids, b, "ids", edit);
@@ -128,7 +128,7 @@ planned_graph::block graph_plan::plan_block(const moe_block & b, mtp_layers mtp,
             p.columns[i] = kept(float_columns[i]);
         }
     }
-    p.squared_norms = !cpu_only();
+    p.squared_norms = !own_nodes();
     return p;
 }
 
@@ -152,7 +152,7 @@ ggml_tensor * graph_plan::copy_of(ggml_tensor * t, const moe_block & b, const ch
 ggml_tensor * graph_plan::norms_of(const moe_block & b, graph_edit & edit) {
     ggml_tensor * x = b.expert_output;
     ggml_tensor * norms;
-    if (cpu_only()) {
+    if (own_nodes()) {
         norms = custom(x->ne[1], x->ne[2], {x}, column_norms, nullptr);
     } else {
         ggml_tensor * squares = api_.ggml_sqr(added_.memory(), x);
@@ -163,12 +163,12 @@ ggml_tensor * graph_plan::norms_of(const moe_block & b, graph_edit & edit) {
     return named(norms, "norms", b);
 }
 
-// On devices the vectors are put side by side, for one product of matrices per row.
+// Where there are no nodes of our own the vectors are put side by side, for one product of matrices per row.
 ggml_tensor * graph_plan::gram_of(const moe_block & b, graph_edit & edit) {
     const residual_join & r = b.residual;
     ggml_tensor *         x = b.expert_output;
     ggml_tensor *         gram;
-    if (cpu_only()) {
+    if (own_nodes()) {
         const int64_t m = x->ne[1] + 2;
         gram            = custom(m * m, x->ne[2], {x, r.before, r.after}, column_gram, gram_factor(r.scale));
     } else {

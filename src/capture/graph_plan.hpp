@@ -43,6 +43,8 @@ public:
 
     // Whether nothing but the CPU computes.
     bool cpu_only() const { return backends_.cpu_only(); }
+    // Whether nodes that run code of ours can be added; else only ggml's own operations can.
+    bool own_nodes() const { return cpu_only() && api_.ggml_custom_4d != nullptr; }
 
     void prepare(ggml_cgraph * graph, mtp_layers mtp);
 

@@ -151,7 +151,7 @@ private:
 
     void take_weighted(ggml_tensor * t) {
         moe_block & b = graph_.blocks.back();
-        if (!api_.is(t, GGML_OP_MUL)) {
+        if (!is_gated_product(api_, t)) {
             return;
         }
         b.weights      = t->src[1];
@@ -188,20 +188,6 @@ private:
         return -1;
     }
 
-    // llama.cpp gives its list of outputs a name only since a while. Before, it is the one input without a name by which a
-    // graph picks among the rows that it computed for its tokens. (Other lookups by an input are in weights or in what the
-    // context keeps, neither of which a graph computes.)
-    bool picks_rows_by_unnamed_input(const ggml_tensor * t) const {
-        if (!api_.is(t, GGML_OP_GET_ROWS) || !api_.computes(t) || graph_.n_tokens == 0) {
-            return false;
-        }
-        const ggml_tensor *rows = t->src[0], *list = t->src[1];
-        const bool unnamed = list->name[0] == '\0' || std::strncmp(list->name, "leaf_", 5) == 0;
-        return unnamed && (list->flags & GGML_TENSOR_FLAG_INPUT) != 0 && list->type == GGML_TYPE_I32 &&
-               list->ne[0] <= graph_.n_tokens && list->ne[1] == 1 && rows->ne[1] == graph_.n_tokens &&
-               rows->type == GGML_TYPE_F32 && !api_.is(root_of(t->src[0]), GGML_OP_NONE);
-    }
-
     void take_inputs(ggml_tensor * t) {
         for (ggml_tensor * s : t->src) {
             if (s == nullptr || (root_of(s)->flags & GGML_TENSOR_FLAG_INPUT) == 0 ||
@@ -215,7 +201,7 @@ private:
                 graph_.out_ids = root_of(s);
             }
         }
-        if (graph_.out_ids == nullptr && picks_rows_by_unnamed_input(t)) {
+        if (graph_.out_ids == nullptr && picks_outputs_by_unnamed_list(api_, t, graph_.n_tokens)) {
             graph_.out_ids = root_of(t->src[1]);
         }
         // inp_tokens exists in graphs of embedding batches too, with garbage in it: only a row lookup that is computed
@@ -261,8 +247,24 @@ bool is_token_lookup(const ggml_api & api, const ggml_tensor * t) {
            ends_with(table, "nextn.embed_tokens.weight");
 }
 
+bool is_gated_product(const ggml_api & api, const ggml_tensor * t) {
+    return api.is(t, GGML_OP_MUL) && t->src[1]->ne[0] == 1;
+}
+
 bool is_out_ids(std::string_view name) {
     return name == "out_ids" || name == "inp_out_ids";
+}
+
+bool picks_outputs_by_unnamed_list(const ggml_api & api, const ggml_tensor * t, int64_t n_tokens) {
+    if (n_tokens == 0 || !api.is(t, GGML_OP_GET_ROWS) || !api.computes(t)) {
+        return false;
+    }
+    const ggml_tensor *rows = t->src[0], *list = t->src[1];
+    const bool unnamed = list->name[0] == '\0' || std::strncmp(list->name, "leaf_", 5) == 0;  // as ggml numbers them
+    const bool is_list = (list->flags & GGML_TENSOR_FLAG_INPUT) != 0 && list->type == GGML_TYPE_I32 && list->ne[1] == 1;
+    const bool computed = !api.is(root_of(t->src[0]), GGML_OP_NONE);
+    return unnamed && is_list && list->ne[0] <= n_tokens && computed && rows->type == GGML_TYPE_F32 &&
+           rows->ne[1] == n_tokens;
 }
 
 const ggml_tensor * router_product(const ggml_api & api, const ggml_tensor * t) {

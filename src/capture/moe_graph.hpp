@@ -63,8 +63,17 @@ bool is_expert_weight(const ggml_tensor * w);
 // inp_tokens; MTP graphs do not name it.
 bool is_token_lookup(const ggml_api & api, const ggml_tensor * t);
 
+// Whether a node named ffn_moe_weighted is the product with the gates, [1, k, n]. In llama.cpp of April to July 2025 the
+// name was by mistake on the product of gate and up projections.
+bool is_gated_product(const ggml_api & api, const ggml_tensor * t);
+
 // The input that lists the tokens whose logits are asked for; its name depends on the version.
 bool is_out_ids(std::string_view name);
+
+// llama.cpp gave that list no name between March 2025 and early 2026. There it is the one input without a name by which a graph
+// picks among rows that it computed for its n_tokens tokens: this is whether t does so. (Other lookups by an input are in
+// weights or in what the context keeps, neither of which a graph computes.)
+bool picks_outputs_by_unnamed_list(const ggml_api & api, const ggml_tensor * t, int64_t n_tokens);
 
 // From a router's scores back to its matrix product, over the bias, LoRA's sums and a choice of rows (trap 10);
 // null where t is no router's.
