@@ -68,7 +68,9 @@ struct ggml_api {
         return t != nullptr && static_cast<int>(t->op) == op_code[op];
     }
     // Builds of before August 2025 do not say which they are.
-    const char * version() const { return ggml_version != nullptr ? ggml_version() : "of unknown version"; }
+    const char * version() const {
+        return ggml_version != nullptr ? ggml_version() : "of unknown version";
+    }
     // Whether the node takes part in the computation. Versions without ggml_build_forward_select compute every node.
     bool computes(const ggml_tensor * t) const {
         return ggml_build_forward_select == nullptr || (t->flags & GGML_TENSOR_FLAG_COMPUTE) != 0;
