@@ -38,6 +38,7 @@ class TraceInfo:
     end_reason: str = ""
     run_ns: int = 0  #: 0 where it has not ended
     capture_ns: int = 0  #: of it, spent in marking, reading and writing
+    compute_ns: int = 0  #: of run_ns, not idle; 0 where it is not known
 
     lost_bytes: int = 0  #: at the end of a file that was cut inside a chunk; not part of anything read
     lost_offset: int = 0  #: where they begin
@@ -57,6 +58,7 @@ class TraceInfo:
     def read_end(self, p: Pairs) -> None:
         self.ended, self.end_reason = True, p.text("reason")
         self.run_ns, self.capture_ns = p.number("run_ns"), p.number("capture_ns")
+        self.compute_ns = p.number("compute_ns")
 
 
 @dataclass

@@ -1,5 +1,7 @@
 #pragma once
 
+#include <cstdint>
+
 struct llama_context;
 
 namespace moescope::capture {
@@ -12,11 +14,23 @@ namespace moescope::capture {
 class current_batch {
 public:
     static llama_context * context() { return context_; }  // null: it computes none
-    static void            begin(llama_context * ctx) { context_ = ctx; }
-    static void            end() { context_ = nullptr; }
+    static void            begin(llama_context * ctx, uint64_t now_ns) {
+                   context_  = ctx;
+                   since_ns_ = now_ns;
+    }
+    static void end() { context_ = nullptr; }
+
+    // How long the thread has computed since its batch began, or since this was last asked. On a device, rows are there after
+    // llama_decode has returned; of what belongs to no batch, nothing is known (0).
+    static uint64_t computed_ns(uint64_t now_ns) {
+        const uint64_t since = since_ns_;
+        since_ns_            = context_ != nullptr ? now_ns : 0;
+        return since == 0 ? 0 : now_ns - since;
+    }
 
 private:
-    static inline thread_local llama_context * context_ = nullptr;
+    static inline thread_local llama_context * context_  = nullptr;
+    static inline thread_local uint64_t        since_ns_ = 0;
 };
 
 // The computation of a batch by a method of ctx. What the methods call of each other belongs to it.

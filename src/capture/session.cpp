@@ -59,8 +59,8 @@ void session::read_pending() {
     impl_->t->read_pending();
 }
 
-uint64_t session::capture_ns() const {
-    return impl_->t->capture_ns();
+time_spent session::spent() const {
+    return impl_->t->spent();
 }
 
 std::string session::failure() const {

@@ -46,7 +46,7 @@ public:
     // clear that it was no warm-up (docs/capture.md, trap 7).
     void read_pending();
 
-    uint64_t capture_ns() const;  // time spent so far in marking, reading and sinks
+    time_spent spent() const;  // so far
     // Why recording stopped before its time (self-test, a sink's error), or why something was computed without its mask;
     // empty: neither.
     std::string failure() const;

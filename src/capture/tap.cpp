@@ -203,6 +203,7 @@ void tap::submit(stream & s, ubatch_buffer & u, const access_list & reads, const
     u.time_ns = steady_ns() - started_ns_;
     s.submit(u, reads);
     failure_.add(s.failure());
+    compute_ns_ += current_batch::computed_ns(steady_ns());
 }
 
 // ---- the contexts' hooks --------------------------------------------------------------------------------------------
@@ -220,7 +221,7 @@ void tap::begin_batch(llama_context * ctx, const void * batch, bool encode) noex
         const stopwatch spent(capture_ns_);
         collect_waiting(ctx);
         const std::shared_lock alive(life_);
-        current_batch::begin(ctx);
+        current_batch::begin(ctx, steady_ns());
         if (!closed_) {
             // llama_batch has had its seven members since before llama_model_get_vocab came (January 2025); what is older is
             // not looked into. Within that, batch_replay attributes nothing that does not reproduce the graph's own tokens.

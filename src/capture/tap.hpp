@@ -60,7 +60,7 @@ public:
     // a hook (a signal handler that calls exit()): what it interrupted may hold any lock.
     bool           close_all();
     eval_capture & new_eval_capture();  // mechanism::eval_callback: the user data of one context's cb_eval
-    uint64_t       capture_ns() const { return capture_ns_; }
+    time_spent     spent() const { return {capture_ns_, compute_ns_}; }
     std::string    failure() const { return failure_.text(); }  // the first; "" when all is recorded
     mechanism      by() const { return options_.by; }
     bool           records() const { return records_; }
@@ -101,7 +101,7 @@ private:
     std::vector<std::unique_ptr<eval_capture>> eval_captures_;
 
     first_failure         failure_, unmasked_;
-    std::atomic<uint64_t> capture_ns_{0};
+    std::atomic<uint64_t> capture_ns_{0}, compute_ns_{0};
     std::atomic<bool>     saw_moe_{false}, saw_graph_{false}, saw_others_{false};
 };
 

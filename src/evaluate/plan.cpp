@@ -103,13 +103,16 @@ private:
         r.n_keep    = n_keep;
         if (!request_.balance.empty()) {
             r.balance = prune::parse_balance(request_.balance);
+        } else if (request_.sums) {
+            r.balance = prune::default_balance(*request_.sums, criterion);
         } else if (stats::is_moestats(request_.stats)) {
             r.balance = prune::default_balance(stats::read_moestats(request_.stats), criterion);
         }
         if (criterion == prune::prune_criterion::hope) {
             prune::check_expert_count(r.shape, n_keep);
         }
-        return prune::load_scores(request_.stats, r);
+        return request_.sums ? prune::scores_of_profile(*request_.sums, request_.stats, r)
+                             : prune::load_scores(request_.stats, r);
     }
 
     void add_sweep() {

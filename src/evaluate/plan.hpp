@@ -1,11 +1,13 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <string>
 #include <vector>
 
 #include "core/expert_mask.hpp"
 #include "core/layer_filter.hpp"
+#include "stats/moestats.hpp"
 
 namespace moescope::evaluate {
 
@@ -37,6 +39,8 @@ struct plan_request {
     expert_mask              mask;      // a plan, unless it is empty
     std::vector<std::string> keep_ids;  // files, a plan each
     std::string              stats;
+    std::shared_ptr<const moescope::stats::moestats>
+                             sums;      // of `stats`, where the caller has read them; else it is read as scores
     std::vector<std::string> criteria;  // each with each of keep
     std::string              balance;   // of the criteria; "": as prune does
     std::vector<uint32_t>    keep;

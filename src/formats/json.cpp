@@ -24,6 +24,7 @@ json trace_json(const trace::trace_info & i) {
             {"end_reason", i.end_reason},
             {"run_ns", i.run_ns},
             {"capture_ns", i.capture_ns},
+            {"compute_ns", i.compute_ns},
             {"lost_bytes", i.lost_bytes},
             {"notes", i.notes}};
 }

@@ -29,6 +29,11 @@ void append_floats(std::string & out, const float * values, size_t n) {
     });
 }
 
+// Bytes that are no UTF-8 become U+FFFD.
+std::string json_text(const std::string & text) {
+    return nlohmann::json(text).dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
+}
+
 }  // namespace
 
 const char * column_key(column column) {
@@ -52,10 +57,19 @@ const std::string & json_rows::text_of(int32_t token) {
     const auto [it, is_new] = texts_.try_emplace(token, "null");
     if (is_new) {
         if (const std::string * piece = token < 0 ? nullptr : source_.piece(token)) {
-            it->second = nlohmann::json(*piece).dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
+            it->second = json_text(*piece);
         }
     }
     return it->second;
+}
+
+void json_rows::append_request(std::string & out, int64_t request) const {
+    append_known(out, ",\"prompt\":", request);
+    if (!requests_.labels().empty()) {
+        const std::string & label = requests_.label_of(request);
+        out += ",\"label\":";
+        out += label.empty() ? "null" : json_text(label);
+    }
 }
 
 void json_rows::append(std::string & out, const routed_ubatch & u, uint64_t ubatch, const block_rows & b,
@@ -63,6 +77,10 @@ void json_rows::append(std::string & out, const routed_ubatch & u, uint64_t ubat
     const int32_t t     = b.token_of(row);
     const auto    known = [&](span<const int32_t> values) { return t < 0 ? -1 : values[static_cast<size_t>(t)]; };
     const size_t  k     = b.layout->n_expert_used;
+    if (ubatch != followed_) {
+        requests_.follow(u);
+        followed_ = ubatch;
+    }
 
     append_known(out, "{\"stream\":", source_.info().stream);
     append_known(out, ",\"batch\":", u.batch);
@@ -75,6 +93,7 @@ void json_rows::append(std::string & out, const routed_ubatch & u, uint64_t ubat
     out += t < 0                                                                     ? "null"
            : u.phases[static_cast<size_t>(t)] == static_cast<uint8_t>(phase::decode) ? "\"decode\""
                                                                                      : "\"prefill\"";
+    append_request(out, requests_.of(t));
     append_known(out, ",\"token\":", known(u.token));
     out += ",\"text\":";
     out += text_of(known(u.token));

@@ -4,13 +4,17 @@
 #include <filesystem>
 #include <fstream>
 #include <map>
+#include <optional>
+#include <set>
 
 #include <nlohmann/json.hpp>
 
+#include "analysis/tools/labelled_requests.hpp"
 #include "core/error.hpp"
 #include "formats/format.hpp"
 #include "formats/json_row.hpp"
 #include "formats/npy_array.hpp"
+#include "io/path.hpp"
 
 namespace moescope::formats {
 
@@ -32,6 +36,34 @@ std::string folder_of(const block_layout & l) {
     return "layer-" + layer + (l.block > 0 ? "." + std::to_string(l.block) : "");
 }
 
+// What an array's file means, by its name.
+const char * meaning_of(const std::string & path) {
+    static const std::map<std::string, const char *> meanings = {
+        {"token", "per token, in the order of computing: its id in the vocabulary; -1: not known"},
+        {"position", "per token: its place in its sequence; -1: not known"},
+        {"sequence", "per token: llama.cpp's sequence, a server's slot; -1: not known"},
+        {"phase", "per token: 0 prefill, 1 decode"},
+        {"batch", "per token: the llama_decode call, from 0"},
+        {"ubatch", "per token: the ubatch, from 0"},
+        {"prompt", "per token: its prompt or request, from 0 in the order in which they begin"},
+        {"label", "per token: the label of its prompt, as an index into labels; -1: it has none"},
+        {"token_index", "per row: its token, as an index into the arrays by token; -1: not known"},
+        {"ids", "per row: the selected experts, in the order of selection"},
+        {"weights", "per row: the final gate weights of the selected experts"},
+        {"weights_raw", "per row: their gate weights before normalisation and scale"},
+        {"logits", "per row: router output, by expert"},
+        {"probs", "per row: after softmax or sigmoid, by expert"},
+        {"selection", "per row: the scores that the top-k was taken of, by expert"},
+        {"norms", "per row: Euclidean norms of the selected experts' outputs"},
+        {"gate_input", "per row: what the router read"},
+        {"gram", "per row, a square matrix by rows: dot products of the selected experts' outputs, of that of the "
+                 "runner-up where it was captured, and of the residual stream in front of the block and behind it"},
+        {"runner_up", "per row: the expert that would be selected next, and its gate before normalisation"},
+        {"peaks", "per row: the largest absolute elements of the selected experts' outputs"},
+    };
+    return meanings.at(io::without_suffix(io::base_name(path), ".npy"));
+}
+
 // The arrays of one MoE block.
 struct block_arrays {
     block_layout                                 layout;  // with the columns of all its graphs
@@ -48,10 +80,16 @@ public:
           sequence_(folder + "/sequence.npy", "<i4", 4, 0),
           phase_(folder + "/phase.npy", "|u1", 1, 0),
           batch_(folder + "/batch.npy", "<u4", 4, 0),
-          ubatch_(folder + "/ubatch.npy", "<u4", 4, 0) {}
+          ubatch_(folder + "/ubatch.npy", "<u4", 4, 0),
+          prompt_(folder + "/prompt.npy", "<i4", 4, 0),
+          label_(folder + "/label.npy", "<i4", 4, 0) {}
 
     void begin(trace::trace_source & source) override {
         source_ = &source;
+        requests_.emplace(source);
+        const std::vector<std::string> & labels = requests_->labels();
+        labels_                                 = {labels.begin(), labels.end()};
+        labels_.erase("");
         for (const block_layout & l : source.blocks()) {
             add_block(l);
         }
@@ -66,6 +104,8 @@ public:
         phase_.append(u.phases.data(), n);
         batch_.append(batch.data(), n);
         ubatch_.append(number.data(), n);
+        requests_->follow(u);
+        append_requests();
         for (const int32_t t : u.token) {
             if (const std::string * piece = t < 0 ? nullptr : source_->piece(t)) {
                 texts_[t] = piece;
@@ -79,7 +119,7 @@ public:
 
     std::vector<std::string> end() override {
         json files = json::array(), layers = json::array(), texts = json::object();
-        for (npy_array * a : {&token_, &position_, &sequence_, &phase_, &batch_, &ubatch_}) {
+        for (npy_array * a : {&token_, &position_, &sequence_, &phase_, &batch_, &ubatch_, &prompt_, &label_}) {
             finish(*a, files);
         }
         for (auto & [key, block] : blocks_) {
@@ -103,17 +143,34 @@ public:
         }
         write_json(folder_ + "/tokens.json", texts);
         const model_info & m = source_->model();
-        write_json(folder_ + "/schema.json",
-                   {{"format", "moescope-npy"},
-                    {"version", 1},
-                    {"trace", source_->info().path},
-                    {"model", {{"architecture", m.architecture}, {"name", m.name}, {"n_expert", m.n_expert}}},
-                    {"blocks", layers},
-                    {"arrays", files}});
+        write_json(folder_ + "/schema.json", {{"format", "moescope-npy"},
+                                              {"version", 1},
+                                              {"trace", source_->info().path},
+                                              {"captured", source_->info().captured},
+                                              {"model",
+                                               {{"architecture", m.architecture},
+                                                {"name", m.name},
+                                                {"file", m.file},
+                                                {"file_size", m.file_size},
+                                                {"n_expert", m.n_expert}}},
+                                              {"labels", labels_},
+                                              {"blocks", layers},
+                                              {"arrays", files}});
         return {};
     }
 
 private:
+    void append_requests() {
+        std::vector<int32_t> prompts, labels;
+        for (const int64_t request : requests_->of_tokens()) {
+            const auto label = labels_.find(requests_->label_of(request));
+            prompts.push_back(static_cast<int32_t>(request));
+            labels.push_back(label == labels_.end() ? -1 : static_cast<int32_t>(std::distance(labels_.begin(), label)));
+        }
+        prompt_.append(prompts.data(), prompts.size());
+        label_.append(labels.data(), labels.size());
+    }
+
     void add_block(const block_layout & l) {
         static constexpr const char * id_types[] = {"|u1", "<u2", "", "<u4"};
         const std::string             folder     = folder_ + "/" + folder_of(l);
@@ -183,16 +240,21 @@ private:
         if (a.width() > 0) {
             shape.push_back(a.width());
         }
-        files.push_back({{"file", a.path().substr(folder_.size() + 1)}, {"dtype", a.type()}, {"shape", shape}});
+        files.push_back({{"file", a.path().substr(folder_.size() + 1)},
+                         {"dtype", a.type()},
+                         {"shape", shape},
+                         {"meaning", meaning_of(a.path())}});
     }
 
-    std::string                            folder_;
-    trace::trace_source *                  source_ = nullptr;
-    npy_array                              token_, position_, sequence_, phase_, batch_, ubatch_;
-    std::map<block_id, block_arrays>       blocks_;
-    std::map<int32_t, const std::string *> texts_;
-    uint64_t                               tokens_   = 0;
-    uint32_t                               ubatches_ = 0;
+    std::string                                folder_;
+    trace::trace_source *                      source_ = nullptr;
+    npy_array                                  token_, position_, sequence_, phase_, batch_, ubatch_, prompt_, label_;
+    std::optional<analysis::labelled_requests> requests_;
+    std::set<std::string>                      labels_;  // label.npy has their places
+    std::map<block_id, block_arrays>           blocks_;
+    std::map<int32_t, const std::string *>     texts_;
+    uint64_t                                   tokens_   = 0;
+    uint32_t                                   ubatches_ = 0;
 };
 
 }  // namespace

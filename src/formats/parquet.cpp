@@ -33,7 +33,8 @@ std::string select_captured(const graph_layout & blocks) {
     for (const block_layout & b : blocks) {
         captured = captured | b.columns;
     }
-    std::string columns = "token_index, ubatch, batch, time_ns, sequence, position, phase, token, text, layer, block";
+    std::string columns = "token_index, ubatch, batch, time_ns, sequence, position, phase, prompt, label, token, text, "
+                          "layer, block";
     for (uint32_t bit = 1; bit <= column_set::all().bits(); bit <<= 1) {
         if ((captured.bits() & bit) != 0) {
             columns += std::string(", ") + column_key(static_cast<column>(bit));

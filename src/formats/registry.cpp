@@ -8,7 +8,7 @@ namespace moescope::formats {
 const std::vector<format> & all_formats() {
     static const std::vector<format> list = {
         {"log", "the expert selection log, for people", make_log, nullptr},
-        {"csv", "Layer,Token,ExpertIDs,ExpertWeights", make_csv, nullptr},
+        {"csv", "Layer,Token,ExpertIDs,ExpertWeights,Prompt,Label", make_csv, nullptr},
         {"selection-csv", "layer_id,expert_ids", make_selection_csv, nullptr},
         {"gate-csv", "gate_input,layer_id,token_id,values", make_gate_csv, nullptr},
         {"jsonl", "one object per row and layer, with everything that was captured", make_jsonl, nullptr},

@@ -1,8 +1,49 @@
 #include "gguf/kept_experts.hpp"
 
+#include <charconv>
+
 #include "core/error.hpp"
 
 namespace moescope::gguf {
+
+std::string to_text(const kept_experts & kept) {
+    std::string text;
+    for (const auto & [layer, ids] : kept.of_layer) {
+        text += (text.empty() ? "" : ";") + std::to_string(layer);
+        char before = ':';
+        for (const uint32_t id : ids) {
+            text += before + std::to_string(id);
+            before = ',';
+        }
+    }
+    return text;
+}
+
+kept_experts parse_kept_experts(const std::string & text, uint32_t n_expert) {
+    kept_experts            kept;
+    std::vector<uint32_t> * list = nullptr;  // of the layer at hand
+    const char *            at = text.data(), *end = text.data() + text.size();
+    for (bool more = true; more;) {
+        uint32_t number          = 0;
+        const auto [next, wrong] = std::from_chars(at, end, number);
+        const char sign          = next < end ? *next : '\0';
+        const bool begins        = list == nullptr;  // a layer: "7:"
+        const bool follows       = begins ? sign == ':' : sign == ',' || sign == ';' || next == end;
+        if (wrong != std::errc() || !follows || (begins ? number > INT32_MAX : number >= n_expert)) {
+            return {};
+        }
+        if (begins) {
+            list = &kept.of_layer[static_cast<int32_t>(number)];
+        } else {
+            list->push_back(number);
+            list = sign == ';' ? nullptr : list;
+        }
+        more = next < end;
+        at   = next + 1;
+    }
+    kept.n_expert = n_expert;
+    return kept;
+}
 
 kept_experts read_kept_experts(const model_metadata & metadata, uint32_t n_layer, const std::string & path) {
     kept_experts kept;

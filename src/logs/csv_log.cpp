@@ -14,7 +14,7 @@ void append_csv_row(std::string & out, const routed_ubatch & u, const block_rows
     out += "\",\"";
     const float * weights = b.values_of(column::weights);
     append_list(out, weights ? k : 0, " ", 0, [&](size_t i) { append_shortest(out, weights[row * k + i]); });
-    out += "\"\n";
+    out += '"';
 }
 
 size_t append_csv_rows(std::string & out, const routed_ubatch & u) {
@@ -26,6 +26,7 @@ size_t append_csv_rows(std::string & out, const routed_ubatch & u) {
         }
         for (uint32_t r = 0; r < b.n_rows; ++r) {
             append_csv_row(out, u, b, r);
+            out += '\n';
         }
     }
     return left_out;

@@ -20,6 +20,7 @@ namespace moescope::logs {
 inline constexpr char          csv_log_header[] = "Layer,Token,ExpertIDs,ExpertWeights\n";
 inline constexpr io::file_kind csv_log_file     = {"Layer,Token,", "a CSV log of selections"};
 
+// Without a line end: exports have further columns.
 void append_csv_row(std::string & out, const routed_ubatch & u, const block_rows & b, uint32_t row);
 // All rows of the ubatch, by block in execution order. Returns how many rows of second blocks were left out.
 size_t append_csv_rows(std::string & out, const routed_ubatch & u);

@@ -132,7 +132,7 @@ void parse_gate(cursor c, foreign_line & out) {
     }
 }
 
-// layer,token,"[ids]","[weights]" or layer,ids.
+// layer,token,"[ids]","[weights]", and what else follows (an export has prompt and label), or layer,ids.
 void parse_csv(cursor c, foreign_line & out) {
     cursor two = c;
     if (!read_layer_and_comma(c, out)) {
@@ -142,7 +142,7 @@ void parse_csv(cursor c, foreign_line & out) {
     if (four.number(out.token) && four.word(",")) {
         out.what = foreign_line::kind::selection_weights;
         if (!read_list(four, out.ids, out.cut) || !four.word(",") || !read_list(four, out.values, out.cut) ||
-            !four.done()) {
+            !(four.done() || four.word(","))) {
             out.problem = "not Layer,Token,ExpertIDs,ExpertWeights";
         } else if (!out.values.empty() && out.values.size() != out.ids.size()) {
             out.problem = "the numbers of weights and ids differ";

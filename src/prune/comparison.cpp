@@ -73,7 +73,8 @@ std::vector<rival_plan> rival_plans(const gguf::model_file & model, const stats:
         other.keep_ids.clear();
         other.scores           = scores_of_profile(profile, request.scores.source, ask);
         const prune_plan their = plan_prune(model, other);
-        rivals.push_back({c, n_only_in_first(their, plan), measure_plan(profile, their)});
+        rivals.push_back(
+            {c, n_only_in_first(their, plan), measure_plan(profile, their), displaced_shares(profile, their)});
     }
     return rivals;
 }
@@ -98,6 +99,22 @@ std::vector<displaced_share> displaced_shares(const stats::moestats & profile, c
     std::vector<displaced_share> shares;
     for (size_t i = 0; i < all.size(); ++i) {
         shares.push_back({i == 0 ? "" : profile.labels[i - 1], all[i] > 0 ? double(gone[i]) / double(all[i]) : 0});
+    }
+    return shares;
+}
+
+std::map<int, double> displaced_by_layer(const stats::moestats & profile, const prune_plan & plan) {
+    std::map<int, double> shares;
+    for (const saliency_block * b : profile.routed()) {
+        const std::vector<int32_t> * kept = kept_in(plan, b->layer);
+        uint64_t                     gone = 0, all = 0;
+        for (uint32_t e = 0; kept != nullptr && e < b->n_expert; ++e) {
+            all += b->count[e];
+            gone += stays(*kept, e) ? 0 : b->count[e];
+        }
+        if (all > 0) {
+            shares[b->layer] = double(gone) / double(all);
+        }
     }
     return shares;
 }

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <map>
 #include <string>
 #include <vector>
 
@@ -15,17 +16,18 @@ struct plan_measures {
     double hope    = -1;  // the objective of HOPE (hope.hpp), summed over layers; -1: not known
 };
 
-// A plan for as many experts by another criterion.
-struct rival_plan {
-    prune_criterion criterion;
-    uint32_t        n_other = 0;  // experts, over all layers, that it keeps and the plan removes
-    plan_measures   measures;
-};
-
 // Share of a label's selections whose expert is removed. The tokens then take the next best.
 struct displaced_share {
     std::string label;  // empty: all rows
     double      share = 0;
+};
+
+// A plan for as many experts by another criterion.
+struct rival_plan {
+    prune_criterion              criterion;
+    uint32_t                     n_other = 0;  // experts, over all layers, that it keeps and the plan removes
+    plan_measures                measures;
+    std::vector<displaced_share> displaced;
 };
 
 plan_measures measure_plan(const stats::moestats & profile, const prune_plan & plan);
@@ -37,5 +39,8 @@ std::vector<rival_plan> rival_plans(const gguf::model_file & model, const stats:
 
 // Of all rows first, then of each label.
 std::vector<displaced_share> displaced_shares(const stats::moestats & profile, const prune_plan & plan);
+
+// Of all rows, by layer.
+std::map<int, double> displaced_by_layer(const stats::moestats & profile, const prune_plan & plan);
 
 }  // namespace moescope::prune

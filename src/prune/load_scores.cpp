@@ -1,5 +1,7 @@
 #include "prune/load_scores.hpp"
 
+#include <filesystem>
+
 #include <fmt/format.h>
 
 #include "core/error.hpp"
@@ -18,16 +20,20 @@ expert_scores load_scores(const std::string & path, const score_request & reques
     return read_expert_scores(path, request.criterion);
 }
 
-score_doubt doubt_about_scores(const std::string & path, const gguf::model_file & model) {
-    if (!stats::is_moestats(path)) {
-        return {};
-    }
-    const stats::moestats profile = stats::read_moestats(path);
+score_doubt doubt_about_scores(const stats::moestats & profile, const std::string & path,
+                               const gguf::model_file & model) {
     if (!profile.complete()) {
         return {path + " is not finished: it covers only part of its corpus", true};
     }
     if (profile.model_fingerprint == gguf::fingerprint(model.path())) {
         return {};
+    }
+    std::error_code unknown;
+    if (profile.model_fingerprint == 0 &&
+        profile.model.file_size == std::filesystem::file_size(model.path(), unknown)) {
+        return {fmt::format("{} was recorded where {} is no longer; its size fits, and more is not known", path,
+                            profile.model.file),
+                false};
     }
     if (profile.shape_fingerprint != 0 && profile.shape_fingerprint == gguf::shape_fingerprint(model)) {
         return {

@@ -127,12 +127,6 @@ void choose_by_scores(prune_plan & plan, const prune_request & request) {
         const bool scored = !is_random && it != request.scores.layers.end();
         const auto scores = scored ? it->second : random_scores(request.seed, il, plan.shape.n_expert);
         layer.kept = choose_experts(plan.shape, plan.n_keep, scores, protected_in(request, il, plan.shape.n_expert));
-        for (const int32_t id : layer.kept) {
-            layer.kept_score += scored ? scores[static_cast<size_t>(id)] : 0;
-        }
-        for (const double s : scores) {
-            layer.total_score += scored ? s : 0;
-        }
     }
     const auto blind = is_random ? std::vector<int>{} : uncovered_layers(plan, request.scores.layers, true);
     if (!blind.empty()) {

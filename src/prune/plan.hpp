@@ -26,8 +26,6 @@ struct layer_plan {
     int                  layer  = 0;
     bool                 is_mtp = false;
     std::vector<int32_t> kept;              // old ids, ascending: the new id is the position
-    double               kept_score   = 0;  // sum of the scores of those that stay, and
-    double               total_score  = 0;  // of all; 0 where there are no scores
     uint64_t             bytes_before = 0;  // of the layer's tensors with an expert dimension
     uint64_t             bytes_after  = 0;
 };

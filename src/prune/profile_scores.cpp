@@ -146,6 +146,13 @@ std::string block_lacks(const saliency_block & b, prune_criterion criterion) {
         case prune_criterion::easy_ep: return b.easy_ep.empty() ? "does not know the residual stream" : "";
         case prune_criterion::msan:
         case prune_criterion::hope: return b.norm_squared.empty() ? "has sums of gates and norms alone" : "";
+        case prune_criterion::reap:
+        case prune_criterion::reap_sum:
+        case prune_criterion::man:
+        case prune_criterion::ean_sum: return b.norm.empty() || b.gated_norm.empty() ? "has no norms of outputs" : "";
+        case prune_criterion::gate:
+        case prune_criterion::seer:
+        case prune_criterion::weighted_frequency: return b.gate.empty() ? "has no gate weights" : "";
         default: return "";
     }
 }
@@ -162,7 +169,9 @@ void check_request(const stats::moestats & profile, const std::string & source, 
     if (const std::string why = lacks(profile, r.criterion); !why.empty()) {
         throw usage_error(fmt::format("the profile {}, which {} needs", why, criterion_name(r.criterion)))
             .in(source)
-            .fix("profile again, or use another criterion, e.g. reap-sum");
+            .fix(lacks(profile, prune_criterion::reap_sum).empty()
+                     ? "profile again, or use another criterion, e.g. reap-sum"
+                     : "record with --capture ids,weights,norms,gram, or use --criterion frequency");
     }
     if (r.balance == label_balance::rows) {
         return;

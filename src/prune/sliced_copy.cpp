@@ -119,16 +119,27 @@ std::vector<gguf::tensor_info> sliced_tensors(const gguf::model_file & source, c
     return infos;
 }
 
+// The last tensor is padded as well: ggml counts its padding as part of the data.
+static uint64_t file_size(const std::string & header, const std::vector<gguf::tensor_info> & infos,
+                          uint32_t alignment) {
+    return header.size() + (infos.empty() ? 0 : (infos.back().end() + alignment - 1) / alignment * alignment);
+}
+
+uint64_t sliced_size(const gguf::model_file & source, const gguf::header_writer & metadata,
+                     const std::vector<tensor_slice> & slices) {
+    const uint32_t alignment = source.parts().front().header.alignment;
+    const auto     infos     = sliced_tensors(source, slices, alignment);
+    return file_size(metadata.finish(infos, alignment), infos, alignment);
+}
+
 uint64_t write_sliced(const gguf::model_file & source, const gguf::header_writer & metadata,
                       const std::vector<tensor_slice> & slices, const std::string & path,
                       const copy_progress & progress) {
     const uint32_t    alignment = source.parts().front().header.alignment;
     const auto        infos     = sliced_tensors(source, slices, alignment);
     const std::string header    = metadata.finish(infos, alignment);
-    // The last tensor is padded as well: ggml counts its padding as part of the data.
-    const uint64_t size =
-        header.size() + (infos.empty() ? 0 : (infos.back().end() + alignment - 1) / alignment * alignment);
-    uint64_t data = 0;
+    const uint64_t    size      = file_size(header, infos, alignment);
+    uint64_t          data      = 0;
     for (const gguf::tensor_info & t : infos) {
         data += t.size;
     }

@@ -28,6 +28,10 @@ using copy_progress = std::function<bool(uint64_t done, uint64_t total)>;
 std::vector<gguf::tensor_info> sliced_tensors(const gguf::model_file & source, const std::vector<tensor_slice> & slices,
                                               uint32_t alignment);
 
+// How large the file of write_sliced is.
+uint64_t sliced_size(const gguf::model_file & source, const gguf::header_writer & metadata,
+                     const std::vector<tensor_slice> & slices);
+
 // Writes a GGUF file with these metadata and the chosen slabs of each tensor, in this order, byte for byte as they are.
 // All into one file, whether or not the source is split. Uses a few MiB of memory whatever the size. Returns the size.
 uint64_t write_sliced(const gguf::model_file & source, const gguf::header_writer & metadata,

@@ -6,6 +6,7 @@
 
 #include "core/error.hpp"
 #include "core/hash_table.hpp"
+#include "gguf/kept_experts.hpp"
 #include "gguf/tensor_name.hpp"
 #include "io/path.hpp"
 
@@ -52,9 +53,13 @@ void add_provenance(gguf::header_writer & out, const gguf::model_file & model, c
         out.add(key("seed"), p.seed);
     }
     out.add(key("expert_count"), static_cast<uint32_t>(pruned.value_or(plan.shape.n_expert)));
+    gguf::kept_experts kept;
     for (const auto & [il, layer] : plan.layers) {
-        out.add(kept_key(il), original_ids(model.metadata(), layer));
+        const std::vector<int32_t> ids = original_ids(model.metadata(), layer);
+        out.add(kept_key(il), ids);
+        kept.of_layer[il] = {ids.begin(), ids.end()};
     }
+    out.add(gguf::kept_experts_key, gguf::to_text(kept));
     out.add(key("history"), history);
     out.add(key("imatrix"), std::string("an importance matrix made before pruning does not fit this file; "
                                         "moescope prune --imatrix slices one along"));
@@ -110,16 +115,28 @@ tensor_slice slice_of(const gguf::model_file & model, const prune_plan & plan, c
     return slice;
 }
 
+std::vector<tensor_slice> slices_of(const gguf::model_file & model, const prune_plan & plan,
+                                    std::vector<std::shared_ptr<hash_table_remap>> & remaps) {
+    std::vector<tensor_slice> slices;
+    for (const tensor_plan & tp : plan.tensors) {
+        slices.push_back(slice_of(model, plan, tp, remaps));
+    }
+    return slices;
+}
+
 }  // namespace
+
+uint64_t pruned_size(const gguf::model_file & model, const prune_plan & plan, const prune_provenance & provenance) {
+    std::vector<std::shared_ptr<hash_table_remap>> remaps;
+    const std::vector<tensor_slice>                slices = slices_of(model, plan, remaps);
+    return sliced_size(model, pruned_metadata(model, plan, provenance), slices);
+}
 
 prune_result write_pruned(const gguf::model_file & model, const prune_plan & plan, const prune_provenance & provenance,
                           const std::string & path, const copy_progress & progress) {
     std::vector<std::shared_ptr<hash_table_remap>> remaps;
-    std::vector<tensor_slice>                      slices;
-    for (const tensor_plan & tp : plan.tensors) {
-        slices.push_back(slice_of(model, plan, tp, remaps));
-    }
-    prune_result result;
+    const std::vector<tensor_slice>                slices = slices_of(model, plan, remaps);
+    prune_result                                   result;
     result.file_size = write_sliced(model, pruned_metadata(model, plan, provenance), slices, path, progress);
     for (const auto & remap : remaps) {
         result.hash_ids_replaced += remap->n_replaced();

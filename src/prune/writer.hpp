@@ -20,6 +20,9 @@ struct prune_result {
     uint64_t hash_ids_replaced = 0;  // places in hash tables that named a removed expert
 };
 
+// How large the file of write_pruned is.
+uint64_t pruned_size(const gguf::model_file & model, const prune_plan & plan, const prune_provenance & provenance);
+
 // Writes the planned model to `path` (under a temporary name until it is complete, replacing what is there).
 // Throws error when the disk is too small, when path is the model itself (usage_error), or when progress says to stop.
 prune_result write_pruned(const gguf::model_file & model, const prune_plan & plan, const prune_provenance & provenance,

@@ -8,6 +8,7 @@
 #include "core/error.hpp"
 #include "core/hash_table.hpp"
 #include "gguf/fingerprint.hpp"
+#include "gguf/kept_experts.hpp"
 #include "io/input_file.hpp"
 #include "io/output_file.hpp"
 #include "io/path.hpp"
@@ -76,6 +77,7 @@ void add_provenance(gguf::header_writer & out, const gguf::model_file & model, c
 gguf::header_writer reordered_metadata(const gguf::model_file & model, const reorder_plan & plan,
                                        const reorder_provenance & provenance) {
     gguf::header_writer            out;
+    gguf::kept_experts             kept;
     const gguf::model_file::part & first = model.parts().front();
     for (const gguf::metadata_entry & entry : first.header.metadata) {
         if (const prune::layer_plan * layer = layer_of_kept_list(entry.key, plan)) {
@@ -87,9 +89,14 @@ gguf::header_writer reordered_metadata(const gguf::model_file & model, const reo
             }
             const std::vector<uint64_t> moved = in_order(list, layer->kept);
             out.add(entry.key, std::vector<int32_t>(moved.begin(), moved.end()));
-        } else if (!starts_with(entry.key, "split.") && !starts_with(entry.key, provenance_prefix)) {
+            kept.of_layer[layer->layer] = {moved.begin(), moved.end()};
+        } else if (entry.key != gguf::kept_experts_key && !starts_with(entry.key, "split.") &&
+                   !starts_with(entry.key, provenance_prefix)) {
             out.copy(first.file, entry);
         }
+    }
+    if (!kept.of_layer.empty()) {
+        out.add(gguf::kept_experts_key, gguf::to_text(kept));
     }
     if (!provenance.inverse) {
         add_provenance(out, model, plan, provenance);

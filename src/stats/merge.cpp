@@ -104,7 +104,9 @@ std::string difference(const moestats & a, const moestats & b) {
              differ("the number of layers", m.n_layer, n.n_layer),
              differ("the number of experts", m.n_expert, n.n_expert),
              differ("the number of experts used", m.n_expert_used, n.n_expert_used),
-             differ("the fingerprint of the model's weights", a.model_fingerprint, b.model_fingerprint),
+             a.model_fingerprint == 0 || b.model_fingerprint == 0  // not known: the model's file was not there
+                 ? ""
+                 : differ("the fingerprint of the model's weights", a.model_fingerprint, b.model_fingerprint),
              differ("option gate", to_string(a.gate), to_string(b.gate)),
              options_differ(a.options, b.options),
              labels_differ(a.labels, b.labels),
@@ -136,6 +138,10 @@ void merge_into(moestats & to, const std::string & to_name, const moestats & fro
     sum.add(added);
     to.blocks = sum.blocks();
     to.labels = std::move(labels);
+    if (to.model_fingerprint == 0) {
+        to.model_fingerprint = from.model_fingerprint;
+        to.shape_fingerprint = from.shape_fingerprint;
+    }
     to.corpora.insert(to.corpora.end(), from.corpora.begin(), from.corpora.end());
 }
 

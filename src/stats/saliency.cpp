@@ -82,6 +82,11 @@ saliency_block & find_or_insert(std::vector<saliency_block> & blocks, const Shap
     if (it == blocks.end() || it->id() != like.id()) {
         it = blocks.insert(it, block_like(like, n_labels, which));
     }
+    const bool same_shape = it->n_expert == like.n_expert && it->n_expert_used == like.n_expert_used;
+    if (same_shape && it->label_rows.size() == n_labels && it->flags != like.flags) {
+        throw error(name_of(like) + " was captured otherwise in one profile than in the other, so they hold other sums")
+            .fix("record both with the same --capture");
+    }
     if (it->n_expert != like.n_expert || it->n_expert_used != like.n_expert_used || it->flags != like.flags ||
         it->label_rows.size() != n_labels) {
         throw error(name_of(like) + " has " + std::to_string(like.n_expert) + " experts, top-" +

@@ -193,6 +193,7 @@ void trace_reader::parse_end(part & p, const text_pairs & pairs) {
     info_.end_reason = find(pairs, "reason");
     info_.run_ns     = number<uint64_t>(find(pairs, "run_ns"));
     info_.capture_ns = number<uint64_t>(find(pairs, "capture_ns"));
+    info_.compute_ns = number<uint64_t>(find(pairs, "compute_ns"));
 }
 
 graph_layout trace_reader::blocks() const {

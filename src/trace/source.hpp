@@ -31,6 +31,7 @@ struct trace_info {
     std::string              end_reason;
     uint64_t                 run_ns     = 0;  // 0 when not ended
     uint64_t                 capture_ns = 0;
+    uint64_t                 compute_ns = 0;  // of run_ns, not idle (trace_end); 0: not known
     std::vector<std::string> notes;
 
     uint64_t    lost_bytes  = 0;  // at the end of a file that was cut; not part of anything read

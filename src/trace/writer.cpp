@@ -328,6 +328,7 @@ void trace_writer::finish(const trace_end & end) {
         {"tokens", std::to_string(n_tokens_)},
         {"run_ns", std::to_string(end.run_ns)},
         {"capture_ns", std::to_string(end.capture_ns)},
+        {"compute_ns", std::to_string(end.compute_ns)},
     });
     put(chunk_kind::end, payload);
 }

@@ -31,6 +31,7 @@ struct trace_end {
     std::string reason;          // "finished", "exit", "stopped: …"
     uint64_t    run_ns     = 0;  // time the trace covers
     uint64_t    capture_ns = 0;  // of it, spent in marking, reading and writing
+    uint64_t    compute_ns = 0;  // of it, not idle: from the beginnings of batches to their rows; 0: not known
 };
 
 // Writes one stream's trace; see docs/trace-format.md. Not thread-safe: one stream calls from one thread at a time.

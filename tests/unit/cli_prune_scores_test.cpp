@@ -64,8 +64,21 @@ TEST(prune_scores, of_another_file_or_of_half_a_corpus_are_doubted) {
     make_moe(o).write(mine);
     std::ofstream(other, std::ios::binary) << std::ifstream(mine, std::ios::binary).rdbuf() << "x";
     write_profile(path, 0, mine);
-    EXPECT_EQ(prune::doubt_about_scores(path, gguf::model_file(mine)).text, "");
-    EXPECT_NE(prune::doubt_about_scores(path, gguf::model_file(other)).text.find("profiled.gguf"), std::string::npos);
+    const auto doubt = [&](const stats::moestats & profile, const std::string & model) {
+        return prune::doubt_about_scores(profile, path, gguf::model_file(model));
+    };
+    EXPECT_EQ(doubt(stats::read_moestats(path), mine).text, "");
+    EXPECT_NE(doubt(stats::read_moestats(path), other).text.find("profiled.gguf"), std::string::npos);
     write_profile(path, 0, mine, false);
-    EXPECT_NE(prune::doubt_about_scores(path, gguf::model_file(mine)).text.find("not finished"), std::string::npos);
+    EXPECT_NE(doubt(stats::read_moestats(path), mine).text.find("not finished"), std::string::npos);
+
+    // A trace that was brought from another machine: the model's bytes are not known, its size is.
+    write_profile(path, 0, mine);
+    stats::moestats brought   = stats::read_moestats(path);
+    brought.model_fingerprint = 0;
+    brought.shape_fingerprint = 0;
+    brought.model.file_size   = std::filesystem::file_size(mine);
+    EXPECT_FALSE(doubt(brought, mine).serious);
+    EXPECT_NE(doubt(brought, mine).text, "");
+    EXPECT_TRUE(doubt(brought, other).serious);
 }

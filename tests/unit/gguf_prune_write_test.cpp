@@ -1,6 +1,7 @@
 #include "support/pruned_moe.hpp"
 
 #include "core/hash_table.hpp"
+#include "gguf/kept_experts.hpp"
 
 #include <set>
 
@@ -59,8 +60,6 @@ TEST(gguf_prune_write, keeps_the_best_and_says_so_in_the_file) {
             }
         }
         EXPECT_EQ(layer.kept, best);
-        EXPECT_EQ(layer.kept_score, 6 + 7 + 8);
-        EXPECT_EQ(layer.total_score, 36);
     }
     prune::write_pruned(model, plan, {"reap", "/some/where/stats.json", 0}, dir / "out.gguf");
     const gguf::model_file out(dir / "out.gguf");
@@ -98,6 +97,22 @@ TEST(gguf_prune_write, pruning_twice_names_the_experts_of_the_first_model) {
         const std::string          name = "blk." + std::to_string(il) + ".ffn_up_exps.weight";
         const std::vector<int32_t> kept(ids.begin(), ids.end());
         EXPECT_EQ(tensor_bytes(three, name), slabs(tensor_bytes(model, name), 8, kept));
+    }
+
+    // The same lists as a text, which llama.cpp keeps and a trace therefore has.
+    const auto text = gguf::parse_kept_experts(*three.metadata().get_string(gguf::kept_experts_key), 8);
+    EXPECT_EQ(text.of_layer, gguf::read_kept_experts(three.metadata(), 2, "three.gguf").of_layer);
+    EXPECT_EQ(text.of_layer.size(), 2u);
+}
+
+TEST(gguf_prune_write, lists_of_kept_experts_as_text) {
+    gguf::kept_experts kept;
+    kept.n_expert = 200;
+    kept.of_layer = {{0, {3, 0, 199}}, {7, {1}}};
+    EXPECT_EQ(gguf::to_text(kept), "0:3,0,199;7:1");
+    EXPECT_EQ(gguf::parse_kept_experts("0:3,0,199;7:1", 200).of_layer, kept.of_layer);
+    for (const char * wrong : {"", "1,2", "0:", "0:1,", "0:1,x", "0:200", "0:1;2", "0:-1", "0:1;;", "99999999999:1"}) {
+        EXPECT_TRUE(gguf::parse_kept_experts(wrong, 200).of_layer.empty()) << wrong;
     }
 }
 

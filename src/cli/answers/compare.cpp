@@ -162,12 +162,7 @@ std::string why_side_by_side(const matched_files & m) {
 
 answer answer_compare(const analyze_options & o) {
     refuse_filters(o, "compare");
-    const bool first_is = is_profile(o.traces[0]), second_is = is_profile(o.traces[1]);
-    if (first_is != second_is) {
-        throw usage_error(
-            "a profile and a trace cannot be compared: make a profile of the trace with 'profile --from-trace'");
-    }
-    if (first_is) {
+    if (is_profile(o.traces[0]) || is_profile(o.traces[1])) {
         refuse_row_options(o);
         return answer_profile_compare(o.traces[0], o.traces[1]);
     }

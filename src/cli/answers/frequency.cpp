@@ -79,11 +79,16 @@ void add_calibration_warning(answer & a, const frequency_result & r) {
     }
 }
 
+// Whether a file has counts alone: beside it, traces with rows are read as counts, too.
+bool has_counts_alone(const std::string & path) {
+    return gguf::is_gguf(path) || is_profile(path) || logs::open_source(path)->stored_counts() != nullptr;
+}
+
 frequency_result read_all(const analyze_options & o, answer & a) {
     frequency     counter;
     expert_counts stored;
     one_model     same;
-    bool          rows = false;
+    const bool    rows = std::none_of(o.traces.begin(), o.traces.end(), has_counts_alone);
     for (const std::string & path : o.traces) {
         if (gguf::is_gguf(path)) {
             imatrix_counts imatrix = read_imatrix_counts(path);
@@ -109,14 +114,14 @@ frequency_result read_all(const analyze_options & o, answer & a) {
         }
         if (source->stored_counts() != nullptr) {
             stored.add(*source->stored_counts());
-        } else {
+        } else if (rows) {
             feed(*source, o, {&counter});
-            rows = true;
+        } else if (is_trace(path)) {
+            stored.add(counts_of(read_counts_or_more(path)));
+        } else {
+            throw usage_error("a log of another tool cannot be mixed with counts alone: analyze it separately")
+                .in(path);
         }
-    }
-    if (rows && !stored.layout.empty()) {
-        throw usage_error(
-            "traces with rows cannot be mixed with counts alone (profiles, --counts-only): analyze them separately");
     }
     if (!rows && !o.phase.empty()) {
         throw error("counts alone do not tell decoded from prefilled tokens")

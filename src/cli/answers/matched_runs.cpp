@@ -1,6 +1,7 @@
 #include "cli/answers/matched_runs.hpp"
 
 #include <algorithm>
+#include <cstdlib>
 #include <filesystem>
 
 #include "cli/answers/same_model.hpp"
@@ -23,8 +24,19 @@ void drop_layers(agreement_result & r, const analyze_options & o) {
                    r.blocks.end());
 }
 
-// What the model's file says of experts that were pruned, if it is still the file that ran.
+std::string metadata_of(const model_info & m, const std::string & key) {
+    const auto it = std::find_if(m.metadata.begin(), m.metadata.end(), [&](auto & pair) { return pair.first == key; });
+    return it == m.metadata.end() ? "" : it->second;
+}
+
+// What the trace knows of experts that were pruned, or the model's file, if it is still the file that ran.
 gguf::kept_experts kept_of(const model_info & m) {
+    const std::string  n    = metadata_of(m, "moescope.prune.expert_count");
+    gguf::kept_experts kept = gguf::parse_kept_experts(metadata_of(m, gguf::kept_experts_key),
+                                                       static_cast<uint32_t>(std::strtoul(n.c_str(), nullptr, 10)));
+    if (kept.pruned() && !kept.of_layer.empty()) {
+        return kept;
+    }
     std::error_code unknown;
     if (m.file.empty() || m.file_size == 0 || std::filesystem::file_size(m.file, unknown) != m.file_size || unknown ||
         !gguf::is_gguf(m.file)) {

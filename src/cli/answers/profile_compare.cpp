@@ -157,6 +157,19 @@ double half_in_common(const saliency_block & a, const saliency_block & b) {
     return double(both.size()) / double(x.size());
 }
 
+std::string name_of_file(const std::string & path) {
+    std::string name = io::base_name(path);
+    for (const char * suffix : {".moestats", ".moetrace", ".json"}) {
+        name = io::without_suffix(name, suffix);
+    }
+    return name;
+}
+
+// Of a profile, or of a trace beside one.
+stats::moestats read_sums_of(const std::string & path) {
+    return is_trace(path) ? read_profile_or_trace(path) : read_profile(path);
+}
+
 }  // namespace
 
 answer answer_profile_domains(const std::vector<std::string> & paths, size_t top) {
@@ -164,9 +177,9 @@ answer answer_profile_domains(const std::vector<std::string> & paths, size_t top
     one_model                   same;
     std::map<int32_t, uint32_t> k;
     for (const std::string & path : paths) {
-        const stats::moestats s = read_profile(path);
+        const stats::moestats s = read_counts_or_more(path);
         same.add(path, s.model, counts_of(s).layout);
-        add_profile_domains(list, s, io::without_suffix(io::without_suffix(io::base_name(path), ".moestats"), ".json"));
+        add_profile_domains(list, s, name_of_file(path));
         for (const saliency_block * b : s.routed()) {
             k[b->layer] = b->n_expert_used;
         }
@@ -214,7 +227,7 @@ answer answer_profile_domains(const std::vector<std::string> & paths, size_t top
 }
 
 answer answer_profile_compare(const std::string & first, const std::string & second) {
-    const stats::moestats x = read_profile(first), y = read_profile(second);
+    const stats::moestats x = read_sums_of(first), y = read_sums_of(second);
     if (const std::string why = why_unrelated(x.model, y.model); !why.empty()) {
         throw error("it is a profile of another model than " + first + " (" + why + ")").in(second);
     }

@@ -93,9 +93,30 @@ stats::moestats read_expert_stats(const std::string & path) {
     return s;
 }
 
+// The trace's name, or, of each request, the trace's name and its number.
+std::vector<std::string> labels_by(const std::string & by, trace::trace_source & source) {
+    constexpr uint64_t most = 1000;  // each has sums of its own
+    const uint64_t     n    = profile::count_requests(source);
+    const std::string  name = io::without_suffix(io::base_name(source.info().path), ".moetrace");
+    if (by == "trace") {
+        return std::vector<std::string>(n, name);
+    }
+    if (n > most) {
+        throw error(fmt::format("it has {} requests, too many for a label each (at most {})", with_commas(n),
+                                with_commas(most)))
+            .in(source.info().path)
+            .fix("label them with --jsonl FILE");
+    }
+    std::vector<std::string> labels;
+    for (uint64_t i = 0; i < n; ++i) {
+        labels.push_back(fmt::format("{}#{:0{}}", name, i, std::to_string(n - 1).size()));
+    }
+    return labels;
+}
+
 std::vector<std::string> read_request_labels(const request_labels & from, trace::trace_source & source) {
     if (from.jsonl.empty()) {
-        return {};
+        return from.by.empty() || source.info().counts_only ? std::vector<std::string>() : labels_by(from.by, source);
     }
     std::vector<std::string> labels = read_label_field(from.jsonl, from.key.empty() ? "label" : from.key);
     if (const uint64_t n = profile::count_requests(source); n != labels.size()) {
@@ -107,11 +128,13 @@ std::vector<std::string> read_request_labels(const request_labels & from, trace:
     return labels;
 }
 
-stats::moestats profile_of(const std::string & path, stats::gate_kind gate, const request_labels & labels) {
+stats::moestats profile_of(const std::string & path, stats::gate_kind gate, const request_labels & labels,
+                           bool take_what_is_there = false) {
     const auto                     source = logs::open_source(path);
     profile::trace_profile_options how;
-    how.gate   = gate;
-    how.labels = read_request_labels(labels, *source);
+    how.gate               = gate;
+    how.labels             = read_request_labels(labels, *source);
+    how.take_what_is_there = take_what_is_there;
     progress bar("reading", 0, "tokens");
     return profile::profile_of_trace(*source, how, [&](const trace::amount_read & read) {
         bar.update(read.tokens);
@@ -139,10 +162,22 @@ stats::moestats read_profile(const std::string & path) {
 }
 
 stats::moestats read_profile_or_trace(const std::string & path) {
-    if (io::begins_with(path, trace::trace_file.magic)) {
-        return profile_of_traces({path}, stats::gate_kind::final);
+    return is_trace(path) ? profile_of(path, stats::gate_kind::final, {}) : stats::read_moestats(path);
+}
+
+stats::moestats read_counts_or_more(const std::string & path) {
+    return is_trace(path) ? profile_of(path, stats::gate_kind::final, {}, true) : read_profile(path);
+}
+
+std::optional<stats::moestats> read_sums(const std::string & path) {
+    if (is_trace(path)) {
+        return profile_of(path, stats::gate_kind::final, {}, true);
     }
-    return stats::read_moestats(path);
+    return stats::is_moestats(path) ? std::optional(stats::read_moestats(path)) : std::nullopt;
+}
+
+bool is_trace(const std::string & path) {
+    return io::begins_with(path, trace::trace_file.magic);
 }
 
 expert_counts counts_of(const stats::moestats & s) {

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -19,10 +20,19 @@ stats::moestats read_profile(const std::string & path);
 // The same, or the profile of a trace (profile::profile_of_trace): whatever the sums of experts can come from.
 stats::moestats read_profile_or_trace(const std::string & path);
 
-// Line i of a JSONL file labels request i of a trace.
+// The same, where a trace will do that has counts, or no norms (trace_profile_options::take_what_is_there).
+stats::moestats read_counts_or_more(const std::string & path);
+
+// What `prune --stats` knows of a file beyond scores: a .moestats, or a trace with whatever it has. Nothing of other files.
+std::optional<stats::moestats> read_sums(const std::string & path);
+
+bool is_trace(const std::string & path);  // a .moetrace; false where it cannot be read
+
+// Where the labels of a trace's requests come from.
 struct request_labels {
-    std::string jsonl;  // empty: the labels that the trace itself keeps
+    std::string jsonl;  // line i labels request i; empty: not from a file
     std::string key;    // the field of a line; empty: "label"
+    std::string by;     // "request": each has its own; "trace": all have the trace's name; empty: what the trace keeps
 };
 
 // The sums of all traces together, read with progress on stderr. Throws error where they are of different models, where the

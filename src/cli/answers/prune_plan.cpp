@@ -5,6 +5,7 @@
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
+#include "cli/answers/prune_losses.hpp"
 #include "cli/terminal/text.hpp"
 
 namespace moescope::cli {
@@ -27,44 +28,25 @@ std::string removed_ids(const prune::layer_plan & layer, uint32_t n_expert) {
     return text.empty() ? "none" : text;
 }
 
-std::string layer_table(const prune::prune_plan & plan) {
+std::string layer_table(const prune::prune_plan & plan, const plan_review & more) {
     const uint32_t n_gone = plan.shape.n_expert - plan.n_keep;
-    std::string text = fmt::format("{:>5} {:>6} {:>6} {:>12} {:>12}  {:>10}  {}\n", "layer", "keeps", "drops", "before",
-                                   "after", "score kept", "dropped experts");
+    std::string text = fmt::format("{:>5} {:>6} {:>6} {:>12} {:>12}  {:>9}  {}\n", "layer", "keeps", "drops", "before",
+                                   "after", "displaced", "dropped experts");
     for (const auto & [il, layer] : plan.layers) {
-        text += fmt::format("{:>5} {:>6} {:>6} {:>12} {:>12}  {:>10}  {}{}\n", il, layer.kept.size(), n_gone,
+        const auto displaced = more.displaced_by_layer.find(il);
+        text += fmt::format("{:>5} {:>6} {:>6} {:>12} {:>12}  {:>9}  {}{}\n", il, layer.kept.size(), n_gone,
                             human_bytes(layer.bytes_before), human_bytes(layer.bytes_after),
-                            percent(layer.kept_score, layer.total_score), removed_ids(layer, plan.shape.n_expert),
-                            layer.is_mtp ? " (MTP)" : "");
-    }
-    text += fmt::format("\n{} of {} experts stay in each of {} layers: {} of {} ({})\n", plan.n_keep,
-                        plan.shape.n_expert, plan.layers.size(), human_bytes(plan.bytes_after),
-                        human_bytes(plan.bytes_before), percent(double(plan.bytes_after), double(plan.bytes_before)));
-    return text;
-}
-
-std::string measure_text(double value, bool as_percent) {
-    return value < 0 ? "–" : as_percent ? percent(value, 1) : fmt::format("{:.4g}", value);
-}
-
-std::string rival_line(const std::string & name, const std::string & differs, const prune::plan_measures & m) {
-    return fmt::format("{:>24} {:>8}  {:>14}  {:>14}\n", name, differs, measure_text(m.removal, true),
-                       measure_text(m.hope, false));
-}
-
-// What the other criteria would do.
-std::string rivals_table(const plan_review & more) {
-    if (more.rivals.empty()) {
-        return "";
-    }
-    std::string text = fmt::format(
-        "\nby other criteria (experts kept that this plan removes; what the removed hold)\n{:>24} {:>8}  {:>14}  {:>14}\n",
-        "criterion", "others", "removal error", "hope objective");
-    text += rival_line(more.criterion, "this", more.measures);
-    for (const prune::rival_plan & r : more.rivals) {
-        text += rival_line(prune::criterion_name(r.criterion), std::to_string(r.n_other), r.measures);
+                            displaced == more.displaced_by_layer.end() ? "–" : percent(displaced->second, 1),
+                            removed_ids(layer, plan.shape.n_expert), layer.is_mtp ? " (MTP)" : "");
     }
     return text;
+}
+
+// The answer in a line.
+std::string plan_line(const prune::prune_plan & plan, const plan_review & more) {
+    return fmt::format("By {}, {} of {} experts stay in each of {} layers: {} instead of {} ({}).\n", more.criterion,
+                       plan.n_keep, plan.shape.n_expert, plan.layers.size(), human_bytes(plan.bytes_after),
+                       human_bytes(plan.bytes_before), percent(double(plan.bytes_after), double(plan.bytes_before)));
 }
 
 nlohmann::ordered_json measures_json(const prune::plan_measures & m) {
@@ -145,10 +127,18 @@ void add_review(nlohmann::ordered_json & json, const plan_review & more) {
         nlohmann::ordered_json & to = json["others"][prune::criterion_name(r.criterion)];
         to                          = measures_json(r.measures);
         to["keeps_other_experts"]   = r.n_other;
+        to["displaced"]             = r.displaced.front().share;
+        if (r.displaced.size() > 1) {
+            to["displaced_by_label"] = displaced_json(r.displaced);
+        }
     }
 }
 
 }  // namespace
+
+std::string measure_text(double value, bool as_percent) {
+    return value < 0 ? "–" : as_percent ? percent(value, 1) : fmt::format("{:.4g}", value);
+}
 
 std::string displaced_text(const plan_review & more) {
     if (more.displaced.empty()) {
@@ -164,7 +154,8 @@ std::string displaced_text(const plan_review & more) {
 }
 
 std::string plan_text(const prune::prune_plan & plan, const plan_review & more) {
-    return layer_table(plan) + displaced_text(more) + rivals_table(more) +
+    const std::string losses = losses_table(plan, more);
+    return plan_line(plan, more) + losses + (losses.empty() ? "" : "\n") + layer_table(plan, more) +
            fmt::format("\nwhat does it cost?  {}\n", more.evaluate);
 }
 
@@ -216,8 +207,8 @@ nlohmann::ordered_json plan_json(const prune::prune_plan & plan, const plan_revi
     for (const auto & [il, layer] : plan.layers) {
         nlohmann::ordered_json & out = json["layers"][std::to_string(il)];
         out = {{"kept", layer.kept}, {"bytes_before", layer.bytes_before}, {"bytes_after", layer.bytes_after}};
-        if (layer.total_score > 0) {
-            out["score_kept"] = layer.kept_score / layer.total_score;
+        if (const auto displaced = more.displaced_by_layer.find(il); displaced != more.displaced_by_layer.end()) {
+            out["displaced"] = displaced->second;
         }
         if (layer.is_mtp) {
             out["mtp"] = true;

@@ -2,6 +2,7 @@
 
 // What `prune` says of a plan.
 
+#include <map>
 #include <optional>
 #include <string>
 #include <vector>
@@ -19,6 +20,7 @@ struct plan_review {
     std::string                         evaluate;   // the command that measures it
     prune::plan_measures                measures;
     std::vector<prune::displaced_share> displaced;
+    std::map<int, double>               displaced_by_layer;
     std::vector<prune::rival_plan>      rivals;
 };
 
@@ -48,6 +50,9 @@ struct sweep_review {
 
 std::string            sweep_text(const std::vector<swept_plan> & swept, const sweep_review & more);
 nlohmann::ordered_json sweep_json(const std::vector<swept_plan> & swept, const sweep_review & more);
+
+// "12.3 %" of a share, "–" where it is not known (-1); or the value itself.
+std::string measure_text(double value, bool as_percent);
 
 // "displaced selections: 12.3 % (code 10.1 %, prose 14.0 %)", a line; "" without a profile.
 std::string displaced_text(const plan_review & more);

@@ -240,18 +240,8 @@ void add_headline(answer & a, const specialization_result & r, const table & dis
                                      between.mean(), within.mean()));
 }
 
-// True where all are profiles; usage_error where only some are.
-bool are_profiles(const std::vector<std::string> & paths) {
-    const auto n = static_cast<size_t>(std::count_if(paths.begin(), paths.end(), is_profile));
-    if (n > 0 && n < paths.size()) {
-        throw usage_error(
-            "profiles and traces cannot be mixed: make profiles of the traces with 'profile --from-trace'");
-    }
-    return n > 0;
-}
-
 answer answer_specialization(const analyze_options & o, const label_options & from) {
-    if (are_profiles(o.traces)) {
+    if (std::any_of(o.traces.begin(), o.traces.end(), is_profile)) {  // traces beside one are read as sums
         refuse_row_options(o);
         return answer_profile_domains(o.traces, o.top);
     }

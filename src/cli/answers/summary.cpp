@@ -43,6 +43,21 @@ std::string range_of(const frequency_result & r, uint32_t block_layout::*field) 
     return low == high ? std::to_string(low) : fmt::format("{} to {}", low, high);
 }
 
+// What recording took of the time in which the program computed: a server idles most of its day.
+std::string capture_line(const trace::trace_info & info) {
+    if (info.run_ns == 0) {
+        return "";
+    }
+    const auto        seconds = [](uint64_t ns) { return human_duration(double(ns) / 1e9); };
+    const std::string took =
+        info.compute_ns > 0
+            ? fmt::format("{:.2f} % of {} of computing", 100.0 * double(info.capture_ns) / double(info.compute_ns),
+                          seconds(info.compute_ns))
+            : seconds(info.capture_ns);
+    return fmt::format("capture    took {}; the run took {}{}\n", took, seconds(info.run_ns),
+                       info.bytes > 0 ? ", the trace " + human_bytes(info.bytes) : "");
+}
+
 std::string size_lines(const trace::trace_info & info, const frequency_result & r) {
     std::string out;
     if (r.tokens > 0) {  // 0: counts of another engine, which do not say
@@ -54,13 +69,7 @@ std::string size_lines(const trace::trace_info & info, const frequency_result & 
     out += fmt::format("experts    {} MoE layer{} of {} experts{}; {} selections\n", r.blocks.size(),
                        r.blocks.size() == 1 ? "" : "s", range_of(r, &block_layout::n_expert),
                        k == "0" ? std::string() : ", top-" + k, with_commas(r.selections()));
-    if (info.run_ns > 0) {
-        out += fmt::format("capture    took {:.2f} % of the run's {}{}\n",
-                           100.0 * double(info.capture_ns) / double(info.run_ns),
-                           human_duration(double(info.run_ns) / 1e9),
-                           info.bytes > 0 ? "; the trace is " + human_bytes(info.bytes) : "");
-    }
-    return out;
+    return out + capture_line(info);
 }
 
 // "12/5 2.31x": layer, expert, share against 1/E.

@@ -56,7 +56,8 @@ void recording::finish(const std::string & reason) {
         log_->finish();
     }
     if (writer_) {
-        writer_->finish({reason, as_ns(std::chrono::steady_clock::now() - begin_), session_.capture_ns()});
+        const capture::time_spent spent = session_.spent();
+        writer_->finish({reason, as_ns(std::chrono::steady_clock::now() - begin_), spent.capture_ns, spent.compute_ns});
     }
 }
 

@@ -14,6 +14,7 @@
 #include "common.h"
 
 #include "cli/answers/evaluation.hpp"
+#include "cli/answers/profile_files.hpp"
 #include "cli/help/examples.hpp"
 #include "cli/llama/corpus_run.hpp"
 #include "cli/llama/model_verb.hpp"
@@ -175,6 +176,9 @@ void evaluate_text(const model_verb & verb, evaluate_options & o, const profile:
     common_params params     = parse_corpus_params(verb);
     o.job.plans.model        = params.model.path;
     o.job.plans.mask         = read_mask(o.mask);
+    if (auto sums = read_sums(o.job.plans.stats)) {
+        o.job.plans.sums = std::make_shared<const stats::moestats>(std::move(*sums));
+    }
     if (!params.lora_adapters.empty() && !o.job.plans.against.empty()) {
         throw usage_error("--against and --lora: an adapter would change both files");
     }

@@ -51,8 +51,12 @@ void print_value(std::string & out, const std::string & key, const ordered_json 
             out += pad + "  " + printable(item.is_string() ? item.get<std::string>() : item.dump()) + "\n";
         }
     } else if (!(value.is_string() && value.get<std::string>().empty())) {  // unknown
-        out += fmt::format("{}{:<18} {}\n", pad, printable(key),
-                           printable(value.is_string() ? value.get<std::string>() : value.dump()));
+        constexpr size_t longest = 200;                                     // lists of experts can be long
+        std::string      text    = printable(value.is_string() ? value.get<std::string>() : value.dump());
+        if (const size_t cut = text.rfind(',', longest); text.size() > longest && cut != std::string::npos) {
+            text = text.substr(0, cut) + fmt::format(" … ({} characters)", text.size());
+        }
+        out += fmt::format("{}{:<18} {}\n", pad, printable(key), text);
     }
 }
 
@@ -114,6 +118,9 @@ ordered_json trace_info_json(const std::string & path) {
                          {"notes", i.notes},
                          {"model", model},
                          {"blocks", blocks}};
+    if (i.compute_ns > 0) {
+        info["compute_ns"] = i.compute_ns;
+    }
     if (!i.left_out.empty()) {
         info["left_out"] = i.left_out;
     }

@@ -43,7 +43,8 @@ struct profile_options {
     uint32_t                 rounds = 1, keep = 0;
     uint32_t                 n_experts = 0;  // 0: not asked for
     bool                     force = false, quiet = false;
-    std::vector<std::string> traces;  // --from-trace
+    std::vector<std::string> traces;    // --from-trace
+    std::string              label_by;  // of --from-trace
 };
 
 // The job's options that are words on the command line.
@@ -211,12 +212,15 @@ void profile_traces(profile_options & o) {
     if (!o.job.text.empty() || (!o.job.jsonl.empty() && o.traces.size() > 1)) {
         throw usage_error("--from-trace takes no --text, and --jsonl (labels of requests) for one trace only");
     }
+    if (!o.label_by.empty() && !o.job.jsonl.empty()) {
+        throw usage_error("--label-by and --jsonl: labels come from one or the other");
+    }
     name_outputs(o);
     const std::string        sums   = profile::moestats_path(o.output);
     std::vector<std::string> inputs = o.traces;
     check_outputs(o, sums, inputs);
     const stats::gate_kind gate = o.gate == "raw" ? stats::gate_kind::raw : stats::gate_kind::final;
-    finish(o, profile_of_traces(o.traces, gate, {o.job.jsonl, o.job.corpus.label_key}), sums);
+    finish(o, profile_of_traces(o.traces, gate, {o.job.jsonl, o.job.corpus.label_key, o.label_by}), sums);
 }
 
 void run_profile(const model_verb & verb, profile_options & o) {
@@ -224,6 +228,9 @@ void run_profile(const model_verb & verb, profile_options & o) {
     if (!o.traces.empty()) {
         profile_traces(o);
         return;
+    }
+    if (!o.label_by.empty()) {
+        throw usage_error("--label-by goes with --from-trace; --label-key names the labels of a corpus");
     }
     const profile::ranks company;
     try {
@@ -251,9 +258,13 @@ void add_profile(CLI::App & app) {
         ->type_name("FILE");
     own.add_option(
            "--from-trace", o->traces,
-           "instead of computing a corpus: the sums of traces of --capture ids,weights,norms; needs no model. Labels "
-           "are the trace's own, or those of --jsonl: line i has that of request i")
+           "instead of computing a corpus: the sums of traces of --capture ids,weights,norms (and gram); needs no "
+           "model. Labels are the trace's own, or those of --jsonl: line i has that of request i")
         ->type_name("T…");
+    own.add_option("--label-by", o->label_by,
+                   "with --from-trace: label each request by its trace's name (trace), or each on its own (request)")
+        ->check(CLI::IsMember({"trace", "request"}))
+        ->type_name("HOW");
     own.add_option("-o,--output", o->output,
                    "the result (default: expert_stats.json); the exact sums go into NAME.moestats")
         ->type_name("FILE");

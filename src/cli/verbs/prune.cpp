@@ -8,6 +8,7 @@
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
+#include "cli/answers/prune_losses.hpp"
 #include "cli/answers/prune_plan.hpp"
 #include "cli/help/examples.hpp"
 #include "cli/terminal/interrupt.hpp"
@@ -98,9 +99,10 @@ plan_review review(const prune_options & o, const gguf::model_file & model, cons
     r.criterion = criterion_text(d);
     r.evaluate  = evaluate_command(o, d, std::to_string(plan.n_keep));
     if (d.profile) {
-        r.measures  = prune::measure_plan(*d.profile, plan);
-        r.displaced = prune::displaced_shares(*d.profile, plan);
-        r.rivals    = prune::rival_plans(model, *d.profile, d.request, d.scores, plan);
+        r.measures           = prune::measure_plan(*d.profile, plan);
+        r.displaced          = prune::displaced_shares(*d.profile, plan);
+        r.displaced_by_layer = prune::displaced_by_layer(*d.profile, plan);
+        r.rivals             = prune::rival_plans(model, *d.profile, d.request, d.scores, plan);
     }
     return r;
 }
@@ -117,11 +119,15 @@ void run_prune(const prune_options & o) {
     if (o.output.empty() && !o.dry_run) {
         throw usage_error("prune needs -o OUT.gguf, --dry-run, or --sweep");
     }
-    const gguf::model_file  model(o.model);
-    decision                d    = decide(o, model);
-    const prune::prune_plan plan = plan_for(o, model, d, n_keep_of(o, model));
-    const plan_review       more = review(o, model, d, plan);
-    nlohmann::ordered_json  json = plan_json(plan, more);
+    const gguf::model_file model(o.model);
+    decision               d    = decide(o, model);
+    prune::prune_plan      plan = plan_for(o, model, d, n_keep_of(o, model));
+    const plan_review      more = review(o, model, d, plan);
+    if (d.profile) {
+        const std::vector<std::string> losses = loss_warnings(*d.profile, plan, more.displaced);
+        plan.warnings.insert(plan.warnings.end(), losses.begin(), losses.end());
+    }
+    nlohmann::ordered_json json = plan_json(plan, more);
     for (const std::string & warning : plan.warnings) {
         note("warning: " + printable(warning));
     }
@@ -149,8 +155,9 @@ void add_prune(CLI::App & app) {
     const auto o    = std::make_shared<prune_options>();
     CLI::App & verb = *app.add_subcommand("prune", "write a smaller GGUF that keeps the best experts of each layer");
     verb.add_option("MODEL", o->model, "GGUF file, or the first part of a split one")->required()->type_name("");
-    verb.add_option("--stats", o->stats,
-                    "what the criterion reads: .moestats, expert_stats.json, or an imatrix for frequency");
+    verb.add_option(
+        "--stats", o->stats,
+        "what the criterion reads: a .moestats, a trace, an expert_stats.json, or an imatrix for frequency");
     verb.add_option("--criterion", o->criterion,
                     "removal (default), reap, man, msan, reap-sum, ean-sum, seer, easy-ep, hope, frequency, gate, "
                     "weighted-frequency, random");
@@ -163,12 +170,15 @@ void add_prune(CLI::App & app) {
     auto * ratio =
         verb.add_option("--ratio", o->ratio, "share of the experts to remove, 0 to 1 (0.25 removes a quarter)")
             ->check(CLI::Range(0.0, 1.0));
+    auto * size = verb.add_option("--size", o->size, "the largest file that the pruned model may be, e.g. 12G")
+                      ->type_name("BYTES");
     auto * ids =
         verb.add_option("--keep-ids", o->keep_ids, "file of the ids to keep in each layer (3: 52 40 85), or JSON");
     auto * drop = verb.add_option("--drop-ids", o->drop_ids,
                                   "the same of the ids to remove, such as HOPE's pruneset.json; all others stay");
-    keep->excludes(ratio)->excludes(ids)->excludes(drop);
-    ratio->excludes(ids)->excludes(drop);
+    keep->excludes(ratio)->excludes(ids)->excludes(drop)->excludes(size);
+    ratio->excludes(ids)->excludes(drop)->excludes(size);
+    size->excludes(ids)->excludes(drop);
     drop->excludes(ids);
     verb.add_option("--pruneset", o->pruneset,
                     "also write the removed ids of each layer to this file, as HOPE does (JSON)");
@@ -208,7 +218,9 @@ void add_prune(CLI::App & app) {
     add_examples(verb, {{"moescope prune model.gguf --stats expert_stats.moestats --ratio 0.25 -o small.gguf",
                          "a quarter of the experts goes, those that are missed least"},
                         {"moescope prune model.gguf --stats expert_stats.moestats --keep 24 --dry-run",
-                         "what would go, without writing a model"}});
+                         "what would go, without writing a model"},
+                        {"moescope prune model.gguf --stats week.moetrace --size 12G -o small.gguf",
+                         "a file of at most 12 GiB, by what a server computed"}});
     verb.callback([o] { run_prune(*o); });
 }
 

@@ -2,12 +2,14 @@
 
 #include <fmt/format.h>
 
+#include "cli/answers/profile_files.hpp"
 #include "cli/terminal/terminal.hpp"
 #include "cli/terminal/text.hpp"
 #include "core/error.hpp"
 #include "gguf/head.hpp"
 #include "prune/expert_choice.hpp"
 #include "prune/expert_ids.hpp"
+#include "prune/keep_for_size.hpp"
 #include "prune/load_scores.hpp"
 
 namespace moescope::cli {
@@ -24,16 +26,25 @@ bool supports(const std::string & stats, prune::prune_criterion c) {
     }
 }
 
+prune::prune_criterion best_of_profile(const stats::moestats & profile) {
+    const bool norms = prune::lacks(profile, prune::prune_criterion::reap_sum).empty();
+    return norms ? prune::prune_criterion::reap_sum : prune::prune_criterion::frequency;
+}
+
 // The one that wins in docs/pruning-demo.md, or the best that the statistics support.
 prune::prune_criterion default_criterion(const prune_options & o, decision & d) {
     if (o.stats.empty() || (d.profile && prune::lacks(*d.profile, prune::prune_criterion::removal).empty())) {
         return prune::prune_criterion::removal;
     }
-    const auto best = gguf::is_gguf(o.stats) ? prune::prune_criterion::frequency
-                      : d.profile || supports(o.stats, prune::prune_criterion::reap_sum)
-                          ? prune::prune_criterion::reap_sum
-                          : prune::prune_criterion::reap;
-    d.said          = fmt::format("by {}: {} has no removal errors", prune::criterion_name(best), printable(o.stats));
+    const auto best = gguf::is_gguf(o.stats)                                ? prune::prune_criterion::frequency
+                      : d.profile                                           ? best_of_profile(*d.profile)
+                      : supports(o.stats, prune::prune_criterion::reap_sum) ? prune::prune_criterion::reap_sum
+                                                                            : prune::prune_criterion::reap;
+    d.said          = fmt::format("by {}: {} {}", prune::criterion_name(best), printable(o.stats),
+                         d.profile && best == prune::prune_criterion::frequency
+                                      ? prune::lacks(*d.profile, prune::prune_criterion::reap_sum) +
+                                   " (record with --capture ids,weights,norms,gram)"
+                                      : "has no removal errors");
     return best;
 }
 
@@ -58,7 +69,7 @@ void protect_super_experts(const prune_options & o, decision & d) {
         return;
     }
     if (!d.profile) {
-        throw usage_error("--protect-super needs --stats with the .moestats of moescope profile");
+        throw usage_error("--protect-super needs --stats with a .moestats or a trace");
     }
     for (const auto & [il, ids] : prune::super_experts(*d.profile, o.stats)) {
         auto & list = d.request.protect[il];
@@ -79,8 +90,8 @@ decision decide(const prune_options & o, const gguf::model_file & model) {
     decision d;
     d.request.protect = prune::parse_expert_ids(o.protect, "--protect");
     d.request.seed    = o.seed;
-    if (!o.stats.empty() && stats::is_moestats(o.stats)) {
-        d.profile = stats::read_moestats(o.stats);
+    if (!o.stats.empty()) {
+        d.profile = read_sums(o.stats);
     }
     protect_super_experts(o, d);
     if (!ids_file(o).empty()) {
@@ -112,11 +123,13 @@ prune::prune_plan plan_for(const prune_options & o, const gguf::model_file & mod
         if (d.scores.criterion == prune::prune_criterion::hope) {
             prune::check_expert_count(d.scores.shape, n_keep);
         }
-        d.request.scores = prune::load_scores(o.stats, d.scores);
+        d.request.scores =
+            d.profile ? prune::scores_of_profile(*d.profile, o.stats, d.scores) : prune::load_scores(o.stats, d.scores);
     }
     prune::prune_plan plan = prune::plan_prune(model, d.request);
-    if (scored) {
-        if (const prune::score_doubt doubt = prune::doubt_about_scores(o.stats, model); doubt.serious) {
+    if (scored && d.profile) {
+        const prune::score_doubt doubt = prune::doubt_about_scores(*d.profile, o.stats, model);
+        if (doubt.serious) {
             plan.warnings.push_back(doubt.text);
         } else if (!doubt.text.empty()) {
             note(printable(doubt.text));
@@ -129,8 +142,11 @@ uint32_t n_keep_of(const prune_options & o, const gguf::model_file & model) {
     if (!ids_file(o).empty()) {
         return 0;
     }
-    if ((o.keep > 0) == (o.ratio >= 0)) {
-        throw usage_error("give either --keep N or --ratio R");
+    if (int(o.keep > 0) + int(o.ratio >= 0) + int(!o.size.empty()) != 1) {
+        throw usage_error("give one of --keep N, --ratio R and --size BYTES");
+    }
+    if (!o.size.empty()) {
+        return prune::keep_for_size(model, parse_bytes(o.size, "--size"));
     }
     return o.keep > 0 ? o.keep : prune::keep_for_ratio(gguf::read_moe_shape(model.metadata()), o.ratio);
 }

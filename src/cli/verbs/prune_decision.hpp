@@ -15,7 +15,7 @@
 namespace moescope::cli {
 
 struct prune_options {
-    std::string              model, stats, criterion, balance, keep_ids, drop_ids, pruneset, imatrix, output;
+    std::string              model, stats, criterion, balance, keep_ids, drop_ids, pruneset, imatrix, output, size;
     std::vector<std::string> protect;
     std::vector<uint32_t>    sweep;
     std::string              held_out, label_key;            // of --sweep --evaluate
@@ -44,7 +44,7 @@ const std::string & ids_file(const prune_options & o);
 // The plan for so many experts (0 with a list of ids); d gets the scores.
 prune::prune_plan plan_for(const prune_options & o, const gguf::model_file & model, decision & d, uint32_t n_keep);
 
-// What --keep or --ratio ask for.
+// What --keep, --ratio or --size ask for.
 uint32_t n_keep_of(const prune_options & o, const gguf::model_file & model);
 
 // How to find out what the plan costs: measured by masks, without a file.

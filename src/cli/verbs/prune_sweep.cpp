@@ -49,6 +49,7 @@ evaluate::job_options sweep_job(const prune_options & o, const decision & d) {
     job.text.corpus.label_key = o.label_key;
     job.plans.model           = o.model;
     job.plans.stats           = o.stats;
+    job.plans.sums            = d.profile ? std::make_shared<const stats::moestats>(*d.profile) : nullptr;
     job.plans.criteria        = {prune::criterion_name(d.request.criterion)};
     job.plans.balance         = prune::balance_name(d.scores.balance);
     job.plans.keep            = o.sweep;
@@ -164,9 +165,9 @@ std::string sizes_text(const prune_options & o) {
 }  // namespace
 
 void sweep_plans(const prune_options & o) {
-    if (!o.output.empty() || o.keep > 0 || o.ratio >= 0 || !ids_file(o).empty()) {
+    if (!o.output.empty() || o.keep > 0 || o.ratio >= 0 || !o.size.empty() || !ids_file(o).empty()) {
         throw usage_error(
-            "--sweep only compares sizes: it goes with none of -o, --keep, --ratio, --keep-ids and --drop-ids");
+            "--sweep only compares sizes: it goes with none of -o, --keep, --ratio, --size, --keep-ids and --drop-ids");
     }
     const gguf::model_file  model(o.model);
     decision                d     = decide(o, model);

@@ -110,7 +110,7 @@ private:
                 const std::string unmasked = t.unmasked();
                 auto              trace    = std::make_unique<trace_output>(
                     settings_, stream, unmasked.empty() ? settings_.capture.mask.to_text() : "",
-                    [&t] { return t.capture_ns(); }, [this](const std::string & why) { stopped(why); });
+                    [&t] { return t.spent(); }, [this](const std::string & why) { stopped(why); });
                 status(environment::status_trace, trace->path());
                 if (!unmasked.empty()) {
                     trace->note("not masked, as was asked for: " + unmasked);

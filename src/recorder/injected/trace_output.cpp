@@ -23,11 +23,11 @@ trace::writer_options make_options(const settings & s) {
 
 }  // namespace
 
-trace_output::trace_output(const settings & s, uint32_t stream, std::string mask, std::function<uint64_t()> capture_ns,
-                           told on_failure)
+trace_output::trace_output(const settings & s, uint32_t stream, std::string mask,
+                           std::function<capture::time_spent()> spent, told on_failure)
     : writer_(numbered(s.trace_path, stream),
               trace::trace_head::of_this_process(s.capture.what, stream, std::move(mask)), make_options(s)),
-      capture_ns_(std::move(capture_ns)),
+      spent_(std::move(spent)),
       on_failure_(std::move(on_failure)) {
     try {
         watch_ = std::make_unique<idle_watch>([this] { return flush_when_idle(); });
@@ -39,11 +39,8 @@ trace_output::trace_output(const settings & s, uint32_t stream, std::string mask
 trace_output::~trace_output() {
     watch_.reset();
     try {
-        trace::trace_end end;
-        end.reason     = "the program ended, or freed this context";
-        end.run_ns     = last_ns_;
-        end.capture_ns = capture_ns_();
-        writer_.finish(end);
+        const capture::time_spent spent = spent_();
+        writer_.finish({"the program ended, or freed this context", last_ns_, spent.capture_ns, spent.compute_ns});
     } catch (const std::exception & e) {
         on_failure_(e.what());
     }

@@ -5,6 +5,7 @@
 #include <mutex>
 #include <string>
 
+#include "capture/capture_options.hpp"
 #include "core/routing.hpp"
 #include "recorder/injected/idle_watch.hpp"
 #include "recorder/injected/settings.hpp"
@@ -18,7 +19,7 @@ class trace_output final : public routing_sink {
 public:
     using told = std::function<void(const std::string & why)>;
     // mask: under which the stream is computed, as the trace's head has it.
-    trace_output(const settings & s, uint32_t stream, std::string mask, std::function<uint64_t()> capture_ns,
+    trace_output(const settings & s, uint32_t stream, std::string mask, std::function<capture::time_spent()> spent,
                  told on_failure);
     ~trace_output() override;
 
@@ -34,13 +35,13 @@ private:
     std::unique_lock<std::mutex> lock();
     bool                         flush_when_idle();
 
-    std::mutex                mutex_;  // guards what is below
-    trace::trace_writer       writer_;
-    std::function<uint64_t()> capture_ns_;
-    told                      on_failure_;
-    uint64_t                  last_ns_    = 0;
-    uint64_t                  n_ubatches_ = 0, n_seen_ = 0;  // by the ubatch that came last, and by the watch
-    std::string               failure_;                      // of a flush that nobody waited for
+    std::mutex                           mutex_;  // guards what is below
+    trace::trace_writer                  writer_;
+    std::function<capture::time_spent()> spent_;
+    told                                 on_failure_;
+    uint64_t                             last_ns_ = 0;
+    uint64_t    n_ubatches_ = 0, n_seen_ = 0;  // by the ubatch that came last, and by the watch
+    std::string failure_;                      // of a flush that nobody waited for
 
     std::unique_ptr<idle_watch> watch_;  // the last member: its thread uses the others
 };

@@ -66,6 +66,9 @@ const std::vector<fact> & facts() {
         {{"capture_ns", column_type::bigint, "of that, recording"},
          nullptr,
          [](info i, model) { return i.capture_ns; }},
+        {{"compute_ns", column_type::bigint, "of run_ns, not idle; 0: not known"},
+         nullptr,
+         [](info i, model) { return i.compute_ns; }},
     };
     return all;
 }

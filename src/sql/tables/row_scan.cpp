@@ -18,6 +18,8 @@ std::vector<table_column> with_common_columns(std::vector<table_column> own) {
         {"sequence", column_type::integer, "the token's sequence"},
         {"position", column_type::integer, "the token's position in its sequence"},
         {"phase", column_type::phase, "prefill or decode"},
+        {"prompt", column_type::bigint, "its prompt or request, from 0 in the order in which they begin"},
+        {"label", column_type::text, "of the prompt"},
         {"token", column_type::integer, "id in the vocabulary"},
         {"text", column_type::text, "of the token"},
         {"layer", column_type::integer, "of the model"},
@@ -35,10 +37,17 @@ std::unique_ptr<trace::trace_source> open_rows(const run & r) {
     return source;
 }
 
+bool asks_for(const scan_request & request, size_t a, size_t b) {
+    return std::any_of(request.columns.begin(), request.columns.end(),
+                       [&](const scan_column & c) { return c.which == a || c.which == b; });
+}
+
 row_scan::row_scan(const run & r, scan_request request)
     : run_(r.name),
       request_(std::move(request)),
-      source_(open_rows(r)) {}
+      source_(open_rows(r)),
+      requests_(*source_),
+      follows_(asks_for(request_, static_cast<size_t>(row_column::prompt), static_cast<size_t>(row_column::label))) {}
 
 // Whether no row needs a look at its token.
 bool row_scan::all_rows() const {
@@ -86,6 +95,9 @@ bool row_scan::next_rows() {
         if (!source_->next(ubatch_)) {
             ubatch_ = {};
             return false;
+        }
+        if (follows_) {
+            requests_.follow(ubatch_);
         }
         n_ubatches_ += 1;
         block_ = 0;
@@ -158,6 +170,16 @@ void row_scan::write_token(row_column column, const row_piece & piece, out_colum
                 std::fill_n(to.data<int64_t>() + at + place, n, static_cast<int64_t>(first_token_) + t);
             });
             break;
+        case row_column::prompt:
+            piece.each_row([&](uint32_t row, size_t place, size_t n) {
+                const int64_t request = requests_.of(piece.rows->token_of(row));
+                if (request < 0) {
+                    to.set_null(at + place, n);
+                }
+                std::fill_n(to.data<int64_t>() + at + place, n, request);
+            });
+            break;
+        case row_column::label: write_label(piece, to, at); break;
         case row_column::phase:
             piece.each_row([&](uint32_t row, size_t place, size_t n) {
                 const int32_t t = piece.rows->token_of(row);
@@ -176,6 +198,15 @@ void row_scan::write_token(row_column column, const row_piece & piece, out_colum
                 }
             });
     }
+}
+
+void row_scan::write_label(const row_piece & piece, out_column & to, size_t at) const {
+    piece.each_row([&](uint32_t row, size_t place, size_t n) {
+        const std::string & label = requests_.label_of(requests_.of(piece.rows->token_of(row)));
+        for (size_t i = at + place; i < at + place + n; ++i) {
+            label.empty() ? to.set_null(i) : to.set_text(i, valid_utf8(label));
+        }
+    });
 }
 
 const std::string * row_scan::text_of(int32_t token) {

@@ -5,6 +5,7 @@
 #include <unordered_map>
 #include <vector>
 
+#include "analysis/tools/labelled_requests.hpp"
 #include "core/routing.hpp"
 #include "sql/engine/out_column.hpp"
 #include "sql/engine/table.hpp"
@@ -22,6 +23,8 @@ enum class row_column : size_t {
     sequence,
     position,
     phase,
+    prompt,
+    label,
     token,
     text,
     layer,
@@ -34,6 +37,9 @@ std::vector<table_column> with_common_columns(std::vector<table_column> own);
 
 // The run from its beginning. Throws error where it holds counts only.
 std::unique_ptr<trace::trace_source> open_rows(const run & r);
+
+// Whether one of two columns is asked for.
+bool asks_for(const scan_request & request, size_t a, size_t b);
 
 // Rows of one block that stand side by side, each with `per_row` entries (its selections, its scores, or itself):
 // entries begin to end of them.
@@ -74,10 +80,13 @@ private:
     void                write_common(row_column column, const row_piece & piece, out_column & to, size_t at);
     void                write_token(row_column column, const row_piece & piece, out_column & to, size_t at);
     const std::string * text_of(int32_t token);
+    void                write_label(const row_piece & piece, out_column & to, size_t at) const;
 
     std::string                              run_;
     scan_request                             request_;
     std::unique_ptr<trace::trace_source>     source_;
+    analysis::labelled_requests              requests_;
+    bool                                     follows_;  // whether a column asks for requests
     routed_ubatch                            ubatch_;
     uint64_t                                 n_ubatches_ = 0, first_token_ = 0;  // of the ubatch at hand
     size_t                                   block_ = 0;                         // where to look on

@@ -14,7 +14,9 @@ public:
     tokens_scan(const run & r, scan_request request)
         : run_(r.name),
           request_(std::move(request)),
-          source_(open_rows(r)) {}
+          source_(open_rows(r)),
+          requests_(*source_),
+          follows_(asks_for(request_, prompt, label)) {}
 
     uint64_t fill(duckdb_data_chunk out) override {
         std::vector<out_column> columns  = vectors_of(out, request_);
@@ -39,6 +41,8 @@ private:
         sequence,
         position,
         token_phase,
+        prompt,
+        label,
         token,
         text,
     };
@@ -60,6 +64,9 @@ private:
             if (!source_->next(ubatch_)) {
                 ubatch_ = {};
                 return false;
+            }
+            if (follows_) {
+                requests_.follow(ubatch_);
             }
             n_ubatches_ += 1;
         }
@@ -86,6 +93,12 @@ private:
             case sequence: integer(ubatch_.seq[token_]); break;
             case position: integer(ubatch_.pos[token_]); break;
             case token_phase: to.data<uint8_t>()[at] = ubatch_.phases[token_]; break;
+            case prompt: bigint(static_cast<uint64_t>(requests_.of(static_cast<int32_t>(token_)))); break;
+            case label: {
+                const std::string & of = requests_.label_of(requests_.of(static_cast<int32_t>(token_)));
+                of.empty() ? to.set_null(at) : to.set_text(at, valid_utf8(of));
+                break;
+            }
             case token: integer(ubatch_.token[token_]); break;
             case text: {
                 const int32_t       id    = ubatch_.token[token_];
@@ -99,6 +112,8 @@ private:
     std::string                          run_;
     scan_request                         request_;
     std::unique_ptr<trace::trace_source> source_;
+    analysis::labelled_requests          requests_;
+    bool                                 follows_;  // whether a column asks for requests
     routed_ubatch                        ubatch_;
     uint64_t                             n_ubatches_ = 0, first_token_ = 0;  // of the ubatch at hand
     size_t                               token_ = 0;
@@ -119,6 +134,8 @@ table tokens_table() {
                 {"sequence", column_type::integer, "the token's sequence"},
                 {"position", column_type::integer, "its position there"},
                 {"phase", column_type::phase, "prefill or decode"},
+                {"prompt", column_type::bigint, "its prompt or request, from 0 in the order in which they begin"},
+                {"label", column_type::text, "of the prompt"},
                 {"token", column_type::integer, "id in the vocabulary"},
                 {"text", column_type::text, "of the token"},
             },

@@ -1,0 +1,19 @@
+#include "analysis/tools/labelled_requests.hpp"
+
+#include "analysis/tools/prompt_labels.hpp"
+
+namespace moescope::analysis {
+
+labelled_requests::labelled_requests(const trace::trace_source & source)
+    : labels_(prompt_labels(source.info().notes)) {}
+
+void labelled_requests::follow(const routed_ubatch & u) {
+    of_token_ = &finder_.follow(u);
+}
+
+const std::string & labelled_requests::label_of(int64_t request) const {
+    static const std::string none;
+    return request < 0 || static_cast<size_t>(request) >= labels_.size() ? none : labels_[static_cast<size_t>(request)];
+}
+
+}  // namespace moescope::analysis
