@@ -90,13 +90,11 @@ gguf::header_writer reordered_metadata(const gguf::model_file & model, const reo
             const std::vector<uint64_t> moved = in_order(list, layer->kept);
             out.add(entry.key, std::vector<int32_t>(moved.begin(), moved.end()));
             kept.of_layer[layer->layer] = {moved.begin(), moved.end()};
-        } else if (entry.key != gguf::kept_experts_key && !starts_with(entry.key, "split.") &&
-                   !starts_with(entry.key, provenance_prefix)) {
+        } else if (entry.key == gguf::kept_experts_key) {
+            out.add(entry.key, gguf::to_text(kept));  // it follows the lists
+        } else if (!starts_with(entry.key, "split.") && !starts_with(entry.key, provenance_prefix)) {
             out.copy(first.file, entry);
         }
-    }
-    if (!kept.of_layer.empty()) {
-        out.add(gguf::kept_experts_key, gguf::to_text(kept));
     }
     if (!provenance.inverse) {
         add_provenance(out, model, plan, provenance);

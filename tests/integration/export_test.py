@@ -93,6 +93,7 @@ class Exports(unittest.TestCase):
                 "sequence",
                 "position",
                 "phase",
+                "prompt",
                 "token",
                 "text",
                 "layer",
@@ -109,6 +110,7 @@ class Exports(unittest.TestCase):
                 "sequence": 0,
                 "position": pos,
                 "phase": "prefill" if u < 2 else "decode",
+                "prompt": 0,
                 "token": 100 + 10 * pos,
                 "text": f" t{100 + 10 * pos}",
                 "layer": layer,
@@ -138,7 +140,8 @@ class Exports(unittest.TestCase):
 
     def test_csv(self):
         lines = list(csv.reader(io.StringIO(export("csv"))))
-        self.assertEqual(lines[0], ["Layer", "Token", "ExpertIDs", "ExpertWeights"])
+        self.assertEqual(lines[0], ["Layer", "Token", "ExpertIDs", "ExpertWeights", "Prompt", "Label"])
+        self.assertEqual({(line[4], line[5]) for line in lines[1:]}, {("0", "")})
         wanted = [(layer, pos) for _, _, pos, layer, block in rows() if block == 0]
         self.assertEqual(len(lines) - 1, len(wanted))
         for line, (layer, pos) in zip(lines[1:], wanted):
@@ -245,7 +248,7 @@ class Exports(unittest.TestCase):
         self.assertEqual(len(frame), len(list(rows())))
         self.assertEqual(frame[frame.layer == 2].ids.tolist(), [ids(2, p) for p in range(8)])
         table = pandas.read_csv(io.StringIO(export("csv")))
-        self.assertEqual(table.columns.tolist(), ["Layer", "Token", "ExpertIDs", "ExpertWeights"])
+        self.assertEqual(table.columns.tolist(), ["Layer", "Token", "ExpertIDs", "ExpertWeights", "Prompt", "Label"])
 
     def test_an_export_is_read_back_as_a_log(self):
         with tempfile.TemporaryDirectory() as tmp:

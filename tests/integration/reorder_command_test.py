@@ -101,6 +101,16 @@ class Reorder(unittest.TestCase):
         run("reorder", small, "--trace", self.record(small, "small"), "-o", new)
         run("reorder", new, "--inverse", "-o", back)
         self.assertTrue(filecmp.cmp(back, small, shallow=False))
+        # Traces know which experts of the full model theirs are: beside it, both route layer 0 alike.
+        full, overlaps = self.record(DEMO, "full"), []
+        for name in (small, new):
+            trace = self.record(name, "of-" + os.path.basename(name))
+            os.rename(name, name + ".gone")
+            got = json.loads(run("analyze", "compare", full, trace, "--json").stdout)
+            overlaps.append(next(l["overlap"] for l in got["layers"] if l["layer"] == 0))
+            self.assertEqual(got["layers"][0]["overlap_chance"], 4 / 32)
+        self.assertEqual(*overlaps)
+        self.assertGreater(overlaps[0], 0.5)
 
     def test_a_carried_profile_is_what_profiling_anew_gives(self):
         run("profile", "-q", "-m", self.model, "--jsonl", self.corpus, "--output", self.path("anew.json"), "-t", 1)

@@ -175,6 +175,30 @@ class TraceProfile(unittest.TestCase):
                 [(e["layer"], e["expert"], e["count"]) for e in trace["experts"]],
             )
 
+    def test_frequency_of_a_profile_and_a_trace_together(self):
+        of = lambda *f: json.loads(self.done("analyze", "frequency", *f, "--json").stdout)  # noqa: E731
+        both, apart = of("t.moestats", "u.moetrace"), [of("t.moetrace"), of("u.moetrace")]
+        count = lambda a: {(e["layer"], e["expert"]): e["count"] for e in a["experts"]}  # noqa: E731
+        t, u = map(count, apart)
+        self.assertEqual(count(both), {place: t[place] + u[place] for place in t})
+
+    def test_labels_by_trace_and_by_request(self):
+        request = self.request_of_rows()
+        labels = lambda: {  # noqa: E731
+            l["label"]: l["rows"] for l in json.loads(self.done("stats", "by.moestats", "--json").stdout)["labels"]
+        }
+        self.done("profile", "--from-trace", "t.moetrace", "u.moetrace", "--label-by", "trace", "-o", "by.json")
+        u = json.loads(self.done("stats", "u.moetrace", "--json").stdout)["tokens"]
+        layer_0 = [q for r, q in zip(self.rows, request) if r["layer"] == 0]
+        self.assertEqual(labels(), {"t": len(layer_0), "u": u})
+        self.done("profile", "--from-trace", "t.moetrace", "--label-by", "request", "-o", "by.json", "--force")
+        self.assertEqual(labels(), {f"t#{q}": layer_0.count(q) for q in range(4)})
+        for wrong in (["--jsonl", "prompts.jsonl", "--label-by", "trace"], ["--label-by", "slot"]):
+            self.assertEqual(self.tool("profile", "--from-trace", "t.moetrace", *wrong, "-o", "w.json").returncode, 2)
+        self.assertEqual(
+            self.tool("profile", "-m", "model.gguf", "--text", "prompts.jsonl", "--label-by", "trace").returncode, 2
+        )
+
     def test_info(self):
         got = json.loads(self.done("info", "t.moestats", "--json").stdout)
         self.assertEqual((got["kind"], got["format"], got["labels"]), ("profile", "moestats", ["code", "prose"]))
@@ -202,7 +226,23 @@ class TraceProfile(unittest.TestCase):
         got = json.loads(self.done("analyze", "specialization", "t.moestats", "--json").stdout)
         self.assertAlmostEqual(got["distances"][0]["distance"], np.mean(distances))
         self.assertGreater(got["distances"][0]["distance_chance"], 0)
-        self.assertEqual(self.tool("analyze", "specialization", "t.moestats", "u.moetrace").returncode, 2)
+        # A trace beside a profile is read as its sums, and is a domain of its own.
+        rows = [json.loads(l) for l in self.done("export", "u.moetrace", "-f", "jsonl").stdout.splitlines()]
+        self.assertEqual(len({r["layer"] for r in rows}), 3)
+        beside = json.loads(self.done("analyze", "specialization", "t.moestats", "u.moetrace", "--json").stdout)
+        pairs = {(d["domain_a"], d["domain_b"]): d["distance"] for d in beside["distances"]}
+        self.assertEqual(set(pairs), {("code", "prose"), ("code", "u"), ("prose", "u")})
+        count = lambda of, layer: np.bincount(  # noqa: E731
+            [i for r in of if r["layer"] == layer for i in r["ids"]], minlength=8
+        )
+        code = [r for r, q in zip(self.rows, request) if PROMPTS[q][0] == "code"]
+        distances = []
+        for layer in range(3):
+            p, q = (c / c.sum() for c in (count(code, layer), count(rows, layer)))
+            m = (p + q) / 2
+            kl = lambda a: sum(x * np.log2(x / y) for x, y in zip(a, m) if x > 0)  # noqa: E731
+            distances.append(np.sqrt((kl(p) + kl(q)) / 2))
+        self.assertAlmostEqual(pairs["code", "u"], np.mean(distances))
 
     def test_compare_profiles(self):
         same = json.loads(self.done("analyze", "compare", "t.moestats", "t.json", "--json").stdout)
@@ -218,7 +258,8 @@ class TraceProfile(unittest.TestCase):
                 for s in (self.stats, other)
             ]
             self.assertEqual(layer["best_half"], len(best[0] & best[1]) / 4)
-        self.assertEqual(self.tool("analyze", "compare", "t.moestats", "t.moetrace").returncode, 2)
+        beside = json.loads(self.done("analyze", "compare", "t.moestats", "u.moetrace", "--json").stdout)
+        self.assertEqual(beside["layers"], got["layers"])  # a trace beside a profile is read as its sums
 
     def test_what_a_profile_needs(self):
         wrong = self.tool("profile", "--from-trace", "ids.moetrace", "-o", "i.json")

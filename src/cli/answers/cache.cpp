@@ -1,6 +1,7 @@
 // moescope analyze cache: how many expert reads a cache would hold, under which policy.
 
 #include <algorithm>
+#include <cmath>
 
 #include <CLI/CLI.hpp>
 #include <fmt/format.h>
@@ -35,14 +36,18 @@ struct cache_options {
     bool                  belady = false;  // whatever it needs
 };
 
+uint64_t one_slot_each(const cache_study & study, const expert_sizes & sizes) {
+    uint64_t bytes = 0;
+    for (size_t b = 0; b < study.counts().blocks().size(); ++b) {
+        bytes += sizes.of(study.counts().blocks()[b].layout);
+    }
+    return bytes;
+}
+
 // Slots per layer that a budget of bytes holds.
 uint32_t slots_of_bytes(const cache_options & o, const cache_study & study, const expert_sizes & sizes) {
-    const cache_counts & c        = study.counts();
-    uint64_t             one_each = 0;
-    for (size_t b = 0; b < c.blocks().size(); ++b) {
-        one_each += sizes.of(c.blocks()[b].layout);
-    }
-    return static_cast<uint32_t>(std::min<uint64_t>(parse_bytes(o.bytes, "--bytes") / one_each, study.most_experts()));
+    return static_cast<uint32_t>(
+        std::min<uint64_t>(parse_bytes(o.bytes, "--bytes") / one_slot_each(study, sizes), study.most_experts()));
 }
 
 std::vector<uint32_t> slots_to_try(const cache_options & o, const cache_study & study, const expert_sizes & sizes) {
@@ -141,6 +146,11 @@ void add_skew(answer & a, const cache_result & r, uint32_t slots, uint32_t n_exp
     a.figures.push_back({"static_lead_over_lru_high", skew.lead.high});
 }
 
+std::string ceiling_text(double tokens_per_second) {
+    return tokens_per_second < 100 ? fmt::format("{:.1f}", tokens_per_second)
+                                   : with_commas(static_cast<uint64_t>(std::llround(tokens_per_second)));
+}
+
 // The ceiling that reading missed experts sets, with the cache and without.
 void add_speed_advice(answer & a, const cache_result & r, const policy_ranking & ranking, double bandwidth) {
     const cache_score & best = *ranking.scores[0];
@@ -148,10 +158,10 @@ void add_speed_advice(answer & a, const cache_result & r, const policy_ranking &
         return;
     }
     const double tokens = static_cast<double>(r.tokens), all = double(best.accesses) * r.mean_slice_bytes;
-    a.headline.push_back(fmt::format(
-        "At {}/s, reading missed experts allows at most {:.1f} tokens/s with it and {:.1f} without a cache.",
-        human_bytes(static_cast<uint64_t>(bandwidth)), bandwidth * tokens / best.bytes_missed,
-        bandwidth * tokens / all));
+    a.headline.push_back(
+        fmt::format("At {}/s, reading missed experts allows at most {} tokens/s with it and {} without a cache.",
+                    human_bytes(static_cast<uint64_t>(bandwidth)), ceiling_text(bandwidth * tokens / best.bytes_missed),
+                    ceiling_text(bandwidth * tokens / all)));
 }
 
 // How far each policy stays behind the best of its number of slots.
@@ -192,8 +202,26 @@ void add_notes(answer & a, const cache_result & r, const std::optional<phase> & 
             "tokens/s at most: the bandwidth divided by the bytes of missed experts; all other work comes on top");
     }
     if (!c.bandwidth.empty() && r.mean_slice_bytes == 0) {
-        a.notes.push_back("--bandwidth has no effect without --model, which gives the sizes");
+        a.notes.push_back(
+            "--bandwidth needs the sizes of experts, and the model's file is not where the trace says: give --model");
     }
+}
+
+// Where --bytes leaves nothing to decide: not even a slot for each layer fits, or every expert does.
+bool add_fit(answer & a, const cache_options & c, const cache_study & study, const cache_plan & plan) {
+    if (c.bytes.empty()) {
+        return false;
+    }
+    const uint64_t bytes = parse_bytes(c.bytes, "--bytes"), each = one_slot_each(study, plan.sizes),
+                   all = each * study.most_experts();
+    if (bytes < each) {
+        a.headline.push_back(fmt::format("{} is too little for one expert per layer: that takes {}, {} more.",
+                                         human_bytes(bytes), human_bytes(each), human_bytes(each - bytes)));
+    } else if (bytes >= all) {
+        a.headline.push_back(
+            fmt::format("All experts fit, with {} to spare: there is nothing to evict.", human_bytes(bytes - all)));
+    }
+    return bytes < each || bytes >= all;
 }
 
 // What is to be simulated of the reads that `study` holds.
@@ -223,9 +251,15 @@ void add_result(answer & a, const cache_options & c, cache_study & study, const 
                               {"slices", whole(r.n_slices)},
                               {"mean_slice_bytes", r.mean_slice_bytes},
                               {"global", int64_t{c.global}}};
-    add_winner(a, r, plan.slots[plan.slots.size() / 2]);
-    add_skew(a, r, plan.slots[plan.slots.size() / 2], study.most_experts());
-    add_speed_advice(a, r, rank_policies(r, plan.slots[plan.slots.size() / 2]), bandwidth);
+    const uint32_t middle  = plan.slots[plan.slots.size() / 2];
+    const bool     decided = add_fit(a, c, study, plan);
+    if (!decided) {
+        add_winner(a, r, middle);
+        add_skew(a, r, middle, study.most_experts());
+    }
+    if (middle > 0) {
+        add_speed_advice(a, r, rank_policies(r, middle), bandwidth);
+    }
     a.tables.push_back(scores_table(r, study.most_experts(), bandwidth));
     a.tables.push_back(ranking_table(r, plan.slots));
     add_notes(a, r, study.rows().only, c);
@@ -236,13 +270,17 @@ void add_result(answer & a, const cache_options & c, cache_study & study, const 
     }
 }
 
-answer answer_cache(const analyze_options & o, const cache_options & c) {
+answer answer_cache(const analyze_options & o, const cache_options & given) {
+    cache_options        c = given;
     const output_options evictions{c.evictions, o.answer.output.force, o.answer.output.inputs};
     if (!c.evictions.empty()) {
         check_output(evictions);
     }
     const auto source = logs::open_source(o.traces.front());
     require_rows(*source);
+    if (c.model.empty() && (!c.bytes.empty() || !c.bandwidth.empty())) {
+        c.model = named_model_file(*source);
+    }
     if (!c.bytes.empty() && c.model.empty()) {
         throw usage_error("--bytes needs --model, which says how large an expert is");
     }
@@ -275,10 +313,12 @@ void add_cache(CLI::App & analyze) {
     auto * slots = kind->add_option("--slots", c->slots, "cache sizes in experts per layer, e.g. 8,16,32")
                        ->delimiter(',')
                        ->type_name("LIST");
-    kind->add_option("--bytes", c->bytes, "cache memory for all layers together, e.g. 8G; needs --model")
+    kind->add_option("--bytes", c->bytes, "cache memory for all layers together, e.g. 8G")
         ->excludes(slots)
         ->type_name("BYTES");
-    kind->add_option("--model", c->model, "the GGUF that ran, for the size of an expert")->type_name("MODEL");
+    kind->add_option("--model", c->model,
+                     "the GGUF that ran, for the size of an expert (default: the one that the trace names)")
+        ->type_name("MODEL");
     kind->add_option("--bandwidth", c->bandwidth, "bytes per second at which missed experts are loaded, e.g. 25G")
         ->type_name("BYTES");
     kind->add_flag("--global", c->global, "one pool of slots for all layers instead of slots per layer");

@@ -97,7 +97,7 @@ table choices_table(const placement_result & r) {
             {{"choice", "choice"},
                          {"cpu_bytes_per_token", "read by the CPU", shown::bytes},
                          {"gpu_bytes", "on the GPU", shown::bytes},
-                         {"options", "llama.cpp options"}},
+                         {"options", ""}},
             {}};
     const std::string naive = fmt::format("-ngl 99 --n-cpu-moe {}", r.n_cpu_moe);
     t.rows.push_back(
@@ -110,19 +110,25 @@ table choices_table(const placement_result & r) {
 
 // Not even what is no expert fits: fewer layers must go to the GPU. Layers are taken to be of one size, experts aside.
 std::string too_small_advice(const model_memory & m, const gpu_limits & limits) {
-    const uint64_t rest = m.dense + m.kv + m.compute;
-    const double   each = double(m.dense + m.kv) / double(std::max(1u, limits.n_layer));
-    const double   room = limits.vram > m.compute ? double(limits.vram - m.compute) : 0;
-    const auto     n    = static_cast<uint32_t>(each > 0 ? room / each : 0);
-    return fmt::format(
-        "Even without any expert, {} are needed, {} more than there are: lower -ngl to about {} of {} layers, with --cpu-moe, "
-        "or the context with -c (its cache takes {}).",
-        human_bytes(rest), human_bytes(rest - limits.vram), std::min(n, limits.n_layer), limits.n_layer,
-        human_bytes(m.kv));
+    const uint64_t    rest = m.dense + m.kv + m.compute;
+    const double      each = double(m.dense + m.kv) / double(std::max(1u, limits.n_layer));
+    const double      room = limits.vram > m.compute ? double(limits.vram - m.compute) : 0;
+    const auto        n    = static_cast<uint32_t>(each > 0 ? room / each : 0);
+    const std::string what = n == 0 ? "keep all layers on the CPU, -ngl 0"
+                                    : fmt::format("lower -ngl to about {} of {} layers, with --cpu-moe",
+                                                  std::min(n, limits.n_layer), limits.n_layer);
+    const std::string context =
+        m.kv < rest - limits.vram  // shortening it does not help
+            ? ""
+            : fmt::format(", or lower the context with -c (its cache takes {})", human_bytes(m.kv));
+    return fmt::format("Even without any expert, {} are needed, {} more than there are: {}{}.", human_bytes(rest),
+                       human_bytes(rest - limits.vram), what, context);
 }
 
 void add_headline(answer & a, const placement_result & r, const model_memory & m, const gpu_limits & limits) {
     const std::string naive = fmt::format("-ngl 99 --n-cpu-moe {}", r.n_cpu_moe);
+    const std::string missing =
+        fmt::format("{} of experts do not fit.", human_bytes(expert_bytes(m) - std::min(expert_bytes(m), r.budget)));
     if (r.all_fits) {
         a.headline.push_back(fmt::format("Everything fits on the GPU, with {} to spare: -ngl 99.",
                                          human_bytes(r.budget - expert_bytes(m))));
@@ -139,14 +145,15 @@ void add_headline(answer & a, const placement_result & r, const model_memory & m
             human_bytes(smallest - r.budget)));
     } else if (r.preferred) {
         a.headline.push_back(
-            fmt::format("Keep the experts of {} of {} layers on the GPU: the CPU then reads {:.1f} % less per token "
+            fmt::format("{} Keep the experts of {} of {} layers on the GPU: the CPU then reads {:.1f} % less per token "
                         "than with {} (95 %: {:.1f} to {:.1f}).",
-                        r.advised.on_gpu.size(), r.advised.on_gpu.size() + r.advised.on_cpu.size(), 100 * r.saving,
-                        naive, 100 * r.saving_interval.low, 100 * r.saving_interval.high));
+                        missing, r.advised.on_gpu.size(), r.advised.on_gpu.size() + r.advised.on_cpu.size(),
+                        100 * r.saving, naive, 100 * r.saving_interval.low, 100 * r.saving_interval.high));
         a.headline.push_back("-ngl 99 " + override_option(r.advised.on_cpu));
     } else {
         a.headline.push_back(fmt::format(
-            "{}: the trace supports no better choice (another would save {:.2f} %; {}).", naive, 100 * r.saving,
+            "{} {}: the trace supports no better choice (another would save {:.2f} %; {}).", missing, naive,
+            100 * r.saving,
             std::isnan(r.saving_interval.low)
                 ? "the trace is too short for an interval"
                 : fmt::format("95 %: {:.2f} to {:.2f}", 100 * r.saving_interval.low, 100 * r.saving_interval.high)));

@@ -47,6 +47,13 @@ std::string why_unrelated(const model_info & a, const model_info & b) {
     return "";
 }
 
+std::string named_model_file(const trace::trace_source & source) {
+    const model_info & m = source.model();
+    std::error_code    unknown;
+    const bool there = !m.file.empty() && std::filesystem::file_size(m.file, unknown) == m.file_size && !unknown;
+    return there ? m.file : "";
+}
+
 void one_model::add(const std::string & path, const model_info & model, const graph_layout & blocks) {
     for (const std::string & before : paths_) {
         if (same_file(before, path)) {

@@ -29,4 +29,7 @@ private:
 void require_fit(const trace::trace_source & source, const analysis::expert_sizes & model,
                  const std::string & model_path);
 
+// The model's file that a source names, where it still lies there; else "".
+std::string named_model_file(const trace::trace_source & source);
+
 }  // namespace moescope::cli

@@ -93,7 +93,14 @@ private:
             case sequence: integer(ubatch_.seq[token_]); break;
             case position: integer(ubatch_.pos[token_]); break;
             case token_phase: to.data<uint8_t>()[at] = ubatch_.phases[token_]; break;
-            case prompt: bigint(static_cast<uint64_t>(requests_.of(static_cast<int32_t>(token_)))); break;
+            case prompt: {
+                const int64_t request  = requests_.of(static_cast<int32_t>(token_));
+                to.data<int64_t>()[at] = request;
+                if (request < 0) {
+                    to.set_null(at);
+                }
+                break;
+            }
             case label: {
                 const std::string & of = requests_.label_of(requests_.of(static_cast<int32_t>(token_)));
                 of.empty() ? to.set_null(at) : to.set_text(at, valid_utf8(of));
