@@ -11,6 +11,7 @@ import moescope
 MOESCOPE = os.environ["MOESCOPE_BIN"]
 SOURCE = os.environ["MOESCOPE_SOURCE_DIR"]
 GOLDEN = os.path.join(SOURCE, "tests", "golden", "v1.moetrace")
+DERIVED = ("prompt", "label")  # of the export: they follow from sequences, positions and notes
 TOKEN_COLUMNS = ("token", "position", "sequence", "phase", "batch", "ubatch")
 
 
@@ -29,7 +30,7 @@ def exported(path):
         run("export", path, "-f", "npy", "-o", os.path.join(folder, "out"))
         for parent, _, names in os.walk(os.path.join(folder, "out")):
             for name in names:
-                if name.endswith(".npy"):
+                if name.endswith(".npy") and name[:-4] not in DERIVED:
                     key = os.path.relpath(os.path.join(parent, name[:-4]), os.path.join(folder, "out"))
                     arrays[key] = np.load(os.path.join(parent, name))
     return arrays
