@@ -14,6 +14,7 @@
 #include "report/collector.hpp"
 #include "report/damage.hpp"
 #include "report/memory.hpp"
+#include "report/profile_run.hpp"
 #include "report/tiles.hpp"
 #include "trace/read_through.hpp"
 
@@ -27,8 +28,13 @@ constexpr uint64_t progress_every = 1u << 14;  // tokens
 
 std::string label_of(const std::string & path) {
     const std::string name = io::base_name(path);
-    const size_t      dot  = name.rfind(".moetrace");
-    return dot == std::string::npos || dot == 0 ? name : name.substr(0, dot);
+    for (const char * suffix : {".moetrace", ".moestats"}) {
+        const size_t dot = name.rfind(suffix);
+        if (dot != std::string::npos && dot > 0) {
+            return name.substr(0, dot);
+        }
+    }
+    return name;
 }
 
 namespace {
@@ -77,7 +83,7 @@ void note_what_is_missing(page & p, const page_run & run) {
             "the token view holds the first {} of {} tokens; 'moescope serve' shows all. Counts are of the whole trace.",
             run.tile.size(), run.tokens));
     }
-    if (run.source.counts_only) {
+    if (run.source.counts_only && run.source.format != "profile") {
         say("the trace holds only counts: no tokens, pairs or weights.");
     }
     if (!run.pairs.complete) {
@@ -88,6 +94,29 @@ void note_what_is_missing(page & p, const page_run & run) {
     }
     for (const std::string & n : analysis::without_prompt_labels(run.source.notes)) {
         say(n);
+    }
+}
+
+}  // namespace
+
+namespace {
+
+// The run of o.traces[i], and what it read of the model.
+void add_run(page & p, const report_options & o, size_t i, const cache_model & model,
+             const report_progress & progress) {
+    const std::string &      path  = o.traces[i];
+    const std::string        label = i < o.labels.size() ? o.labels[i] : label_of(path);
+    std::vector<access_list> lists;
+    if (const auto profile = o.read_profile ? o.read_profile(path) : std::nullopt) {
+        p.runs.push_back(run_of_profile(*profile, path, o.max_pair_cells));
+        p.runs.back().label = label;
+    } else {
+        const auto source = logs::open_source(path);
+        p.runs.push_back(read_run(*source, o, label, model, progress));
+        lists = source->access_lists();
+    }
+    if (!p.memory.empty()) {
+        add_accesses(p.memory, p.runs.back(), lists);
     }
 }
 
@@ -105,12 +134,7 @@ page build_page(const report_options & o, const report_progress & progress) {
         p.damage = read_damage(o.evaluation);
     }
     for (size_t i = 0; i < o.traces.size(); ++i) {
-        const auto source = logs::open_source(o.traces[i]);
-        p.runs.push_back(
-            read_run(*source, o, i < o.labels.size() ? o.labels[i] : label_of(o.traces[i]), model, progress));
-        if (!p.memory.empty()) {
-            add_accesses(p.memory, p.runs.back(), source->access_lists());
-        }
+        add_run(p, o, i, model, progress);
         p.runs.back().number = static_cast<uint32_t>(i);
         note_what_is_missing(p, p.runs.back());
         if (!p.damage.empty() && io::base_name(p.runs.back().model.file) != p.damage.model) {

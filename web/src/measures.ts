@@ -48,3 +48,14 @@ export function spearman(a: ArrayLike<number>, b: ArrayLike<number>): number {
   }
   return xx > 0 && yy > 0 ? xy / Math.sqrt(xx * yy) : NaN;
 }
+
+// Wilson's 95 % interval of a share.
+export function wilson(hits: number, rows: number): [low: number, high: number] {
+  if (rows === 0 || hits > rows) return [NaN, NaN];
+  const z = 1.959963984540054;
+  const p = hits / rows;
+  const width = 1 + (z * z) / rows;
+  const centre = (p + (z * z) / (2 * rows)) / width;
+  const half = (z * Math.sqrt((p * (1 - p)) / rows + (z * z) / (4 * rows * rows))) / width;
+  return [Math.max(0, centre - half), Math.min(1, centre + half)];
+}

@@ -52,6 +52,22 @@ export function sliceBytes(m: Memory | null, run: Run): Float64Array | null {
   );
 }
 
+// How much each entry was used: ubatches that read it, or where a run holds only counts, rows that selected the slice's expert.
+// NaN where that is not known.
+export interface EntryUse {
+  values: Float64Array;
+  verb: 'read' | 'selected';
+}
+export function useOf(m: Memory, run: Run, runIndex: number): EntryUse {
+  const reads = m.accesses[runIndex];
+  if (run.cells.accesses)
+    return { verb: 'read', values: Float64Array.from(m.offset, (_, i) => (reads && reads[i]! >= 0 ? reads[i]! : NaN)) };
+  const { blockOf } = sliceIndex(m, run);
+  const rows = (i: number) =>
+    blockOf[i]! < 0 ? NaN : run.cells.count[run.blocks[blockOf[i]!]!.first_cell + m.expert[i]!]!;
+  return { verb: 'selected', values: Float64Array.from(m.offset, (_, i) => rows(i)) };
+}
+
 // How much of the file a run has read. `reads`: by entry, NaN where it is not known.
 export interface ReadSums {
   slices: number;

@@ -50,6 +50,9 @@ export function sameShape(runs: Run[]): boolean {
   const shape = (r: Run) => r.blocks.map((b) => `${b.layer}.${b.block}:${b.n_expert}/${b.n_expert_used}`).join();
   return runs.length > 1 && runs.every((r) => shape(r) === shape(runs[0]!));
 }
+// Whether a run is the sums of a profile rather than a trace.
+export const isProfile = (run: Run): boolean => run.source.format === 'profile';
+
 // Whether there is more than one text to tell apart: several runs, or prompts with labels.
 export function hasDomains(runs: Run[]): boolean {
   return sameShape(runs) || runs.some((r) => r.domains.length > 0);

@@ -8,7 +8,7 @@ import { findingsOf, type Finding } from './findings';
 import { helpDialog, licencesDialog } from './help';
 import { pressKey, type KeyTarget } from './keys';
 import { LiveBadge, type GrowingPage } from './live';
-import { hasDomains, sameShape } from './model';
+import { hasDomains, isProfile, sameShape } from './model';
 import { fromHash, toHash } from './permalink';
 import type { DataSource } from './source';
 import type { State, Store, ViewName } from './state';
@@ -160,7 +160,9 @@ export class Shell implements KeyTarget, GrowingPage {
       say: (text) => {
         this.spoken.textContent = text;
       },
-      go: (view) => store.set({ view }),
+      go: (view) => {
+        if (this.view(view)) store.set({ view });
+      },
       tile: () => tiles.get(store.now.run) ?? runOf(app).tile,
       setTile: (tile) => {
         if (tile) tiles.set(store.now.run, tile);
@@ -201,14 +203,14 @@ export class Shell implements KeyTarget, GrowingPage {
   private makeViews(): void {
     const { app } = this;
     const { memory, damage, runs } = app.page;
+    const rows = !runs.every(isProfile); // a profile holds no rows
     this.views = [
       new ExpertsView(app),
       ...(memory ? [new MemoryView(app, memory)] : []),
-      new TokensView(app),
+      ...(rows ? [new TokensView(app)] : []),
       new PairsView(app),
       ...(hasDomains(runs) ? [new DomainsView(app)] : []),
-      new CacheView(app),
-      new ForesightView(app),
+      ...(rows ? [new CacheView(app), new ForesightView(app)] : []),
       new HottestView(app),
       ...(damage ? [new DamageView(app, damage)] : []),
       ...(sameShape(runs) ? [new CompareView(app)] : []),

@@ -1,4 +1,4 @@
-// moescope report: traces as one HTML page, or as charts.
+// moescope report: traces and profiles as one HTML page, or as charts.
 
 #include <cstdio>
 #include <filesystem>
@@ -6,6 +6,7 @@
 #include <CLI/CLI.hpp>
 #include <fmt/format.h>
 
+#include "cli/answers/profile_files.hpp"
 #include "cli/help/examples.hpp"
 #include "cli/terminal/progress.hpp"
 #include "cli/terminal/result_file.hpp"
@@ -61,7 +62,10 @@ void write_page(const report_options & o, const report::page & p) {
 }
 
 void run_report(report_options & o) {
-    o.report.text = !o.no_text;
+    o.report.text         = !o.no_text;
+    o.report.read_profile = [](const std::string & path) {
+        return is_profile(path) ? std::optional(read_profile(path)) : std::nullopt;
+    };
     if (o.report.labels.size() > o.report.traces.size()) {
         throw usage_error("--label: more labels than traces");
     }
@@ -88,10 +92,13 @@ void run_report(report_options & o) {
 }  // namespace
 
 void add_report(CLI::App & app) {
-    const auto o    = std::make_shared<report_options>();
-    CLI::App & verb = *app.add_subcommand("report", "write a self-contained HTML page of one or more traces");
+    const auto o = std::make_shared<report_options>();
+    CLI::App & verb =
+        *app.add_subcommand("report", "write a self-contained HTML page of one or more traces or profiles");
     o->output.path.clear();  // report.html, unless only charts are wanted
-    verb.add_option("T", o->report.traces, "traces, or logs of other tools")->required()->type_name("");
+    verb.add_option("T", o->report.traces, "traces, logs of other tools, or profiles (.moestats, expert_stats.json)")
+        ->required()
+        ->type_name("");
     verb.add_option("--model", o->report.model, "the GGUF that ran, for the memory view")->type_name("MODEL");
     verb.add_option("--evaluation", o->report.evaluation, "JSON of moescope evaluate, for the damage view")
         ->type_name("FILE");

@@ -8,6 +8,7 @@ import { runOf, type App, type Table, type View } from '../app';
 import { categorical } from '../color';
 import { CachesAtHand } from '../caches_at_hand';
 import type { Cache } from '../contract';
+import { isProfile } from '../model';
 import { field, fill, h, Segments } from '../dom';
 import { drawEnds } from '../end_labels';
 import { bytes, compact, integer, percent, plural } from '../format';
@@ -132,7 +133,9 @@ export class CacheView implements View {
     this.empty.textContent = waiting
       ? 'Simulating caches …'
       : run.source.counts_only
-        ? 'This trace holds only counts, but a cache needs every read.'
+        ? isProfile(run)
+          ? 'A profile holds sums, but a cache needs every read.'
+          : 'This trace holds only counts, but a cache needs every read.'
         : c && c.too_many > 0
           ? `${integer(c.too_many)} reads are too many to simulate here; use moescope analyze cache.`
           : 'Nothing was read that a cache could hold.';

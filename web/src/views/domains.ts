@@ -13,17 +13,10 @@ import { expertOrder, repeatsIds, sameShape } from '../model';
 import { balanceScale, heatScale, largest, showLegend } from '../scale';
 import type { Sort } from '../state';
 import type { Numbers } from '../bundle';
-import type { Block } from '../contract';
 import { layerPicker, orderControl } from './controls';
+import { LabelTable, type Side } from './label_table';
 
 type Kind = 'label' | 'trace';
-interface Side {
-  label: string;
-  count: Numbers;
-  blocks: Block[];
-  rows: (block: number) => number;
-}
-
 const short = (label: string) => (label.length > 13 ? label.slice(0, 12) + '…' : label);
 
 export class DomainsView implements View {
@@ -38,6 +31,10 @@ export class DomainsView implements View {
   private kinds: Segments<Kind>;
   private relative: Segments<string>;
   private sort: Segments<Sort>;
+  private labels = new LabelTable((domain, block, expert) => {
+    this.app.store.set({ block });
+    this.choose(domain, expert);
+  });
   private tops = h('div', { class: 'domain-tops' });
   private body = h('div', { class: 'card-body' });
   private empty = h(
@@ -98,6 +95,8 @@ export class DomainsView implements View {
         ),
         h('div', null, h('h4', null, 'Most specialised experts of this layer'), this.tops),
       ),
+      h('h4', null, 'Domains, and the expert of all layers that each uses most above the others'),
+      this.labels.element,
     );
     this.element = h('section', { class: 'card' }, this.body, this.empty);
   }
@@ -253,6 +252,7 @@ export class DomainsView implements View {
     this.drawShares(n);
     this.drawDistances();
     this.drawTops(n);
+    this.labels.draw(this.sides);
     this.resize();
   }
 

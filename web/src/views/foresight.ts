@@ -8,6 +8,7 @@ import { runOf, type App, type Table, type View } from '../app';
 import { categorical } from '../color';
 import { CachesAtHand } from '../caches_at_hand';
 import type { Foresight } from '../contract';
+import { isProfile } from '../model';
 import { field, fill, h, Segments } from '../dom';
 import { drawEnds } from '../end_labels';
 import { bytes, integer, percent } from '../format';
@@ -116,7 +117,9 @@ export class ForesightView implements View {
     this.empty.textContent = this.caches.waiting
       ? 'Looking ahead …'
       : run.source.counts_only
-        ? 'This trace holds only counts; foresight needs every row.'
+        ? isProfile(run)
+          ? 'A profile holds sums; foresight needs every row.'
+          : 'This trace holds only counts; foresight needs every row.'
         : 'Nothing can be foreseen here. For long traces, moescope analyze prefetch answers.';
     if (f === null) return;
     this.length.set(this.m);

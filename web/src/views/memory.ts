@@ -6,7 +6,7 @@ import { factTile, fill, h } from '../dom';
 import { inFirstOrder } from '../first_order';
 import { bytes, integer, percent, plural } from '../format';
 import { Legend } from '../legend';
-import { entryName, isSlice, sliceIndex, sumReads, type ReadSums } from '../memory_map';
+import { entryName, isSlice, sliceIndex, sumReads, useOf, type ReadSums } from '../memory_map';
 import { blockName, TileReader } from '../model';
 import { showLegend } from '../scale';
 import { hideTip, showTip, type TipRows } from '../tooltip';
@@ -130,15 +130,12 @@ export class MemoryView implements View {
   private recolor(): void {
     const { run, theme } = this.app.store.now;
     const { m } = this;
-    const reads = m.accesses[run];
-    const values = Float64Array.from({ length: m.offset.length }, (_, i) =>
-      reads && reads[i]! >= 0 ? reads[i]! : NaN,
-    );
+    const { values, verb } = useOf(m, runOf(this.app), run);
     this.colors = new MemoryColors(m, values, theme);
-    showLegend(this.legend, theme, this.colors.scale, (v) => integer(Math.round(v)), 'not read');
-    this.writeFacts(sumReads(m, values));
+    showLegend(this.legend, theme, this.colors.scale, (v) => integer(Math.round(v)), 'not ' + verb);
+    this.writeFacts(sumReads(m, values), verb);
   }
-  private writeFacts(sums: ReadSums): void {
+  private writeFacts(sums: ReadSums, verb: 'read' | 'selected'): void {
     const { m, total } = this;
     fill(
       this.facts,
@@ -148,16 +145,19 @@ export class MemoryView implements View {
         integer(sums.slices),
         bytes(sums.sliceBytes) + ', ' + percent(sums.sliceBytes / total) + ' of the file',
       ),
-      factTile('slices read', integer(sums.slicesRead), bytes(sums.bytesRead)),
-      factTile('never read', integer(sums.slices - sums.slicesRead), bytes(sums.sliceBytes - sums.bytesRead)),
+      factTile('slices ' + verb, integer(sums.slicesRead), bytes(sums.bytesRead)),
+      factTile('never ' + verb, integer(sums.slices - sums.slicesRead), bytes(sums.sliceBytes - sums.bytesRead)),
     );
+    const what =
+      verb === 'read'
+        ? 'Colour: how many ubatches read an expert’s slice. Other tensors are blue-grey if they were read. ' +
+          (sums.othersUnknown > 0
+            ? 'They are grey if the trace does not say what read them (record with --capture access). '
+            : '')
+        : 'Colour: how many rows selected the expert, for what was read is not known here. ';
     this.caption.textContent =
-      'Colour: how many ubatches read an expert’s slice. ' +
-      'Other tensors are blue-grey if they were read. ' +
-      (sums.othersUnknown > 0
-        ? 'They are grey if the trace does not say what read them ' + '(record with --capture access).'
-        : '') +
-      ' Where several slices share a column of pixels, it shows the hottest of them, or their mean by bytes. ' +
+      what +
+      'Where several slices share a column of pixels, it shows the hottest of them, or their mean by bytes. ' +
       'Scroll to zoom, drag to move, click to select an expert.';
   }
 

@@ -8,7 +8,7 @@ import { fill, h, Segments } from '../dom';
 import { integer, percent, times } from '../format';
 import { Legend } from '../legend';
 import { Matrix, type Cell } from '../matrix';
-import { expertOrder, pairCount } from '../model';
+import { expertOrder, isProfile, pairCount } from '../model';
 import { balanceScale, heatScale, largest, showLegend } from '../scale';
 import type { Sort } from '../state';
 import { layerPicker, orderControl } from './controls';
@@ -124,7 +124,9 @@ export class PairsView implements View {
     this.body.hidden = this.triangle === null;
     this.empty.hidden = this.triangle !== null;
     this.empty.textContent = run.source.counts_only
-      ? 'This trace holds only counts, no pairs.'
+      ? isProfile(run)
+        ? 'This profile holds no pairs (profile --sums all keeps them).'
+        : 'This trace holds only counts, no pairs.'
       : 'This model has too many pairs for one page; moescope serve shows them.';
     this.sort.set(sort);
     this.measure.set(this.mode);

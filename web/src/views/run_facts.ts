@@ -2,7 +2,7 @@
 
 import { factTile, h } from '../dom';
 import { bytes, compact, integer, plural } from '../format';
-import { chanceOf, selectionsOf, sum, widest } from '../model';
+import { chanceOf, isProfile, selectionsOf, sum, widest } from '../model';
 import type { Run } from '../contract';
 
 export function headingOf(run: Run): HTMLElement[] {
@@ -39,8 +39,12 @@ export function factsOf(run: Run): HTMLElement[] {
   const deadByChance = sum(measured.map((b) => chanceOf(b).dead));
   const phases = `${compact(run.tokens - run.decoded)} prompt, ${compact(run.decoded)} generated`;
   return [
-    factTile('tokens', compact(run.tokens), run.decoded > 0 ? phases : 'prompt only'),
-    factTile('selections', compact(selections), `in ${compact(run.ubatches)} ubatches`),
+    factTile('tokens', compact(run.tokens), isProfile(run) ? 'of a corpus' : run.decoded > 0 ? phases : 'prompt only'),
+    factTile(
+      'selections',
+      compact(selections),
+      isProfile(run) ? 'summed up by expert' : `in ${compact(run.ubatches)} ubatches`,
+    ),
     even.length > 0
       ? factTile('evenness', (sum(even) / even.length).toFixed(3), byChance(chance.toFixed(3), chance))
       : factTile('evenness', '–', 'mean over layers'),
@@ -49,7 +53,7 @@ export function factsOf(run: Run): HTMLElement[] {
       integer(dead),
       `of ${compact(experts)}; ${byChance(deadByChance.toFixed(1), deadByChance)}`,
     ),
-    factTile('trace', s.bytes > 0 ? bytes(s.bytes) : '–', s.program || s.format),
+    factTile(isProfile(run) ? 'profile' : 'trace', s.bytes > 0 ? bytes(s.bytes) : '–', s.program || s.format),
   ];
 }
 

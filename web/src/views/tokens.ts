@@ -7,7 +7,7 @@ import { h } from '../dom';
 import { integer, quoted, real } from '../format';
 import { Legend } from '../legend';
 import { Matrix, type Cell } from '../matrix';
-import { blockName } from '../model';
+import { blockName, isProfile } from '../model';
 import { heatScale, largest, showLegend } from '../scale';
 import type { TipRows } from '../tooltip';
 import { TokenDetail } from './token_detail';
@@ -75,7 +75,9 @@ export class TokensView implements View {
     this.body.hidden = tile.n === 0;
     this.empty.hidden = tile.n > 0;
     this.empty.textContent = runOf(this.app).source.counts_only
-      ? 'This trace holds only counts, no tokens.'
+      ? isProfile(runOf(this.app))
+        ? 'A profile holds sums, no tokens.'
+        : 'This trace holds only counts, no tokens.'
       : 'This trace holds no tokens.';
     if (tile.n === 0) return;
     const touches = (...keys: string[]) => changed === 'all' || keys.some((k) => changed.has(k));
