@@ -77,9 +77,9 @@ function caches(run: Run): Finding | null {
   const inVain = fixed >= 0 && c.hit_rate_low[at(fixed)]! <= slots / c.n_expert;
   return {
     text:
-      `A cache pays off: LRU with ${slots} slots in each layer serves ${percents(hits)} of the reads while ` +
-      `generating, with random routing ${percents(chance)}` +
-      (inVain ? '; a static hot list serves no more than chance.' : '.'),
+      `A cache pays off: LRU with ${slots} slots per layer serves ${percents(hits)} of the reads while generating, ` +
+      `random routing ${percents(chance)}` +
+      (inVain ? '; a static hot list is no better than chance.' : '.'),
     seen: { view: 'cache', options: { 'cache.slots': String(slots) } },
   };
 }
