@@ -165,13 +165,21 @@ void put_last(const std::vector<float> & biases, std::vector<double> & scores) {
     }
 }
 
+std::string what_would_do(const stats::moestats & profile, prune_criterion criterion) {
+    if (criterion != prune_criterion::removal && !lacks(profile, prune_criterion::reap_sum).empty()) {
+        return "record with --capture ids,weights,norms, or use --criterion frequency";
+    }
+    const bool norms = lacks(profile, prune_criterion::reap_sum).empty();
+    return fmt::format("profile {}, or use another criterion, e.g. {}",
+                       criterion == prune_criterion::easy_ep ? "again (a trace needs --capture with gram)" : "again",
+                       criterion_name(norms ? prune_criterion::reap_sum : prune_criterion::frequency));
+}
+
 void check_request(const stats::moestats & profile, const std::string & source, const score_request & r) {
     if (const std::string why = lacks(profile, r.criterion); !why.empty()) {
         throw usage_error(fmt::format("the profile {}, which {} needs", why, criterion_name(r.criterion)))
             .in(source)
-            .fix(lacks(profile, prune_criterion::reap_sum).empty()
-                     ? "profile again, or use another criterion, e.g. reap-sum"
-                     : "record with --capture ids,weights,norms,gram, or use --criterion frequency");
+            .fix(what_would_do(profile, r.criterion));
     }
     if (r.balance == label_balance::rows) {
         return;

@@ -156,10 +156,8 @@ class TraceStatistics(unittest.TestCase):
     def test_what_a_trace_lacks_is_refused_with_what_to_record(self):
         self.assertIn("does not know the residual stream", self.refused("norms.moetrace", "easy-ep"))
         for name in ("plain", "counts"):
-            for criterion in ("reap", "reap-sum", "man", "msan", "hope", "removal"):
-                self.assertIn(
-                    "record with --capture ids,weights,norms,gram", self.refused(f"{name}.moetrace", criterion)
-                )
+            for criterion in ("reap", "reap-sum", "man", "msan", "hope"):
+                self.assertIn("record with --capture ids,weights,norms", self.refused(f"{name}.moetrace", criterion))
         self.assertIn("has no gate weights", self.refused("counts.moetrace", "gate"))
 
     def test_counts_alone_serve_frequency(self):
@@ -180,6 +178,8 @@ class TraceStatistics(unittest.TestCase):
         self.done("prune", "m.gguf", "--stats", "norms.moetrace", "--keep", str(KEEP), "-o", "small.gguf", "-q")
         info = json.loads(self.done("info", "small.gguf", "--json").stdout)
         self.assertEqual(info["n_expert"], KEEP)
+        with open(self.path("small.gguf"), "rb") as file:
+            self.assertIn(b"norms.moetrace", file.read(1 << 16))  # moescope.prune.statistics
 
     def test_evaluate_takes_what_prune_names(self):
         """The command that prune ends with, and the same of the trace's own profile."""

@@ -43,7 +43,7 @@ prune::prune_criterion default_criterion(const prune_options & o, decision & d) 
     d.said          = fmt::format("by {}: {} {}", prune::criterion_name(best), printable(o.stats),
                          d.profile && best == prune::prune_criterion::frequency
                                       ? prune::lacks(*d.profile, prune::prune_criterion::reap_sum) +
-                                   " (record with --capture ids,weights,norms,gram)"
+                                   " (record with --capture ids,weights,norms)"
                                       : "has no removal errors");
     return best;
 }
