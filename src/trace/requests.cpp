@@ -26,7 +26,8 @@ const std::vector<int64_t> & request_finder::follow(const routed_ubatch & u) {
         }
         state &    s       = it->second;
         const bool follows = s.prefills && (u.pos[t] < 0 || u.pos[t] == s.pos + 1);
-        if (!is_known || (!decoded && !follows)) {
+        const bool again   = is_known && decoded && !s.prefills && u.pos[t] >= 0 && u.pos[t] <= s.pos;
+        if (!is_known || again || (!decoded && !follows)) {
             s.request = begin(u, t);
         }
         s.prefills = !decoded;
@@ -34,7 +35,7 @@ const std::vector<int64_t> & request_finder::follow(const routed_ubatch & u) {
 
         request & r = requests_[static_cast<size_t>(s.request)];
         r.end_ns    = u.time_ns;
-        (decoded ? r.decoded : r.prefilled) += 1;
+        (decoded && !again ? r.decoded : r.prefilled) += 1;
         of_token_[t] = s.request;
     }
     ubatches_ += 1;

@@ -49,6 +49,7 @@ class Story(unittest.TestCase):
         with open(os.path.join(SOURCE, "models", "prompts.jsonl"), encoding="utf-8") as file:
             prompts = [json.loads(line) for line in file]
         cls.week, judge = prompts[::2], prompts[1::2]
+        cls.week.append(cls.week[-1])  # of which the server has most in its cache
         cls.write("judge.jsonl", [{"prompt": p["prompt"], "topic": p["domain"]} for p in judge])
         cls.write("topics.jsonl", [{"topic": p["domain"]} for p in cls.week])
         cls.commands = five_commands()
@@ -136,6 +137,14 @@ class Story(unittest.TestCase):
         for row, said in zip(got, self.timings):
             # The last token is sampled and never computed.
             self.assertEqual((row["prefilled"], row["generated"]), (said["prompt_n"], said["predicted_n"] - 1))
+            self.assertEqual(row["reused"], said["cache_n"])
+            self.assertEqual(row["stream"], 1)
+            self.assertIn(row["slot"], range(4))
+        self.assertGreater(got[-1]["reused"], 0)  # it was asked once more
+        starts = [row["start_s"] for row in got]
+        self.assertEqual(starts, sorted(starts))
+        half = len(self.week) // 2
+        self.assertGreater(starts[half] - starts[half - 1], IDLE)
 
     def test_idle_time_does_not_count(self):
         info = self.json_of("moescope info week.moetrace --json")

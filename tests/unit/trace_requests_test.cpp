@@ -70,12 +70,26 @@ TEST(requests, slots_in_one_ubatch_stay_apart) {
     EXPECT_EQ(f.requests()[3].ubatch, 2u);
 }
 
-TEST(requests, decoded_tokens_never_begin_one_behind_others) {
+TEST(requests, a_prompt_that_the_cache_holds_but_for_its_last_token) {
+    request_finder f;
+    follow(f, {{0, 0}, {0, 1}, {0, 2}});
+    EXPECT_EQ(follow(f, {{0, 3, phase::decode}}), (numbers{0}));
+    EXPECT_EQ(follow(f, {{0, 4, phase::decode}}), (numbers{0}));
+    EXPECT_EQ(follow(f, {{0, 2, phase::decode}}),
+              (numbers{1}));  // asked once more: alone in its batch, it looks decoded
+    EXPECT_EQ(follow(f, {{0, 3, phase::decode}}), (numbers{1}));
+    const request & r = f.requests()[1];
+    EXPECT_EQ(std::tuple(r.reused, r.prefilled, r.decoded), std::tuple(2u, 1u, 1u));
+}
+
+TEST(requests, decoded_tokens_that_do_not_go_back_begin_none) {
     request_finder f;
     follow(f, {{0, 0}});
     EXPECT_EQ(follow(f, {{0, 1, phase::decode}}), (numbers{0}));
-    EXPECT_EQ(follow(f, {{0, 1, phase::decode}}), (numbers{0}));  // taken back and decoded anew
-    request_finder middle;                                        // a trace that begins in the middle of an answer
+    follow(f, {{0, 2}, {0, 3}, {0, 4}});                           // looks like a prompt, which drafts do
+    EXPECT_EQ(follow(f, {{0, 3, phase::decode}}), (numbers{1}));   // two of them were rejected
+    EXPECT_EQ(follow(f, {{0, -1, phase::decode}}), (numbers{1}));  // position unknown
+    request_finder middle;                                         // a trace that begins in the middle of an answer
     EXPECT_EQ(follow(middle, {{0, 40, phase::decode}}), (numbers{0}));
     EXPECT_EQ(middle.requests()[0].reused, 40u);
 }
