@@ -25,7 +25,16 @@ def read(page):
 
 
 def pages():
-    places = ["*.md", "docs/*.md", "models/*.md", "bench/*.md", "tools/*/*.md", "python/*.md", "tests/golden/*/*.md"]
+    places = [
+        "*.md",
+        "docs/*.md",
+        "models/*.md",
+        "bench/*.md",
+        "tools/*/*.md",
+        "python/*.md",
+        "contrib/*/*.md",
+        "tests/golden/*/*.md",
+    ]
     return [page for place in places for page in sorted(glob.glob(os.path.join(SOURCE, place)))]
 
 
