@@ -10,7 +10,7 @@
 docs/python.md says what there is.
 """
 
-from ._records import AccessEntry, AccessList, BlockCounts, Counts, ModelInfo, TraceInfo
+from ._records import AccessEntry, AccessList, BlockCounts, Counts, MemoryEvent, ModelInfo, TraceInfo
 from .block import Block
 from .errors import TraceError
 from .profile import CorpusPart, Profile, ProfileBlock, open_profile
@@ -29,6 +29,7 @@ __all__ = [
     "BlockCounts",
     "CorpusPart",
     "Counts",
+    "MemoryEvent",
     "ModelInfo",
     "Profile",
     "ProfileBlock",

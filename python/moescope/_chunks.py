@@ -10,11 +10,11 @@ from ._decode import Decoder, padded
 from ._mapped import MappedFile
 from .errors import TraceError, damaged
 
-HEAD, MODEL, LAYOUT, PIECES, ACCESS, ROWS, COUNTS, NOTE, END = range(1, 10)
+HEAD, MODEL, LAYOUT, PIECES, ACCESS, ROWS, COUNTS, NOTE, END, MEMORY = range(1, 11)
 
 _FILE_HEADER = struct.Struct("<8sII")  # magic, version, zero
 _HEADER = struct.Struct("<4sIQQQ")  # magic, kind, size, hash, head_hash
-_VERSION = 1
+_VERSION = 2  # the newest that is known
 
 
 class Chunk(NamedTuple):
@@ -47,8 +47,10 @@ class ChunkList:
         magic, version, _ = _FILE_HEADER.unpack(start) if len(start) == _FILE_HEADER.size else (b"", 0, 0)
         if magic != b"MOETRACE":
             raise TraceError("not a moescope trace" if start else "the file is empty", self.file.path)
-        if version != _VERSION:
-            reason = f"trace format version {version} is not known to this package, which reads version {_VERSION}"
+        if not 1 <= version <= _VERSION:
+            reason = (
+                f"trace format version {version} is not known to this package, which reads versions up to {_VERSION}"
+            )
             raise TraceError(reason, self.file.path, advice="use a newer moescope")
 
     def walk(self) -> None:

@@ -8,7 +8,8 @@ from typing import Iterator, NamedTuple, Optional
 from . import _chunks
 from ._chunks import Chunk, ChunkList
 from ._layout import BlockLayout, GraphLayout, read_layout
-from ._records import AccessList, Counts, ModelInfo, TraceInfo, read_access, read_counts, read_model, read_pieces
+from ._records import AccessList, Counts, MemoryEvent, ModelInfo, TraceInfo
+from ._records import read_access, read_counts, read_memory, read_model, read_pieces
 from .errors import TraceError, damaged
 
 
@@ -45,10 +46,13 @@ class TraceFiles:
     layouts: list[GraphLayout]  #: every one of the trace, once
     access_lists: list[AccessList]  #: the same
     counts: Optional[Counts]  #: of a trace without rows
+    memory: list[MemoryEvent]  #: in the order in which they happened
+    first_ubatch: int  #: number of the first that is here: more than 0 where earlier parts are not
 
     def __init__(self, path: str) -> None:
         self.info, self.model, self.notes = TraceInfo(path), ModelInfo(), []
         self.layouts, self.access_lists, self.counts = [], [], None
+        self.memory, self.first_ubatch = [], 0
         self._by_blocks: dict[tuple[BlockLayout, ...], GraphLayout] = {}
         self._pieces: dict[int, bytes] = {}
         self._unread_pieces: list[tuple[Part, Chunk]] = []
@@ -110,6 +114,8 @@ class TraceFiles:
             self.counts = read_counts(part.list.decoder(chunk), part.layouts)
         elif kind == _chunks.NOTE:
             self.notes.append(part.list.decoder(chunk).take(chunk.size).decode(errors="replace"))
+        elif kind == _chunks.MEMORY:
+            self.memory += read_memory(part.list.decoder(chunk))
         elif kind == _chunks.END:
             self._read_end(part, chunk)
 
@@ -126,6 +132,7 @@ class TraceFiles:
         self._part_number = max(1, pairs.number("part"))
         if len(self.parts) == 1 and self._part_number > 1:
             self.info.first_part = self._part_number
+            self.first_ubatch = pairs.number("ubatches_before")
             self.notes.append(f"this is part {self._part_number} of a trace; the parts before it are not read")
 
     def _read_end(self, part: Part, chunk: Chunk) -> None:

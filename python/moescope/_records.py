@@ -13,6 +13,8 @@ from ._layout import GraphLayout
 from ._types import Array
 
 _COUNTS_HEADER = struct.Struct("<IIQQQ")
+_EVENT = struct.Struct("<IiiiiiiIIIQ")
+_TAKEN_BACK = np.dtype([("ubatch", "<u8"), ("token", "<u4"), ("zero", "<u4")])
 
 
 @dataclass
@@ -140,6 +142,38 @@ def read_counts(d: Decoder, layouts: list[GraphLayout]) -> Counts:
         rows, rows_decoded = d.unpack(struct.Struct("<QQ"))
         blocks[b.layer, b.block] = BlockCounts(rows, rows_decoded, np.frombuffer(d.take(8 * b.n_expert), "<u8"))
     return Counts(tokens, decoded, ubatches, blocks)
+
+
+@dataclass(frozen=True)
+class MemoryEvent:
+    """What the program did to its context's memory. Positions are [p0, p1), each without bound where negative."""
+
+    kind: str  #: "remove", "copy", "keep", "shift", "divide"; "" where this package does not know it
+    why: str  #: of a removal, what went: "rejected" (drafts), "cut", "discard", "drop" (text); else ""
+    ubatches: int  #: of the trace, that came before it
+    sequence: int  #: -1: every one
+    to: int  #: of a copy
+    p0: int
+    p1: int
+    delta: int  #: of a shift or a division
+    last: int  #: of a removal: the position that the sequence had reached, -1 where unknown
+    taken_back: Array  #: [n, 2] i8: number of the ubatch and place in it of each token that is no text because of this
+
+
+_KINDS = ("remove", "copy", "keep", "shift", "divide")
+_WHY = ("", "rejected", "cut", "discard", "drop")
+
+
+def read_memory(d: Decoder) -> list[MemoryEvent]:
+    """Of a memory chunk."""
+    events = []
+    while not d.done:
+        kind, sequence, to, p0, p1, delta, last, why, n, _, ubatches = d.unpack(_EVENT)
+        tokens = np.frombuffer(d.take(n * _TAKEN_BACK.itemsize), _TAKEN_BACK)
+        places = np.stack([tokens["ubatch"].astype(np.int64), tokens["token"].astype(np.int64)], axis=1)
+        names = (_KINDS[kind] if kind < len(_KINDS) else "", _WHY[why] if why < len(_WHY) else "")
+        events.append(MemoryEvent(*names, ubatches, sequence, to, p0, p1, delta, last, places))
+    return events
 
 
 def read_pieces(d: Decoder) -> dict[int, bytes]:

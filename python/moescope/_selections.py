@@ -51,4 +51,5 @@ def _of_tokens(token_index: Array, tokens: Tokens, texts: Texts) -> Columns:
         "phase": take(phase_names(tokens.phase), None),
         "token": token,
         "text": texts(token),
+        "taken_back": take(tokens.taken_back, False),
     }

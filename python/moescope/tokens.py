@@ -24,6 +24,7 @@ class Tokens(Table):
     batch: NDArray[np.uint32]  #: number of the llama_decode call
     ubatch: NDArray[np.uint32]  #: number of the ubatch in the trace
     time_ns: NDArray[np.uint64]  #: when the ubatch was computed: nanoseconds since the trace began
+    taken_back: NDArray[np.bool_]  #: drafts that were rejected: computed, and no part of any text
     _text: Texts  # token ids -> texts
 
     def __len__(self) -> int:
@@ -43,8 +44,8 @@ def phase_names(phase: Array) -> Array:
     return np.array(["prefill", "decode", None], object)[np.minimum(phase, 2)]
 
 
-def read_tokens(index: FrameIndex, text: Texts) -> Tokens:
-    """Gathers the tokens of the whole trace."""
+def read_tokens(index: FrameIndex, text: Texts, taken_back: Array) -> Tokens:
+    """Gathers the tokens of the whole trace. taken_back: [n, 2], numbers of ubatches and places in them."""
     index.complete()
     n_tokens = index.by_shape(lambda shape: shape.n_tokens)
     begins, total = np.cumsum(n_tokens) - n_tokens, int(n_tokens.sum())
@@ -64,6 +65,11 @@ def read_tokens(index: FrameIndex, text: Texts) -> Tokens:
             places = (begins[group.numbers, None] + np.arange(n)).ravel()
             for name, values in _columns(group, n).items():
                 arrays[name][places] = values
+    arrays["taken_back"] = np.zeros(total, bool)
+    there = (taken_back[:, 0] >= 0) & (taken_back[:, 0] < len(begins))
+    ubatch, place = taken_back[there].T
+    in_it = place < n_tokens[ubatch]
+    arrays["taken_back"][begins[ubatch[in_it]] + place[in_it]] = True
     for array in arrays.values():
         array.flags.writeable = False
     return Tokens(**arrays, _text=text)

@@ -11,7 +11,7 @@ from ._cache import ArrayCache
 from ._index import FrameIndex
 from ._layout import BlockLayout
 from ._parts import TraceFiles
-from ._records import AccessList, Counts, ModelInfo, TraceInfo
+from ._records import AccessList, Counts, MemoryEvent, ModelInfo, TraceInfo
 from ._selections import joined, selections
 from ._tables import Table
 from ._types import Array, Columns
@@ -33,6 +33,7 @@ class Trace(Table):
     model: ModelInfo  #: that ran
     notes: list[str]  #: what a reader of the results must know
     access_lists: list[AccessList]  #: the weights that graphs read, where recorded with --capture access
+    memory: list[MemoryEvent]  #: what the program did to its context's memory, in order
     layers: dict[int, Block]  #: layer -> its block 0, by layer
 
     def __init__(self, path: Union[str, os.PathLike[str]], cache_bytes: int = 256 << 20) -> None:
@@ -64,9 +65,9 @@ class Trace(Table):
 
     @property
     def tokens(self) -> Tokens:
-        """Every token of every ubatch. Gathered when first asked for, then kept: 29 bytes for each."""
+        """Every token of every ubatch. Gathered when first asked for, then kept: 30 bytes for each."""
         if self._tokens is None:
-            self._tokens = read_tokens(self._index, self._texts)
+            self._tokens = read_tokens(self._index, self._texts, self._taken_back())
         return self._tokens
 
     @property
@@ -102,6 +103,7 @@ class Trace(Table):
         """Makes a block for each that a layout names, with the columns of all of them."""
         f = self._files
         self.info, self.model, self.notes, self.access_lists = f.info, f.model, f.notes, f.access_lists
+        self.memory = f.memory
         found: dict[tuple[int, int], tuple[BlockLayout, int]] = {}
         for layout in f.layouts:
             for b in layout.blocks:
@@ -112,6 +114,11 @@ class Trace(Table):
             for key, (layout, columns) in sorted(found.items(), key=lambda item: item[0])
         }
         self.layers = {layer: b for (layer, block), b in self._blocks.items() if block == 0}
+
+    def _taken_back(self) -> Array:
+        """[n, 2]: number of the ubatch, counted from the first that is here, and place in it."""
+        places = [e.taken_back for e in self.memory]
+        return np.concatenate([np.empty((0, 2), np.int64)] + places) - [self._files.first_ubatch, 0]
 
     def _texts(self, tokens: Array) -> Array:
         """Texts of token ids, as objects; None where unknown."""

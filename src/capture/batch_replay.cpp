@@ -47,6 +47,7 @@ void batch_replay::begin(const llama_batch & batch, const std::vector<int32_t> &
         const size_t s = static_cast<size_t>(std::max(e.seq, 0));
         tokens_of_seq_.resize(std::max(tokens_of_seq_.size(), s + 1));
         tokens_of_seq_[s] += 1;
+        e.output = batch.logits != nullptr ? batch.logits[i] != 0 : i + 1 == entries_.size();
     }
     for (const split how : {split::simple, split::equal, split::equal_increasing, split::by_sequence}) {
         if (entries_.size() == 1 && how != split::simple) {
@@ -160,14 +161,17 @@ bool batch_replay::attribute(span<const int32_t> tokens, span<int32_t> pos, span
         }
     }
     ways_ = going_on.size() <= max_ways ? std::move(going_on) : std::vector<way>();
+    found_.assign(tokens.size(), nowhere);
     for (size_t r = 0; r < tokens.size() && !fitting.empty(); ++r) {
         const entry & first    = entries_[fitting[0][r]];
-        bool          same_seq = true, same_pos = true;
+        bool          same_seq = true, same_pos = true, same = true;
         for (const rows & taken : fitting) {
+            same     = same && taken[r] == fitting[0][r];
             same_seq = same_seq && entries_[taken[r]].seq == first.seq;
             same_pos = same_pos && entries_[taken[r]].pos == first.pos;
         }
-        seq[r] = same_seq ? first.seq : -1;
+        seq[r]    = same_seq ? first.seq : -1;
+        found_[r] = same ? fitting[0][r] : nowhere;
         if (pos[r] < 0 && same_pos) {
             pos[r] = first.pos;
         }

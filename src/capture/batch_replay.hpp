@@ -30,12 +30,18 @@ public:
     bool   alone(int32_t seq_id) const;
     size_t n_tokens() const { return entries_.size(); }
 
-private:
     struct entry {
         int32_t              token = -1, pos = -1;
-        std::vector<int32_t> seqs;     // sorted
-        int32_t              seq = 0;  // the first as given
+        std::vector<int32_t> seqs;            // sorted
+        int32_t              seq    = 0;      // the first as given
+        bool                 output = false;  // its logits are asked for
     };
+    const std::vector<entry> & entries() const { return entries_; }  // the batch's tokens
+    // Of the tokens that attribute() saw last: which of the entries each is; nowhere: not known.
+    static constexpr size_t     nowhere = SIZE_MAX;
+    const std::vector<size_t> & found() const { return found_; }
+
+private:
     enum class split { simple, equal, equal_increasing, by_sequence };
     // One explanation of all ubatches so far: how the batch is split, and which of its tokens are computed.
     struct way {
@@ -52,7 +58,8 @@ private:
     bool              fits(const rows & taken, span<const int32_t> tokens, span<int32_t> pos) const;
 
     std::vector<entry>  entries_;
-    std::vector<way>    ways_;           // that explain what was seen
+    std::vector<way>    ways_;  // that explain what was seen
+    std::vector<size_t> found_;
     std::vector<size_t> tokens_of_seq_;  // by (first) sequence id
 };
 

@@ -53,11 +53,12 @@ std::vector<int32_t> next_positions(const ggml_api & api, const llama_context * 
 
 }  // namespace
 
-stream::stream(const ggml_api & api, const llama_context * ctx, model_info model, open_sink open)
+stream::stream(const ggml_api & api, const llama_context * ctx, model_info model, draft_board & board, open_sink open)
     : api_(api),
       ctx_(ctx),
       model_(std::move(model)),
-      open_(std::move(open)) {
+      open_(std::move(open)),
+      drafts_(board) {
     first_ = ctx != nullptr;  // without a context no reset will be seen
 }
 
@@ -72,6 +73,7 @@ void stream::find_file(const void * weight_address) {
 
 void stream::begin_batch(const llama_batch * batch, bool encode) {
     n_batches_ += 1;
+    tell_events();
     if (!encode) {
         release_held();  // what waited was no warm-up
         n_decodes_ += 1;
@@ -82,9 +84,66 @@ void stream::begin_batch(const llama_batch * batch, bool encode) {
     const int32_t n_seq = batch != nullptr ? count_sequences(api_, *batch) : 0;
     if (n_seq == 0) {
         replay_.begin_unknown();
+        drafts_.begin(nullptr);
         return;
     }
     replay_.begin(*batch, batch->pos == nullptr ? next_positions(api_, ctx_, n_seq, encode) : std::vector<int32_t>());
+    if (!encode) {
+        for (const memory_event & e : drafts_.unseen(replay_)) {
+            memory_changed(e, e.last);
+        }
+        tell_events();
+    }
+    drafts_.begin(encode ? nullptr : &replay_);
+}
+
+int32_t stream::last_position(llama_memory_t memory, int32_t seq) const {
+    int32_t last = -1;
+    for (const int32_t known : drafts_.sequences()) {  // asked for another, llama.cpp might end the program
+        if ((seq < 0 || seq == known) && api_.llama_memory_seq_pos_max != nullptr) {
+            last = std::max(last, api_.llama_memory_seq_pos_max(memory, known));
+        }
+    }
+    return last;
+}
+
+void stream::memory_changed(memory_event e, int32_t last) {
+    drafts::judgement found = drafts_.judge(e, last);
+    if (found.what == drafts::verdict::nothing) {
+        return;
+    }
+    e.n_ubatches = n_ubatches_;
+    waiting_.push_back({std::move(e), std::move(found.maybe_drafts)});
+    if (std::all_of(waiting_.begin(), waiting_.end(), [](const auto & w) { return w.maybe_drafts.tokens.empty(); })) {
+        tell_events();
+    }
+}
+
+// The other contexts have computed what they were to compute of what happened before: it can be decided.
+void stream::tell_events() {
+    for (waiting_event & w : waiting_) {
+        if (!w.maybe_drafts.tokens.empty()) {
+            drafts_.decide(w.event, w.maybe_drafts);
+        }
+        if (holding()) {
+            held_.push_back({{}, {}, std::move(w.event)});
+        } else {
+            hand_over(w.event);
+        }
+    }
+    waiting_.clear();
+}
+
+void stream::hand_over(const memory_event & e) {
+    try {
+        if (sink_ && failure_.empty()) {
+            sink_->memory(e);
+            told_.push_back(e);
+        }
+    } catch (const std::exception & why) {
+        failure_ = why.what();
+        sink_.reset();
+    }
 }
 
 void stream::perf_reset() {
@@ -100,9 +159,21 @@ void stream::memory_cleared() {
         drop_held();
         trial_ = false;
     }
+    waiting_.clear();
+    if (n_ubatches_ > 0 && !drafts_.sequences().empty()) {
+        memory_event all;
+        all.why        = memory_event::removal::drop;
+        all.n_ubatches = n_ubatches_;
+        waiting_.push_back({all, {}});
+        tell_events();
+    }
+    drafts_.clear();
 }
 
 void stream::drop_held() {
+    for (const held_ubatch & h : held_) {
+        n_ubatches_ -= !h.event;
+    }
     held_.clear();
     held_bytes_ = 0;
     n_batches_ -= std::min(n_batches_, 1u);
@@ -110,7 +181,7 @@ void stream::drop_held() {
 
 void stream::release_held() {
     for (held_ubatch & h : held_) {
-        deliver(h.buffer, h.reads);
+        h.event ? hand_over(*h.event) : deliver(h.buffer, h.reads);
     }
     held_.clear();
     held_bytes_ = 0;
@@ -122,6 +193,7 @@ void stream::release() {
 }
 
 void stream::close() {
+    tell_events();
     release_held();
     if (sink_ && n_stopped_ > 0) {
         sink_->note("graphs not recorded, because the program's own eval callback stopped them early: " +
@@ -134,10 +206,15 @@ void stream::attribute(ubatch_buffer & u) {
     u.batch = n_batches_ > 0 ? n_batches_ - 1 : 0;
     replay_.attribute(u.token, u.pos, u.seq);
     for (size_t i = 0; i < u.token.size(); ++i) {
-        const bool  alone = u.seq[i] >= 0 ? replay_.alone(u.seq[i]) : u.token.size() == 1 && replay_.n_tokens() <= 1;
-        const phase found = alone && u.pos[i] > 0 ? phase::decode : phase::prefill;
-        u.phases[i]       = static_cast<uint8_t>(phase_.value_or(found));
+        u.phases[i] = static_cast<uint8_t>(phase_.value_or(is_decoded(u, i) ? phase::decode : phase::prefill));
+        drafts_.placed(replay_.found()[i], {n_ubatches_, static_cast<uint32_t>(i)},
+                       u.phases[i] == static_cast<uint8_t>(phase::decode));
     }
+}
+
+bool stream::is_decoded(const ubatch_buffer & u, size_t token) const {
+    const bool alone = u.seq[token] >= 0 ? replay_.alone(u.seq[token]) : u.token.size() == 1 && replay_.n_tokens() <= 1;
+    return u.pos[token] > 0 && (alone || drafts_.is_verified(replay_.found()[token]));
 }
 
 void stream::submit(ubatch_buffer & u, const access_list & reads) {
@@ -145,6 +222,7 @@ void stream::submit(ubatch_buffer & u, const access_list & reads) {
         return;
     }
     attribute(u);
+    n_ubatches_ += 1;
     if (!holding()) {
         deliver(u, reads);
         return;
@@ -175,8 +253,11 @@ void stream::deliver(ubatch_buffer & u, const access_list & reads) {
             return;
         }
         name_tokens(u);
-        u.access = reads.empty() ? 0 : sink_->access(reads);
-        sink_->ubatch(u.view());
+        u.access           = reads.empty() ? 0 : sink_->access(reads);
+        routed_ubatch view = u.view();
+        view.memory        = told_;
+        sink_->ubatch(view);
+        told_.clear();
     } catch (const std::exception & e) {
         failure_ = e.what();
         sink_.reset();

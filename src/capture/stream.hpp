@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "capture/batch_replay.hpp"
+#include "capture/drafts.hpp"
 #include "capture/ggml_api.hpp"
 #include "core/routing.hpp"
 #include "core/ubatch_buffer.hpp"
@@ -21,7 +22,7 @@ public:
     using open_sink = std::function<std::unique_ptr<routing_sink>()>;
 
     // ctx may be null (the graph was computed outside llama_decode): then tokens have no text and rows no sequence.
-    stream(const ggml_api & api, const llama_context * ctx, model_info model, open_sink open);
+    stream(const ggml_api & api, const llama_context * ctx, model_info model, draft_board & board, open_sink open);
 
     // A llama_decode or llama_encode begins. batch is null when its layout is not known.
     void begin_batch(const llama_batch * batch, bool encode);
@@ -37,6 +38,10 @@ public:
     void perf_reset();
     void memory_cleared();
     void set_warmup(bool on) { warmup_ = on; }
+    // The program changed the memory in another way; `last` is what last_position() said before.
+    void memory_changed(memory_event e, int32_t last);
+    // The position that the sequence has reached in the context's memory, or, with seq -1, any has; -1 where it is not known.
+    int32_t last_position(llama_memory_t memory, int32_t seq) const;
 
     // The program's own eval callback stopped a graph in the middle: nothing of it is submitted.
     void graph_stopped() { n_stopped_ += 1; }
@@ -58,6 +63,9 @@ private:
     void attribute(ubatch_buffer & u);
     void deliver(ubatch_buffer & u, const access_list & reads);
     void name_tokens(const ubatch_buffer & u);
+    bool is_decoded(const ubatch_buffer & u, size_t token) const;
+    void tell_events();
+    void hand_over(const memory_event & e);
 
     const ggml_api &              api_;
     const llama_context *         ctx_;
@@ -73,9 +81,20 @@ private:
     std::optional<phase> phase_;
     std::vector<bool>    named_;  // by token id
 
+    // What became of the memory, not yet told where some of it is undecided; and what was told since the latest ubatch.
+    struct waiting_event {
+        memory_event event;
+        text_run     maybe_drafts;  // empty: decided
+    };
+    drafts                     drafts_;
+    std::vector<waiting_event> waiting_;
+    std::vector<memory_event>  told_;
+    uint64_t                   n_ubatches_ = 0;  // submitted, those that are held included
+
     struct held_ubatch {
-        ubatch_buffer buffer;
-        access_list   reads;
+        ubatch_buffer               buffer;
+        access_list                 reads;
+        std::optional<memory_event> event = {};  // instead of an ubatch
     };
     std::vector<held_ubatch> held_;
     size_t                   held_bytes_ = 0;

@@ -20,7 +20,7 @@ std::unique_ptr<stream> take_from(std::unordered_map<Key, std::unique_ptr<stream
 }  // namespace
 
 std::unique_ptr<stream> stream_registry::make(llama_context * ctx) {
-    auto s = std::make_unique<stream>(api_, ctx, query_model(api_, ctx), open_);
+    auto s = std::make_unique<stream>(api_, ctx, query_model(api_, ctx), board_, open_);
     s->set_phase(phase_);
     const auto warming = warming_.find(ctx);
     s->set_warmup(warming != warming_.end() && warming->second);

@@ -48,6 +48,8 @@ private:
     const ggml_api & api_;
     const open_sink  open_;
 
+    draft_board board_;  // outlives the streams that write on it
+
     mutable std::mutex mutex_;  // guards what is below, not what the streams do
     std::unordered_map<llama_context *, std::unique_ptr<stream>>      streams_;
     std::unordered_map<ggml_backend_sched_t, llama_context *>         owners_;

@@ -241,15 +241,36 @@ void tap::perf_reset(llama_context * ctx) noexcept {
     });
 }
 
-void tap::memory_cleared(llama_memory_t memory) noexcept {
+template <class Work>
+void tap::of_memory(llama_memory_t memory, Work && work) {
     guarded([&] {
         llama_context * ctx = streams_.find_by_memory(memory);
         collect_waiting(ctx);
         const std::shared_lock alive(life_);
         if (stream * s = streams_.find(ctx)) {
-            s->memory_cleared();
+            work(*s);
+            failure_.add(s->failure());
         }
     });
+}
+
+void tap::memory_cleared(llama_memory_t memory) noexcept {
+    of_memory(memory, [](stream & s) { s.memory_cleared(); });
+}
+
+void tap::memory_changed(llama_memory_t memory, const memory_event & e, int32_t last) noexcept {
+    of_memory(memory, [&](stream & s) { s.memory_changed(e, last); });
+}
+
+int32_t tap::last_position(llama_memory_t memory, llama_seq_id seq) noexcept {
+    int32_t last = -1;
+    guarded([&] {
+        const std::shared_lock alive(life_);
+        if (const stream * s = streams_.find(streams_.find_by_memory(memory))) {
+            last = s->last_position(memory, seq);
+        }
+    });
+    return last;
 }
 
 void tap::set_warmup(llama_context * ctx, bool on) noexcept {

@@ -50,8 +50,11 @@ public:
     void begin_batch(llama_context * ctx, const void * batch, bool encode) noexcept;
     void perf_reset(llama_context * ctx) noexcept;
     void memory_cleared(llama_memory_t memory) noexcept;
-    void set_warmup(llama_context * ctx, bool on) noexcept;
-    void before_context_free(llama_context * ctx) noexcept;
+    // `last`: what last_position() said before the change.
+    void    memory_changed(llama_memory_t memory, const memory_event & e, int32_t last) noexcept;
+    int32_t last_position(llama_memory_t memory, llama_seq_id seq) noexcept;
+    void    set_warmup(llama_context * ctx, bool on) noexcept;
+    void    before_context_free(llama_context * ctx) noexcept;
 
     // ---- called by the owner ---------------------------------------------------------------------------------------
     void set_phase(phase p);  // of every stream's following ubatches
@@ -77,6 +80,9 @@ public:
 private:
     template <class Work>
     void guarded(Work && work) noexcept;
+    // Does `work` with the stream of the context that has this memory, if there is one.
+    template <class Work>
+    void of_memory(llama_memory_t memory, Work && work);
 
     void                      mask(ggml_backend_sched_t sched, ggml_cgraph * graph);
     probe *                   watch(ggml_backend_sched_t sched);

@@ -107,6 +107,7 @@ check_result check_trace(const std::string & path) {
                                               "follows a part that lost its end; nothing from there on is read"));
     }
     r.notes.insert(r.notes.end(), info.notes.begin(), info.notes.end());
+    source->include_taken_back(true);
     check_rows(*source, r);
     if (reader != nullptr && info.unread_part.empty()) {
         check_end(info, r);

@@ -44,6 +44,10 @@ void fan_out::ubatch(const routed_ubatch & u) {
     for_each([&](routing_sink & s) { s.ubatch(u); });
 }
 
+void fan_out::memory(const memory_event & e) {
+    for_each([&](routing_sink & s) { s.memory(e); });
+}
+
 void fan_out::note(const std::string & text) {
     for_each([&](routing_sink & s) { s.note(text); });
 }

@@ -24,6 +24,7 @@ public:
     void     piece(int32_t token, const std::string & text) override;
     uint32_t access(const access_list & list) override;
     void     ubatch(const routed_ubatch & u) override;
+    void     memory(const memory_event & e) override;
     void     note(const std::string & text) override;
 
     // Told of a sink that throws, which is dropped; the others go on. Without it, exceptions pass.

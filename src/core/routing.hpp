@@ -11,6 +11,7 @@
 
 #include "core/block_id.hpp"
 #include "core/column_set.hpp"
+#include "core/memory_event.hpp"
 #include "core/span.hpp"
 
 namespace moescope {
@@ -111,8 +112,8 @@ struct block_rows {
     int32_t token_of(uint32_t r) const { return row_token.empty() ? static_cast<int32_t>(r) : row_token[r]; }
 };
 
-// How a token came to be computed. decode: it alone of its sequence is in its batch and it does not begin the sequence
-// (a program's own knowledge, where there is any, overrides this).
+// How a token came to be computed. decode: it was generated, so it does not begin its sequence, and its batch holds no other
+// token of it but drafts that are verified with it (a program's own knowledge, where there is any, overrides this).
 enum class phase : uint8_t { prefill = 0, decode = 1 };
 
 // One ubatch that the model computed, with the rows of every recorded MoE block.
@@ -126,6 +127,8 @@ struct routed_ubatch {
     span<const uint8_t>    phases;       // [n_tokens] of enum phase
     const graph_layout *   layout = nullptr;
     span<const block_rows> blocks;  // parallel to *layout
+    // What the program did to its memory since the ubatch before.
+    span<const memory_event> memory;
 
     uint32_t n_tokens() const { return static_cast<uint32_t>(token.size()); }
 };
@@ -155,7 +158,8 @@ public:
     virtual void     piece(int32_t /*token*/, const std::string & /*text*/) {}  // before the token's first ubatch
     virtual uint32_t access(const access_list &) { return 0; }  // returns the number to put into routed_ubatch::access
     virtual void     ubatch(const routed_ubatch &) = 0;
-    virtual void     note(const std::string &) {}  // something the reader of the results must know
+    virtual void     memory(const memory_event &) {}  // at once; routed_ubatch::memory has it again
+    virtual void     note(const std::string &) {}     // something the reader of the results must know
 };
 
 }  // namespace moescope

@@ -14,9 +14,9 @@ chunk_list::chunk_list(const std::string & path) : file_(path) {
             .in(path)
             .fix("traces are written by moescope record and moescope run");
     }
-    if (h.version != format_version) {
+    if (h.version == 0 || h.version > format_version) {
         throw error("trace format version " + std::to_string(h.version) +
-                    " is not known to this moescope, which reads version " + std::to_string(format_version))
+                    " is not known to this moescope, which reads versions up to " + std::to_string(format_version))
             .in(path)
             .fix("use a newer moescope");
     }

@@ -18,7 +18,7 @@ static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__,
               "traces are little-endian: this machine would have to swap bytes");
 
 inline constexpr char     file_magic[8]  = {'M', 'O', 'E', 'T', 'R', 'A', 'C', 'E'};
-inline constexpr uint32_t format_version = 1;
+inline constexpr uint32_t format_version = 2;  // written; older ones are read
 inline constexpr char     file_suffix[]  = ".moetrace";
 inline constexpr char     chunk_magic[4] = {'C', 'H', 'N', 'K'};
 
@@ -34,6 +34,7 @@ enum class chunk_kind : uint32_t {
     counts = 7,
     note   = 8,
     end    = 9,
+    memory = 10,
 };
 
 struct file_header {
@@ -51,6 +52,24 @@ struct chunk_header {
     uint64_t head_hash;  // XXH3-64 of the fields above
 };
 static_assert(sizeof(chunk_header) == 32);
+
+// A memory_event, with as many token_record behind it as it took back.
+struct memory_record {
+    uint32_t kind;
+    int32_t  seq, to, p0, p1, delta, last;
+    uint32_t why;
+    uint32_t n_taken_back;
+    uint32_t zero;
+    uint64_t n_ubatches;
+};
+static_assert(sizeof(memory_record) == 48);
+
+struct token_record {
+    uint64_t ubatch;  // of the trace, from 0
+    uint32_t token;   // its place in the ubatch
+    uint32_t zero;
+};
+static_assert(sizeof(token_record) == 16);
 
 struct block_record {
     int32_t  layer, block;

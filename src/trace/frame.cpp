@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <type_traits>
 
+#include "trace/pairs.hpp"
+
 namespace moescope::trace {
 
 namespace {
@@ -166,6 +168,25 @@ graph_layout read_layout(decoder & d, std::vector<uint32_t> & value_bytes) {
         value_bytes.push_back(r.value_bytes);
     }
     return layout;
+}
+
+model_info read_model(const text_pairs & pairs) {
+    model_info m;
+    m.architecture  = find(pairs, "architecture");
+    m.name          = find(pairs, "name");
+    m.file          = find(pairs, "file");
+    m.file_size     = number<uint64_t>(find(pairs, "file_size"));
+    m.n_layer       = number<uint32_t>(find(pairs, "n_layer"));
+    m.n_expert      = number<uint32_t>(find(pairs, "n_expert"));
+    m.n_expert_used = number<uint32_t>(find(pairs, "n_expert_used"));
+    m.n_embd        = number<uint32_t>(find(pairs, "n_embd"));
+    m.n_vocab       = number<uint32_t>(find(pairs, "n_vocab"));
+    for (const auto & [key, value] : pairs) {
+        if (key.rfind("meta.", 0) == 0) {
+            m.metadata.emplace_back(key.substr(5), value);
+        }
+    }
+    return m;
 }
 
 access_list read_access(decoder & d) {

@@ -7,6 +7,7 @@
 
 #include "core/expert_counts.hpp"
 #include "core/routing.hpp"
+#include "core/ubatch_buffer.hpp"
 #include "trace/decode.hpp"
 #include "trace/format.hpp"
 
@@ -17,12 +18,15 @@ graph_layout read_layout(decoder & d, std::vector<uint32_t> & value_bytes);
 
 access_list read_access(decoder & d);
 
+model_info read_model(const text_pairs & pairs);
+
 expert_counts read_counts(decoder & d, const counts_header & h, const graph_layout & layout);
 
 // What the views of a frame need besides the file's bytes; reused from frame to frame.
 struct frame_views {
     std::vector<block_rows> blocks;
     std::vector<float>      floats;  // half-precision columns, widened
+    ubatch_buffer           kept;    // what is left where tokens were taken back
 
     // The frame that the blocks point into. In another of the same layout, size and rows everything lies where it lies
     // here: tokens decoded one by one are such frames.

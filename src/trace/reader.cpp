@@ -87,8 +87,13 @@ void trace_reader::parse_new_chunks(part & p) {
 void trace_reader::parse_small(part & p, const chunk_place & c) {
     decoder d(p.list.payload(c), c.size, c.offset);
     switch (c.kind) {
-        case chunk_kind::head: parse_head(d.pairs()); break;
-        case chunk_kind::model: parse_model(d.pairs()); break;
+        case chunk_kind::head: {
+            const text_pairs pairs = d.pairs();
+            p.first_ubatch         = number<uint64_t>(find(pairs, "ubatches_before"));
+            parse_head(pairs);
+            break;
+        }
+        case chunk_kind::model: model_ = read_model(d.pairs()); break;
         case chunk_kind::end: parse_end(p, d.pairs()); break;
         case chunk_kind::note: info_.notes.emplace_back(reinterpret_cast<const char *>(d.take(c.size)), c.size); break;
         case chunk_kind::pieces:
@@ -98,6 +103,11 @@ void trace_reader::parse_small(part & p, const chunk_place & c) {
             }
             break;
         case chunk_kind::layout: parse_layout(p, d); break;
+        case chunk_kind::memory:
+            memory_.read(d);
+            info_.taken_back = memory_.taken_back();
+            info_.removed    = memory_.removed();
+            break;
         case chunk_kind::access: {
             access_list list = read_access(d);
             const auto  it   = std::find(access_lists_.begin(), access_lists_.end(), list);
@@ -166,24 +176,6 @@ void trace_reader::parse_head(const text_pairs & pairs) {
     }
 }
 
-void trace_reader::parse_model(const text_pairs & pairs) {
-    model_.architecture  = find(pairs, "architecture");
-    model_.name          = find(pairs, "name");
-    model_.file          = find(pairs, "file");
-    model_.file_size     = number<uint64_t>(find(pairs, "file_size"));
-    model_.n_layer       = number<uint32_t>(find(pairs, "n_layer"));
-    model_.n_expert      = number<uint32_t>(find(pairs, "n_expert"));
-    model_.n_expert_used = number<uint32_t>(find(pairs, "n_expert_used"));
-    model_.n_embd        = number<uint32_t>(find(pairs, "n_embd"));
-    model_.n_vocab       = number<uint32_t>(find(pairs, "n_vocab"));
-    model_.metadata.clear();
-    for (const auto & [key, value] : pairs) {
-        if (key.rfind("meta.", 0) == 0) {
-            model_.metadata.emplace_back(key.substr(5), value);
-        }
-    }
-}
-
 void trace_reader::parse_end(part & p, const text_pairs & pairs) {
     if (!find(pairs, "next").empty()) {
         p.next = find(pairs, "next");  // only this part ends here
@@ -248,9 +240,9 @@ void trace_reader::seek(const position & to) {
 }
 
 bool trace_reader::next_at(position & at, routed_ubatch & u, frame_views & views) const {
-    for (; at.part < parts_.size(); at = {at.part + 1}) {
+    for (; at.part < parts_.size(); at = {at.part + 1, 0, 0, 0, false, 0, 0, at.events}) {
         const part & p = *parts_[at.part];
-        for (; at.run < p.parsed; at = {at.part, at.run + 1, 0, 0, false, at.released}) {
+        for (; at.run < p.parsed; at = {at.part, at.run + 1, 0, 0, false, at.released, at.ubatch, at.events}) {
             if (next_in_run(p, at, u, views)) {
                 return true;
             }
@@ -288,6 +280,12 @@ bool trace_reader::next_in_run(const part & p, position & at, routed_ubatch & u,
         } catch (error & e) {
             throw_broken(p.list, static_cast<uint64_t>(std::max<int64_t>(e.offset(), 0)), e.reason());
         }
+        const uint64_t number = p.first_ubatch + at.ubatch;
+        at.ubatch += 1;
+        if (!info_.taken_back_included && !memory_.leave_out_of(u, number, views.kept)) {
+            continue;
+        }
+        u.memory = memory_.until(number, at.events);
         return true;
     }
     return false;

@@ -12,6 +12,7 @@
 #include "core/routing.hpp"
 #include "trace/chunks.hpp"
 #include "trace/frame.hpp"
+#include "trace/memory_log.hpp"
 #include "trace/source.hpp"
 
 namespace moescope::trace {
@@ -40,6 +41,7 @@ public:
     bool                    refresh() override;
     std::optional<position> tell() const override { return at_; }
     void                    seek(const position & to) override;
+    void                    include_taken_back(bool include) override { info_.taken_back_included = include; }
 
     // The files it is read from, in order.
     std::vector<std::string> part_paths() const;
@@ -52,11 +54,12 @@ private:
     struct part {
         explicit part(chunk_list chunks) : list(std::move(chunks)) {}
         chunk_list            list;
-        size_t                parsed = 0;     // runs whose small contents are known
-        std::vector<uint32_t> layout_number;  // of this part -> index into layouts_
-        std::vector<uint32_t> access_number;  // of this part -> 1 + index into access_lists_
-        std::vector<uint32_t> layouts_known;  // run -> how many layouts came before (rows chunks)
-        std::string           next;           // the name of the part in which the trace goes on
+        size_t                parsed = 0;        // runs whose small contents are known
+        std::vector<uint32_t> layout_number;     // of this part -> index into layouts_
+        std::vector<uint32_t> access_number;     // of this part -> 1 + index into access_lists_
+        std::vector<uint32_t> layouts_known;     // run -> how many layouts came before (rows chunks)
+        uint64_t              first_ubatch = 0;  // of the trace: how many the earlier parts hold
+        std::string           next;              // the name of the part in which the trace goes on
     };
 
     void open_parts();
@@ -65,7 +68,6 @@ private:
     void parse_small(part & p, const chunk_place & c);
     void parse_layout(part & p, decoder & d);
     void parse_head(const text_pairs & pairs);
-    void parse_model(const text_pairs & pairs);
     void parse_end(part & p, const text_pairs & pairs);
     void check_chunk(const part & p, const chunk_place & c, position & at) const;
     bool next_at(position & at, routed_ubatch & u, frame_views & views) const;
@@ -83,6 +85,8 @@ private:
     std::vector<access_list>                 access_lists_;
     std::unordered_map<int32_t, std::string> pieces_;
     expert_counts                            stored_counts_;  // of a counts-only trace
+
+    memory_log memory_;
 
     position    at_;
     frame_views views_;  // what next() hands out

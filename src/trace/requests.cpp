@@ -17,6 +17,13 @@ int64_t request_finder::begin(const routed_ubatch & u, size_t t) {
 
 const std::vector<int64_t> & request_finder::follow(const routed_ubatch & u) {
     of_token_.assign(u.n_tokens(), none);
+    for (const memory_event & e : u.memory) {
+        for (auto & [seq, s] : sequences_) {
+            if (e.concerns(seq)) {
+                s.pos = e.why == memory_event::removal::rejected && e.has(s.pos) ? e.p0 - 1 : e.moved(s.pos);
+            }
+        }
+    }
     for (size_t t = 0; t < of_token_.size(); ++t) {
         const bool decoded  = u.phases[t] == static_cast<uint8_t>(phase::decode);
         auto       it       = sequences_.find(u.seq[t]);

@@ -21,9 +21,8 @@ struct request {
 };
 
 // Follows requests through ubatches. A request begins where a sequence does, with the first prefilled token after decoded
-// ones, or where its positions jump. What a program verifies several drafted tokens with is a batch of several tokens, and looks
-// like a prompt (enum phase): a decoded token behind it may go back, for rejected drafts, and goes on. One that goes back behind
-// another decoded token begins a request: the last token of a prompt that the cache held (an answer is asked for once more).
+// ones, or where its positions jump, unless the program shifted them or rejected drafts. A decoded token that goes back begins one,
+// too: it is the last token of a prompt that the cache held (an answer is asked for once more).
 class request_finder {
 public:
     static constexpr int64_t none = -1;

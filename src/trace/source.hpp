@@ -1,5 +1,6 @@
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <optional>
 #include <string>
@@ -34,6 +35,15 @@ struct trace_info {
     uint64_t                 compute_ns = 0;  // of run_ns, not idle (trace_end); 0: not known
     std::vector<std::string> notes;
 
+    // Tokens that were computed and are no text (memory_event::taken_back): next() leaves them out unless they are included.
+    uint64_t taken_back          = 0;
+    bool     taken_back_included = false;
+    // Text that the program removed again, by memory_event::removal: how often, and how many positions. Never left out.
+    struct removed_text {
+        uint64_t times = 0, positions = 0;
+    };
+    std::array<removed_text, n_removals> removed = {};
+
     uint64_t    lost_bytes  = 0;  // at the end of a file that was cut; not part of anything read
     uint64_t    lost_offset = 0;
     std::string unread_part;  // the trace goes on in this file, which is missing or cannot be joined: not read
@@ -47,6 +57,8 @@ struct position {
     uint64_t byte     = 0;      // inside the chunk's payload
     bool     checked  = false;  // the chunk's hash fits
     uint64_t released = 0;      // bytes of the part that need not stay in memory
+    uint64_t ubatch   = 0;      // how many ubatches of the part come before
+    size_t   events   = 0;      // how many memory events of the trace were handed out
 };
 
 // Routed ubatches in the order in which they ran, whatever file they come from: a trace or a foreign log.
@@ -80,6 +92,9 @@ public:
     // The next ubatch; false at the end. The views in it live until the next call. Throws error where the file is damaged.
     virtual bool next(routed_ubatch & u) = 0;
     virtual void rewind()                = 0;
+    // Whether next() hands out tokens that the program took back (info().taken_back), too; false at the beginning. An ubatch of
+    // which nothing is left is passed over.
+    virtual void include_taken_back(bool) {}
 
     // Looks for what was appended to the file since it was last looked at. Returns whether next() has something new; a
     // source that does not grow never has.

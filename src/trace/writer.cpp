@@ -6,6 +6,7 @@
 #include "core/error.hpp"
 #include "core/version.hpp"
 #include "io/path.hpp"
+#include "trace/encode_frame.hpp"
 
 namespace moescope::trace {
 
@@ -66,6 +67,9 @@ std::unique_ptr<io::byte_sink> trace_writer::open_part() const {
         {"captured", to_string(head_.captured)},
         {"mode", options_.counts_only ? "counts" : "rows"},
     };
+    if (part_ > 1) {
+        about.emplace_back("ubatches_before", std::to_string(n_flushed_));
+    }
     if (!head_.mask.empty()) {
         about.emplace_back("mask", head_.mask);
     }
@@ -190,17 +194,41 @@ void trace_writer::put_layout(const graph_layout & layout) {
 }
 
 void trace_writer::ubatch(const routed_ubatch & u) {
+    if (due_) {
+        flush();
+    }
     n_ubatches_ += 1;
     n_tokens_ += u.n_tokens();
     const uint32_t layout = layout_number(*u.layout);
     if (options_.counts_only) {
         counts_.add(u);
     } else {
-        encode_frame(u, layout);
+        put_frame(u, layout);
     }
     if (frames_.size() >= options_.flush_bytes || u.time_ns - flushed_ns_ >= flush_interval_ns(u.time_ns)) {
-        flush();
         flushed_ns_ = u.time_ns;
+        due_        = verifies_drafts(u);
+        if (!due_) {
+            flush();
+        }
+    }
+}
+
+void trace_writer::put_frame(const routed_ubatch & u, uint32_t layout) {
+    if (!encode_frame(frames_, u, {layout, options_.f16, options_.tokens != kept_tokens::nothing})) {
+        failed_ = true;
+        throw error("a ubatch of " + std::to_string(u.n_tokens()) + " tokens holds more than 4 GiB of captured values")
+            .fix("capture less, fewer layers (--layers), or use a smaller -ub");
+    }
+}
+
+void trace_writer::memory(const memory_event & e) {
+    if (options_.counts_only) {
+        return;  // there are no rows to speak of
+    }
+    encode_event(memory_, e);
+    if (memory_.size() >= options_.flush_bytes) {
+        flush();
     }
 }
 
@@ -214,71 +242,8 @@ uint64_t trace_writer::flush_interval_ns(uint64_t now_ns) const {
     return std::clamp(now_ns / 200, options_.flush_ns, std::max(options_.flush_ns, half_second));
 }
 
-void trace_writer::encode_frame(const routed_ubatch & u, uint32_t layout) {
-    const size_t start = frames_.size();
-    frame_header h     = {};
-    h.layout           = layout;
-    h.time_ns          = u.time_ns;
-    h.batch            = u.batch;
-    h.access           = u.access;
-    h.n_tokens         = u.n_tokens();
-    h.n_blocks         = static_cast<uint32_t>(u.blocks.size());
-    frames_.value(h);
-    encode_tokens(u);
-    frames_.raw(u.pos.data(), u.pos.size() * sizeof(int32_t));
-    frames_.raw(u.seq.data(), u.seq.size() * sizeof(int32_t));
-    frames_.raw(u.phases.data(), u.phases.size());
-    frames_.pad(4);
-    for (const block_rows & b : u.blocks) {
-        frames_.value(b.n_rows | (b.row_token.empty() ? 0 : rows_have_tokens));
-    }
-    for (const block_rows & b : u.blocks) {
-        encode_block(b);
-    }
-    frames_.pad(frame_alignment);  // so that the next frame's 64-bit time is aligned
-    if (frames_.size() - start > UINT32_MAX) {
-        frames_.shrink(start);
-        failed_ = true;
-        throw error("a ubatch of " + std::to_string(u.n_tokens()) + " tokens holds more than 4 GiB of captured values")
-            .fix("capture less, fewer layers (--layers), or use a smaller -ub");
-    }
-    frames_.at<frame_header>(start)->size = static_cast<uint32_t>(frames_.size() - start);
-}
-
-void trace_writer::encode_tokens(const routed_ubatch & u) {
-    if (options_.tokens != kept_tokens::nothing) {
-        frames_.raw(u.token.data(), u.token.size() * sizeof(int32_t));
-        return;
-    }
-    for (uint32_t t = 0; t < u.n_tokens(); ++t) {
-        frames_.value(int32_t{-1});  // as for an embedding, whose token nobody knows
-    }
-}
-
-void trace_writer::encode_block(const block_rows & b) {
-    frames_.raw(b.row_token.data(), b.row_token.size() * sizeof(int32_t));
-    frames_.raw(b.ids, size_t(b.n_rows) * b.layout->n_expert_used * b.layout->id_bytes());
-    frames_.pad(4);
-    for (size_t i = 0; i < n_float_columns; ++i) {
-        if (b.layout->columns.has(float_columns[i])) {
-            encode_column(b.values[i], size_t(b.n_rows) * b.layout->width(float_columns[i]));
-        }
-    }
-}
-
-void trace_writer::encode_column(const float * values, size_t n) {
-    if (!options_.f16) {
-        frames_.raw(values, n * sizeof(float));
-        return;
-    }
-    auto * out = static_cast<uint16_t *>(frames_.grow(n * sizeof(uint16_t)));
-    for (size_t i = 0; i < n; ++i) {
-        out[i] = to_f16(values[i]);
-    }
-    frames_.pad(4);
-}
-
 void trace_writer::flush() {
+    due_ = false;
     if (options_.max_size > 0 && sink_->size() + frames_.size() + pieces_.size() > options_.max_size &&
         frames_.size() > 0 && sink_->size() > 4096) {
         roll_over();
@@ -286,6 +251,10 @@ void trace_writer::flush() {
     if (pieces_.size() > 0) {
         put(chunk_kind::pieces, pieces_);
         pieces_.clear();
+    }
+    if (memory_.size() > 0) {  // before the rows, so that nobody reads drafts without knowing what became of them
+        put(chunk_kind::memory, memory_);
+        memory_.clear();
     }
     if (frames_.size() > 0) {
         put(chunk_kind::rows, frames_);

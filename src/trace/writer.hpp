@@ -46,9 +46,12 @@ public:
     void     piece(int32_t token, const std::string & text) override;
     uint32_t access(const access_list & list) override;
     void     ubatch(const routed_ubatch & u) override;
+    void     memory(const memory_event & e) override;
     void     note(const std::string & text) override;
 
-    bool pending() const { return frames_.size() > 0 || (options_.counts_only && n_ubatches_ > n_flushed_); }
+    bool pending() const {
+        return frames_.size() > 0 || memory_.size() > 0 || (options_.counts_only && n_ubatches_ > n_flushed_);
+    }
     void flush();                        // writes the pending chunk
     void finish(const trace_end & end);  // the last call; does nothing after an error
 
@@ -65,10 +68,7 @@ private:
     void                           put_access(const access_list & list);
     void                           put_counts();
     uint64_t                       flush_interval_ns(uint64_t now_ns) const;
-    void                           encode_frame(const routed_ubatch & u, uint32_t layout);
-    void                           encode_tokens(const routed_ubatch & u);
-    void                           encode_block(const block_rows & rows);
-    void                           encode_column(const float * values, size_t n);
+    void                           put_frame(const routed_ubatch & u, uint32_t layout);
 
     std::string                    path_;
     trace_head                     head_;
@@ -87,8 +87,9 @@ private:
     uint64_t                  n_flushed_ = 0;  // ubatches that are in the file
     expert_counts             counts_;         // with counts_only
 
-    encoder  pieces_, frames_, scratch_;
-    uint64_t flushed_ns_ = 0;  // when the last chunk went out
+    encoder  pieces_, memory_, frames_, scratch_;
+    uint64_t flushed_ns_ = 0;      // when the last chunk went out
+    bool     due_        = false;  // a chunk is, with the next ubatch
 };
 
 }  // namespace moescope::trace

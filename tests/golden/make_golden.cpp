@@ -1,4 +1,4 @@
-// Writes the golden trace of the current format version: make-golden v1.moetrace
+// Writes the golden trace of the current format version: make-golden v2.moetrace
 // Run it once per released version and commit the result; a golden file that exists is never replaced.
 
 #include <cstdio>
@@ -22,7 +22,14 @@ int main(int argc, char ** argv) {
         for (auto & u : ubatches) {
             u.view.access = access;
         }
-        planted::feed(plan, ubatches, out);
+        std::vector<memory_event> events = golden::events();
+        planted::feed(plan, ubatches, out, [&](size_t n_ubatches) {
+            for (const memory_event & e : events) {
+                if (e.n_ubatches == n_ubatches) {
+                    out.memory(e);
+                }
+            }
+        });
         out.note(golden::note());
         out.finish(golden::end());
     } catch (const std::exception & e) {

@@ -32,6 +32,30 @@ inline access_list accesses() {
     };
 }
 
+// What the program does to its memory, since version 2: it takes the first generated token for a draft that it rejects, gives
+// the text a second sequence, and shifts what lies behind position 2.
+inline std::vector<memory_event> events() {
+    std::vector<memory_event> all(3);
+    all[0].kind       = memory_event::what::remove;
+    all[0].seq        = 0;
+    all[0].p0         = 5;
+    all[0].last       = 5;
+    all[0].why        = memory_event::removal::rejected;
+    all[0].n_ubatches = 3;
+    all[0].taken_back = {{2, 0}};
+    all[1].kind       = memory_event::what::copy;
+    all[1].seq        = 0;
+    all[1].to         = 1;
+    all[1].n_ubatches = 3;
+    all[2].kind       = memory_event::what::shift;
+    all[2].seq        = 0;
+    all[2].p0         = 2;
+    all[2].p1         = 7;
+    all[2].delta      = -2;
+    all[2].n_ubatches = 4;
+    return all;
+}
+
 inline const char * note() {
     return "made by formula";
 }

@@ -67,6 +67,7 @@ struct recording {
     std::vector<std::vector<row>>  ubatches;
     std::vector<uint32_t>          tokens_per_ubatch, batch_of_ubatch;
     std::vector<access_list>       reads;
+    std::vector<memory_event>      events;
 
     std::vector<row> rows() const {
         std::vector<row> all;
@@ -91,6 +92,7 @@ public:
         to_.tokens_per_ubatch.push_back(u.n_tokens());
         to_.batch_of_ubatch.push_back(u.batch);
     }
+    void memory(const memory_event & e) override { to_.events.push_back(e); }
 
 private:
     recording & to_;

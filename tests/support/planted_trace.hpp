@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdint>
+#include <functional>
 #include <string>
 #include <vector>
 
@@ -181,7 +182,10 @@ inline model_info model_of(const plan & p) {
 }
 
 // Hands the whole plan to a sink as a capture would.
-inline void feed(const plan & p, const std::vector<ubatch_data> & ubatches, routing_sink & sink) {
+// after: told how many ubatches there were so far, behind each.
+inline void feed(const plan & p, const std::vector<ubatch_data> & ubatches, routing_sink & sink,
+                 const std::function<void(size_t)> & after = {}) {
+    size_t n = 0;
     sink.model(model_of(p));
     for (const ubatch_data & u : ubatches) {
         for (const int32_t t : u.view.token) {
@@ -190,6 +194,9 @@ inline void feed(const plan & p, const std::vector<ubatch_data> & ubatches, rout
             }
         }
         sink.ubatch(u.view);
+        if (after) {
+            after(++n);
+        }
     }
 }
 

@@ -103,11 +103,12 @@ struct reading {
     std::string              model;  // the names in it
 };
 
-// Reads a file as far as it goes. Anything but moescope::error passes through and fails the test.
-inline reading read_all(const std::string & path) {
+// Reads a file as far as it goes, with what was taken back or without it. Anything but moescope::error passes through and fails the test.
+inline reading read_all(const std::string & path, bool with_removed = false) {
     reading r;
     try {
         trace::trace_reader reader(path);
+        reader.include_taken_back(with_removed);
         r.opened      = true;
         r.ended       = reader.info().ended;
         r.lost_bytes  = reader.info().lost_bytes;

@@ -238,9 +238,11 @@ TEST(trace_damage, another_number_of_experts_in_a_later_graph_is_refused) {
 
 TEST(trace_damage, another_version_is_named) {
     small_trace t;
-    t.bytes[8] = 2;
-    spill(t.path, t.bytes);
-    EXPECT_NE(read_all(t.path).problem.find("version 2"), std::string::npos);
+    for (const uint8_t unknown : {uint8_t{0}, static_cast<uint8_t>(format_version + 1)}) {
+        t.bytes[8] = unknown;
+        spill(t.path, t.bytes);
+        EXPECT_NE(read_all(t.path).problem.find("version " + std::to_string(unknown)), std::string::npos);
+    }
 }
 
 // A newer moescope of the same format version may add kinds of chunk.

@@ -12,11 +12,14 @@ namespace {
 using namespace test;
 
 const std::string golden_v1 = test::source_dir() + "/tests/golden/v1.moetrace";
+const std::string golden_v2 = test::source_dir() + "/tests/golden/v2.moetrace";
 
-TEST(trace_golden, version1_holds_what_the_formulas_say) {
-    const planted::plan p      = golden::plan();
-    const graph_layout  layout = planted::layout_of(p);
-    trace_reader        reader(golden_v1);
+class trace_golden : public testing::TestWithParam<std::string> {};
+INSTANTIATE_TEST_SUITE_P(of_every_version, trace_golden, testing::Values(golden_v1, golden_v2));
+
+TEST_P(trace_golden, holds_what_the_formulas_say) {
+    trace_reader reader(GetParam());
+    reader.include_taken_back(true);
 
     EXPECT_EQ(reader.info().program, "make-golden");
     EXPECT_EQ(reader.info().pid, 4242);
@@ -74,12 +77,32 @@ TEST(trace_golden, version1_holds_what_the_formulas_say) {
 }
 
 // Only fields are added within a version: today's writer makes the same ubatches of the same routing.
-TEST(trace_golden, todays_writer_makes_the_same) {
+TEST_P(trace_golden, todays_writer_makes_the_same) {
     const planted::plan p        = golden::plan();
     const graph_layout  layout   = planted::layout_of(p);
     const auto          ubatches = planted::make_ubatches(p, layout);
     const access_list   access   = golden::accesses();
-    EXPECT_EQ(read_all(golden_v1).ubatches, expected(ubatches, &access));
+    EXPECT_EQ(read_all(GetParam(), true).ubatches, expected(ubatches, &access));
+}
+
+// Version 2 has what the program did to its memory.
+TEST(trace_golden_v2, knows_what_was_taken_back) {
+    trace_reader                       reader(golden_v2);
+    std::vector<int32_t>               positions;
+    std::vector<std::vector<uint32_t>> kinds;
+    for (routed_ubatch u; reader.next(u);) {
+        positions.insert(positions.end(), u.pos.begin(), u.pos.end());
+        kinds.emplace_back();
+        for (const memory_event & e : u.memory) {
+            kinds.back().push_back(static_cast<uint32_t>(e.kind));
+        }
+    }
+    EXPECT_EQ(positions, (std::vector<int32_t>{0, 1, 2, 3, 4, 6, 7})) << "position 5 was a draft";
+    EXPECT_EQ(kinds, (std::vector<std::vector<uint32_t>>{{}, {}, {0, 1}, {3}}));
+    EXPECT_EQ(reader.info().taken_back, 1u);
+    EXPECT_EQ(reader.info().removed[1].times, 1u);
+    EXPECT_EQ(reader.info().removed[1].positions, 1u);
+    EXPECT_EQ(trace_reader(golden_v1).info().taken_back, 0u);
 }
 
 }  // namespace

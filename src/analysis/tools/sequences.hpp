@@ -15,7 +15,7 @@ struct token_place {
 };
 
 // Follows sequences through ubatches by sequence id and position. A sequence id whose position does not grow begins a new
-// sequence (the context was cleared, or rolled back).
+// sequence (the context was cleared, or rolled back), unless the program shifted its positions or rejected drafts.
 //
 // Where tokens have no sequence ids, as in most foreign logs, only positions can tell, so nothing is taken for granted: a
 // sequence goes on only with the position behind its last, anything else begins another; and where a ubatch's positions
@@ -25,6 +25,9 @@ public:
     // [n_tokens] of u; lives until the next call.
     const std::vector<token_place> & follow(const routed_ubatch & u) {
         places_.assign(u.n_tokens(), {});
+        for (const memory_event & e : u.memory) {
+            change(e);
+        }
         for (const int32_t seq : u.seq) {
             ids_known_ = ids_known_ || seq >= 0;
         }
@@ -42,9 +45,10 @@ public:
             if (fresh || pos <= s.pos || (seq < 0 && pos != s.pos + 1)) {
                 s.sequence = n_++;
             } else {
-                places_[t].follows = pos == s.pos + 1;
+                places_[t].follows = pos == s.pos + 1 && s.latest;
             }
             s.pos               = pos;
+            s.latest            = true;
             places_[t].sequence = s.sequence;
         }
         return places_;
@@ -60,9 +64,23 @@ private:
         }
         return true;
     }
+    void change(const memory_event & e) {
+        for (auto & [seq, s] : last_) {
+            if (!e.concerns(seq)) {
+                continue;
+            }
+            s.pos = e.moved(s.pos);
+            if (e.why == memory_event::removal::rejected && e.kind == memory_event::what::remove && e.p0 >= 0 &&
+                s.pos >= e.p0) {
+                s.pos    = e.p0 - 1;  // the draft was handed out (trace_source::include_taken_back)
+                s.latest = false;
+            }
+        }
+    }
     struct state {
         int32_t pos      = -1;
         int64_t sequence = -1;
+        bool    latest   = false;  // the token at pos was the one seen last
     };
     std::unordered_map<int32_t, state> last_;  // by sequence id
     std::vector<token_place>           places_;

@@ -14,6 +14,7 @@
 
 #define EXPORTED extern "C" __attribute__((visibility("default")))
 
+using moescope::memory_event;
 using moescope::capture::announced_batch;
 using moescope::capture::reached_from;
 using moescope::capture::reached_functions;
@@ -29,6 +30,15 @@ tap * tap_of_ggml(const reached_functions & to, void * caller) noexcept {
 tap * tap_of_llama(const reached_functions & to, void * caller) noexcept {
     tap * const t = tap_of_ggml(to, caller);
     return t != nullptr && t->api().llama_decode != nullptr && t->api().llama_decode != to.llama_decode ? nullptr : t;
+}
+
+memory_event made(memory_event::what kind, llama_seq_id seq, llama_pos p0, llama_pos p1) noexcept {
+    memory_event e;
+    e.kind = kind;
+    e.seq  = seq;
+    e.p0   = p0;
+    e.p1   = p1;
+    return e;
 }
 
 }  // namespace
@@ -152,6 +162,56 @@ EXPORTED void llama_memory_clear(llama_memory_t memory, bool data) {
         t->memory_cleared(memory);
     }
     real(memory, data);
+}
+
+EXPORTED bool llama_memory_seq_rm(llama_memory_t memory, llama_seq_id seq, llama_pos p0, llama_pos p1) {
+    PASS_ON(llama_memory_seq_rm, llama);
+    const int32_t last = t != nullptr ? t->last_position(memory, seq) : -1;
+    const bool    done = real(memory, seq, p0, p1);
+    if (t != nullptr && done) {
+        t->memory_changed(memory, made(memory_event::what::remove, seq, p0, p1), last);
+    }
+    return done;
+}
+
+EXPORTED void llama_memory_seq_cp(llama_memory_t memory, llama_seq_id seq, llama_seq_id to_seq, llama_pos p0,
+                                  llama_pos p1) {
+    PASS_ON(llama_memory_seq_cp, llama);
+    real(memory, seq, to_seq, p0, p1);
+    if (t != nullptr) {
+        memory_event e = made(memory_event::what::copy, seq, p0, p1);
+        e.to           = to_seq;
+        t->memory_changed(memory, e, -1);
+    }
+}
+
+EXPORTED void llama_memory_seq_keep(llama_memory_t memory, llama_seq_id seq) {
+    PASS_ON(llama_memory_seq_keep, llama);
+    real(memory, seq);
+    if (t != nullptr) {
+        t->memory_changed(memory, made(memory_event::what::keep, seq, -1, -1), -1);
+    }
+}
+
+EXPORTED void llama_memory_seq_add(llama_memory_t memory, llama_seq_id seq, llama_pos p0, llama_pos p1,
+                                   llama_pos delta) {
+    PASS_ON(llama_memory_seq_add, llama);
+    real(memory, seq, p0, p1, delta);
+    if (t != nullptr) {
+        memory_event e = made(memory_event::what::shift, seq, p0, p1);
+        e.delta        = delta;
+        t->memory_changed(memory, e, -1);
+    }
+}
+
+EXPORTED void llama_memory_seq_div(llama_memory_t memory, llama_seq_id seq, llama_pos p0, llama_pos p1, int d) {
+    PASS_ON(llama_memory_seq_div, llama);
+    real(memory, seq, p0, p1, d);
+    if (t != nullptr && d != 0) {
+        memory_event e = made(memory_event::what::divide, seq, p0, p1);
+        e.delta        = d;
+        t->memory_changed(memory, e, -1);
+    }
 }
 
 EXPORTED void llama_set_warmup(llama_context * ctx, bool warmup) {

@@ -30,7 +30,9 @@ namespace moescope::capture {
     X(ggml_backend_sched_reserve) X(ggml_backend_sched_reserve_size) X(ggml_backend_sched_alloc_graph)                 \
     X(ggml_backend_sched_graph_compute_async) X(ggml_backend_sched_synchronize) X(ggml_backend_sched_reset)            \
     X(ggml_backend_sched_free) X(ggml_backend_sched_set_eval_callback)                                                 \
-    X(llama_decode) X(llama_encode) X(llama_free) X(llama_memory_clear) X(llama_perf_context_reset) X(llama_set_warmup) \
+    X(llama_decode) X(llama_encode) X(llama_free) X(llama_perf_context_reset) X(llama_set_warmup)                      \
+    X(llama_memory_clear) X(llama_memory_seq_rm) X(llama_memory_seq_cp) X(llama_memory_seq_keep)                       \
+    X(llama_memory_seq_add) X(llama_memory_seq_div)                                                                    \
     X(_ZN13llama_context6decodeERK11llama_batch) X(_ZN13llama_context6encodeERK11llama_batch)                          \
     X(_ZN13llama_contextD1Ev) X(_ZN13llama_context10perf_resetEv) X(_ZN13llama_context10set_warmupEb)
 // clang-format on

@@ -112,6 +112,7 @@ void add_notes(answer & a, const access_result & r) {
 
 answer answer_access(const std::string & trace, const std::string & model, size_t top) {
     const auto source = logs::open_source(trace);
+    source->include_taken_back(true);  // what was read for drafts was read
     require_rows(*source);
     access_totals reads(*source, read_weight_sizes(model_behind(*source, model)));
     feed(*source, {}, {&reads});

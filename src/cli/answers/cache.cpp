@@ -17,7 +17,6 @@
 #include "cli/terminal/terminal.hpp"
 #include "cli/terminal/text.hpp"
 #include "core/error.hpp"
-#include "logs/open.hpp"
 
 namespace moescope::cli {
 
@@ -276,7 +275,7 @@ answer answer_cache(const analyze_options & o, const cache_options & given) {
     if (!c.evictions.empty()) {
         check_output(evictions);
     }
-    const auto source = logs::open_source(o.traces.front());
+    const auto source = open_trace(o, o.traces.front());
     require_rows(*source);
     if (c.model.empty() && (!c.bytes.empty() || !c.bandwidth.empty())) {
         c.model = named_model_file(*source);

@@ -16,7 +16,6 @@
 #include "cli/terminal/text.hpp"
 #include "core/error.hpp"
 #include "io/path.hpp"
-#include "logs/open.hpp"
 
 namespace moescope::cli {
 
@@ -58,7 +57,7 @@ struct named_run {
 };
 
 named_run measure_run(const std::string & path, const analyze_options & o) {
-    const auto source = logs::open_source(path);
+    const auto source = open_trace(o, path);
     require_rows(*source);
     shape_free s;
     feed(*source, o, {&s});

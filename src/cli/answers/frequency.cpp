@@ -107,7 +107,7 @@ frequency_result read_all(const analyze_options & o, answer & a) {
             stored.add(counts);
             continue;
         }
-        const auto source = logs::open_source(path);
+        const auto source = open_trace(o, path);
         same.add(path, source->model(), source->blocks());
         for (std::string & n : source_notes(*source)) {
             a.notes.push_back(std::move(n));

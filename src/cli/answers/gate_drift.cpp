@@ -7,7 +7,6 @@
 #include "cli/answers/shared.hpp"
 #include "cli/help/examples.hpp"
 #include "cli/terminal/text.hpp"
-#include "logs/open.hpp"
 
 namespace moescope::cli {
 
@@ -141,7 +140,7 @@ struct gate_drift_options {
 };
 
 answer answer_gate_drift(const analyze_options & o, const gate_drift_options & g) {
-    const auto source = logs::open_source(o.traces.front());
+    const auto source = open_trace(o, o.traces.front());
     require_column(*source, column::gate_input);
     gate_drift drift(g.all_rows || o.phase == "prefill");
     feed(*source, o, {&drift});

@@ -9,7 +9,6 @@
 #include "gguf/head.hpp"
 #include "gguf/model_file.hpp"
 #include "gguf/moe_shape.hpp"
-#include "logs/open.hpp"
 
 namespace moescope::cli {
 
@@ -49,7 +48,7 @@ gguf::kept_experts kept_of(const model_info & m) {
 }  // namespace
 
 matched_files measure_files(const std::string & a, const std::string & b, const analyze_options & o) {
-    const auto x = logs::open_source(a), y = logs::open_source(b);
+    const auto x = open_trace(o, a), y = open_trace(o, b);
     require_rows(*x);
     require_rows(*y);
     require_layers(*x, o);

@@ -16,7 +16,6 @@
 #include "core/error.hpp"
 #include "gguf/model_file.hpp"
 #include "gguf/moe_shape.hpp"
-#include "logs/open.hpp"
 
 namespace moescope::cli {
 
@@ -164,7 +163,7 @@ answer answer_placement(const analyze_options & options, const placement_options
     analyze_options    o      = options;
     const uint64_t     vram   = parse_bytes(p.vram, "--vram");
     const model_memory m      = read_model_memory(p.model, p.n_ctx);
-    const auto         source = logs::open_source(o.traces.front());
+    const auto         source = open_trace(o, o.traces.front());
     require_rows(*source);
     require_fit(*source, read_expert_sizes(p.model), p.model);
     answer a;

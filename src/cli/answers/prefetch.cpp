@@ -13,7 +13,6 @@
 #include "cli/terminal/progress.hpp"
 #include "cli/terminal/text.hpp"
 #include "core/error.hpp"
-#include "logs/open.hpp"
 
 namespace moescope::cli {
 
@@ -173,7 +172,7 @@ prefetch_machine machine_of(const prefetch_options & p, const prefetch_study & s
 }
 
 answer answer_prefetch(const analyze_options & o, const prefetch_options & p) {
-    const auto source = logs::open_source(o.traces.front());
+    const auto source = open_trace(o, o.traces.front());
     require_rows(*source);
     prefetch_plan plan;
     if (!p.model.empty()) {

@@ -7,7 +7,6 @@
 #include "analysis/tools/prompt_labels.hpp"
 #include "cli/answers/shared.hpp"
 #include "cli/terminal/text.hpp"
-#include "logs/open.hpp"
 #include "trace/requests.hpp"
 
 namespace moescope::cli {
@@ -53,8 +52,8 @@ table requests_table(const std::vector<trace::request> & requests, const std::ve
 
 }  // namespace
 
-answer answer_requests(const std::string & trace) {
-    const auto source = logs::open_source(trace);
+answer answer_requests(const analyze_options & o) {
+    const auto source = open_trace(o, o.traces.front());
     require_rows(*source);
     request_reader reader;
     feed(*source, {}, {&reader});

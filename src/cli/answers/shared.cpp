@@ -43,6 +43,7 @@ CLI::App * add_analysis(CLI::App & analyze, const std::string & name, const std:
     kind->add_option("--layers", o->layers, "only these layers, e.g. 20-24 or 0-3,20")->type_name("LIST");
     kind->add_option("--phase", o->phase, "only prefilled or only decoded tokens")
         ->check(CLI::IsMember({"prefill", "decode"}));
+    kind->add_flag("--with-removed", o->with_removed, "count drafts that were rejected, too");
     kind->add_option("--top", o->top, "how many rows a ranking shows")->capture_default_str()->type_name("N");
     add_answer_options(*kind, o->answer);
     kind->callback([o, run] {
@@ -128,6 +129,10 @@ std::vector<std::string> source_notes(const trace::trace_source & source) {
     for (const std::string & n : analysis::without_prompt_labels(info.notes)) {
         notes.push_back(printable(n));
     }
+    if (info.taken_back > 0 && !info.taken_back_included) {
+        notes.push_back(fmt::format("{} not counted: drafts that were rejected (--with-removed counts them)",
+                                    counted(info.taken_back, "token")));
+    }
     if (info.lost_bytes > 0) {
         notes.push_back(fmt::format("{} was cut: {} at its end could not be read", printable(info.path),
                                     human_bytes(info.lost_bytes)));
@@ -135,9 +140,15 @@ std::vector<std::string> source_notes(const trace::trace_source & source) {
     return notes;
 }
 
+std::unique_ptr<trace::trace_source> open_trace(const analyze_options & o, const std::string & path) {
+    auto source = logs::open_source(path);
+    source->include_taken_back(o.with_removed);
+    return source;
+}
+
 std::unique_ptr<trace::trace_source> read_rows(const analyze_options & o, const char * kind, routing_sink & sink,
                                                answer & a, const std::function<void(const graph_layout &)> & check) {
-    auto source = logs::open_source(o.traces.front());
+    auto source = open_trace(o, o.traces.front());
     require_rows(*source);
     if (check) {
         graph_layout       blocks = source->blocks();

@@ -25,7 +25,8 @@ struct analyze_options {
     std::vector<std::string> traces;
     std::string              layers;  // "20-24,30"
     std::string              phase;   // "prefill", "decode", empty: both
-    size_t                   top = 10;
+    size_t                   top          = 10;
+    bool                     with_removed = false;  // count tokens that the program took back, too
     answer_options           answer;
 };
 
@@ -45,7 +46,7 @@ void require_layers(const trace::trace_source & source, const analyze_options & 
 void require_layers(const graph_layout & blocks, const std::string & path, const analyze_options & o);
 
 // `stats --requests`: each request of a server, or prompt of a run.
-answer answer_requests(const std::string & trace);
+answer answer_requests(const analyze_options & o);
 
 // Reads a source once through the row filter of the options, with progress on stderr.
 void feed(trace::trace_source & source, const analyze_options & o, std::initializer_list<routing_sink *> sinks);
@@ -81,6 +82,9 @@ void require_rows(const trace::trace_source & source);
 
 // What every kind says of a trace without a row.
 inline constexpr const char * nothing_selected = "The trace is empty: no expert was selected.";
+
+// Opens a trace as the options say.
+std::unique_ptr<trace::trace_source> open_trace(const analyze_options & o, const std::string & path);
 
 // Opens the first trace, which must have rows, and reads it once through `sink`. The answer gets its kind and notes.
 // check: of the chosen blocks, before anything is read.

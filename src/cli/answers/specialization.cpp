@@ -17,7 +17,6 @@
 #include "cli/terminal/text.hpp"
 #include "core/error.hpp"
 #include "io/path.hpp"
-#include "logs/open.hpp"
 #include "trace/format.hpp"
 
 namespace moescope::cli {
@@ -172,7 +171,7 @@ specialization_result read_domains(const analyze_options & o, const label_option
     one_model      same;
     const auto     labels = from.jsonl.empty() ? std::vector<std::string>() : read_label_field(from.jsonl, from.key);
     for (const std::string & path : o.traces) {
-        const auto source = logs::open_source(path);
+        const auto source = open_trace(o, path);
         require_rows(*source);
         same.add(path, source->model(), source->blocks());
         if (!from.jsonl.empty()) {

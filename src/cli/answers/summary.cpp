@@ -58,6 +58,28 @@ std::string capture_line(const trace::trace_info & info) {
                        info.bytes > 0 ? ", the trace " + human_bytes(info.bytes) : "");
 }
 
+// What was computed and is no text, and what was text and went. n_tokens: that are counted.
+std::string removal_lines(const trace::trace_info & info, uint64_t n_tokens) {
+    std::string out;
+    if (info.taken_back > 0) {
+        const uint64_t computed = n_tokens + (info.taken_back_included ? 0 : info.taken_back);
+        out += fmt::format("drafts     {} rejected, {:.1f} % of all that was computed; {}\n",
+                           counted(info.taken_back, "token"), 100.0 * double(info.taken_back) / double(computed),
+                           info.taken_back_included ? "counted here" : "not counted here");
+    }
+    const auto & cut     = info.removed[static_cast<size_t>(memory_event::removal::cut)];
+    const auto & discard = info.removed[static_cast<size_t>(memory_event::removal::discard)];
+    if (cut.positions > 0) {
+        out += fmt::format("cut        {} at the end of a text, in {}: edited, begun anew or cancelled\n",
+                           counted(cut.positions, "token"), counted(cut.times, "step"));
+    }
+    if (discard.positions > 0) {
+        out += fmt::format("discarded  {} inside a text, in {}, to make room\n", counted(discard.positions, "token"),
+                           counted(discard.times, "step"));
+    }
+    return out;
+}
+
 std::string size_lines(const trace::trace_info & info, const frequency_result & r) {
     std::string out;
     if (r.tokens > 0) {  // 0: counts of another engine, which do not say
@@ -69,7 +91,7 @@ std::string size_lines(const trace::trace_info & info, const frequency_result & 
     out += fmt::format("experts    {} MoE layer{} of {} experts{}; {} selections\n", r.blocks.size(),
                        r.blocks.size() == 1 ? "" : "s", range_of(r, &block_layout::n_expert),
                        k == "0" ? std::string() : ", top-" + k, with_commas(r.selections()));
-    return out + capture_line(info);
+    return out + removal_lines(info, r.tokens) + capture_line(info);
 }
 
 // "12/5 2.31x": layer, expert, share against 1/E.

@@ -10,7 +10,6 @@
 #include "cli/answers/shared.hpp"
 #include "cli/help/examples.hpp"
 #include "cli/terminal/text.hpp"
-#include "logs/open.hpp"
 
 namespace moescope::cli {
 
@@ -131,7 +130,7 @@ size_t most_tokens(const graph_layout & blocks) {
 }
 
 answer answer_vocabulary(const analyze_options & o, uint64_t least) {
-    const auto source = logs::open_source(o.traces.front());
+    const auto source = open_trace(o, o.traces.front());
     require_rows(*source);
     token_counts counted;
     feed(*source, o, {&counted});

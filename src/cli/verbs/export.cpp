@@ -24,6 +24,7 @@ namespace moescope::cli {
 namespace {
 
 struct export_options {
+    bool                    with_removed = false;
     std::string             trace;
     std::string             format;
     formats::export_options how;
@@ -71,7 +72,8 @@ std::vector<std::string> export_to_folder(trace::trace_source & source, const fo
 void run_export(export_options & o) {
     const formats::format & format = *formats::find_format(o.format);
     const auto              source = logs::open_source(o.trace);
-    o.output.inputs                = {o.trace, o.how.model};
+    source->include_taken_back(o.with_removed);
+    o.output.inputs = {o.trace, o.how.model};
     if (format.to_folder == nullptr) {
         check_output(o.output);
     }
@@ -116,6 +118,7 @@ void add_export(CLI::App & app) {
     verb.add_option("--max-columns", o->how.max_columns, "log: show at most N values of each list")->type_name("N");
     verb.add_option("--model", o->how.model, "access-json: the GGUF file (default: the one that the trace names)")
         ->type_name("FILE");
+    verb.add_flag("--with-removed", o->with_removed, "write drafts that were rejected, too");
     add_output_options(verb, o->output, "the file, or the folder if the format writes one (default: stdout)");
     add_examples(verb, {{"moescope export run.moetrace -f csv -o run.csv", "a line for each token and layer"},
                         {"moescope export run.moetrace -f npy -o run", "arrays for numpy, in a folder"}});

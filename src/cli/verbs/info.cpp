@@ -121,6 +121,9 @@ ordered_json trace_info_json(const std::string & path) {
     if (i.compute_ns > 0) {
         info["compute_ns"] = i.compute_ns;
     }
+    if (i.taken_back > 0) {
+        info["tokens_taken_back"] = i.taken_back;
+    }
     if (!i.left_out.empty()) {
         info["left_out"] = i.left_out;
     }

@@ -11,7 +11,6 @@
 #include "cli/terminal/result_file.hpp"
 #include "cli/verbs.hpp"
 #include "core/error.hpp"
-#include "logs/open.hpp"
 
 namespace moescope::cli {
 
@@ -21,7 +20,7 @@ struct stats_options {
     std::string    trace;
     size_t         top     = 5;
     bool           heatmap = false;
-    bool           access = false, requests = false;
+    bool           access = false, requests = false, removed = false;
     std::string    model;
     answer_options answer;
 };
@@ -36,24 +35,25 @@ void run_stats(stats_options & o) {
         print_answer(answer_profile(o.trace, o.top), o.answer);
         return;
     }
-    if (o.requests) {
-        print_answer(answer_requests(o.trace), o.answer);
-        return;
-    }
     if (o.access) {
         print_answer(answer_access(o.trace, o.model, o.top), o.answer);
         return;
     }
+    analyze_options all;
+    all.traces       = {o.trace};
+    all.top          = o.top;
+    all.with_removed = o.removed;
+    all.answer       = o.answer;
+    if (o.requests) {
+        print_answer(answer_requests(all), o.answer);
+        return;
+    }
     if (o.answer.json || o.answer.csv) {
-        analyze_options all;
-        all.traces = {o.trace};
-        all.top    = o.top;
-        all.answer = o.answer;
-        answer a   = answer_stats(all);
+        answer a = answer_stats(all);
         print_answer(a, o.answer);
         return;
     }
-    const auto      source = logs::open_source(o.trace);
+    const auto      source = open_trace(all, o.trace);
     summary_options how    = o.answer.output.path == "-" ? summary_options_for(stdout) : summary_options{};
     how.top                = o.top;
     how.heatmap            = how.heatmap || o.heatmap;
@@ -77,6 +77,7 @@ void add_stats(CLI::App & app) {
     verb.add_flag("--heatmap", o->heatmap, "show layers x experts as characters even if the output is not a terminal");
     auto * requests = verb.add_flag("--requests", o->requests,
                                     "list the requests of a server, or the prompts of a run: slot, start, tokens");
+    verb.add_flag("--with-removed", o->removed, "count drafts that were rejected, too");
     verb.add_flag("--access", o->access,
                   "the weights that were read, in bytes, hottest first; needs a trace of --capture access")
         ->excludes(requests);

@@ -78,7 +78,21 @@ void trace_output::ubatch(const routed_ubatch & u) {
         n_ubatches_ += 1;
         waits = writer_.pending();
     }
-    if (waits && watch_) {
+    wake_watch(waits);
+}
+
+void trace_output::memory(const memory_event & e) {
+    bool waits;
+    {
+        const auto locked = lock();
+        writer_.memory(e);
+        waits = writer_.pending();
+    }
+    wake_watch(waits);
+}
+
+void trace_output::wake_watch(bool pending) const {
+    if (pending && watch_) {
         watch_->wake();
     }
 }

@@ -27,12 +27,14 @@ public:
     void     piece(int32_t token, const std::string & text) override;
     uint32_t access(const access_list & list) override;
     void     ubatch(const routed_ubatch & u) override;
+    void     memory(const memory_event & e) override;
     void     note(const std::string & text) override;
 
     const std::string & path() const { return writer_.path(); }
 
 private:
     std::unique_lock<std::mutex> lock();
+    void                         wake_watch(bool pending) const;
     bool                         flush_when_idle();
 
     std::mutex                           mutex_;  // guards what is below
