@@ -78,7 +78,6 @@ void drafts::begin_sequence(int32_t seq, use & u) {
     u.follows   = board_.others_have(this, seq, run);
     u.verifies  = own || (several && u.follows);
     s.generates = u.verifies || (u.n_outputs == 1 && u.last_is_output);
-    s.last_pos  = u.last_pos;
     board_.post(this, seq, s.generates && !u.follows && (own || !several) ? std::move(run) : text_run());
 }
 
@@ -104,8 +103,11 @@ void drafts::placed(size_t i, token_ref where, bool decoded) {
     entries_[i].where     = where;
     entries_[i].is_placed = true;
     for (const int32_t seq : entries_[i].seqs) {
-        std::vector<decoded_token> & recent = states_[seq].recent;
-        const bool                   maybe  = decoded && !uses_[seq].follows;
+        state & s  = states_[seq];
+        s.last_pos = std::max(s.last_pos, entries_[i].pos);
+
+        std::vector<decoded_token> & recent = s.recent;
+        const bool                   maybe  = decoded && !uses_[seq].follows && entries_[i].seqs.size() == 1;
         if (!maybe || recent.size() >= max_recent) {
             recent.clear();
         }
@@ -273,8 +275,9 @@ bool drafts::copy(const memory_event & e) {
             x.seqs.push_back(e.to);
         }
     }
-    const state copied = from->second;
-    states_[e.to]      = copied;
+    state copied = from->second;
+    copied.recent.clear();  // they are not this sequence's alone
+    states_[e.to] = std::move(copied);
     return true;
 }
 

@@ -204,9 +204,10 @@ class Damage(unittest.TestCase):
             self.write(data)
             with self.assertRaisesRegex(moescope.TraceError, word):
                 moescope.open(self.path)
-        self.write(BYTES[:8] + struct.pack("<I", 2) + BYTES[12:])
-        with self.assertRaisesRegex(moescope.TraceError, "version 2"):
-            moescope.open(self.path)
+        for version in (0, 3):
+            self.write(BYTES[:8] + struct.pack("<I", version) + BYTES[12:])
+            with self.assertRaisesRegex(moescope.TraceError, f"version {version}"):
+                moescope.open(self.path)
         with self.assertRaises(FileNotFoundError):
             moescope.open(self.path + ".none")
         with self.assertRaisesRegex(moescope.TraceError, "not a regular file"):

@@ -34,6 +34,7 @@ def selections():
             selection.update(rank=rank, expert=expert, weight=row["weights"][rank])
             for column, name in (("weights_raw", "weight_raw"), ("norms", "norm")):
                 selection[name] = row[column][rank] if column in row else None
+            selection["taken_back"] = False
             yield selection
 
 
@@ -58,6 +59,23 @@ class Tables(unittest.TestCase):
         self.assertEqual(tokens["text"].tolist(), [f" t{100 + 10 * p}" for p in range(8)])
         self.assertEqual(tokens["phase"].tolist(), ["prefill"] * 5 + ["decode"] * 3)
         self.assertEqual(tokens["ubatch"].tolist(), [0, 0, 0, 1, 1, 2, 3, 4])
+
+    def test_what_was_taken_back(self):
+        """The golden file of version 2 is that of version 1, and its first generated token was a draft."""
+        trace = moescope.open(GOLDEN.replace("v1", "v2"))
+        self.assertEqual(trace.tokens.position[trace.tokens.taken_back].tolist(), [5])
+        frame = trace.to_pandas()
+        self.assertEqual(set(frame["position"][frame["taken_back"]]), {5})
+        text = frame[~frame["taken_back"]].drop(columns="token_index").reset_index(drop=True)
+        want = moescope.open(GOLDEN).to_pandas()
+        want = want[want["position"] != 5].drop(columns="token_index").reset_index(drop=True)
+        pandas.testing.assert_frame_equal(text, want)
+        events = [(e.kind, e.why, e.ubatches, e.sequence, e.p0, e.p1, e.delta, e.last) for e in trace.memory]
+        removed, copied, shifted = events
+        self.assertEqual(removed, ("remove", "rejected", 3, 0, 5, -1, 0, 5))
+        self.assertEqual((copied[0], trace.memory[1].to), ("copy", 1))
+        self.assertEqual(shifted, ("shift", "", 4, 0, 2, 7, -2, -1))
+        self.assertEqual(moescope.open(GOLDEN).tokens.taken_back.sum(), 0)
 
     def test_a_package_that_is_missing_is_named(self):
         trace = moescope.open(GOLDEN)

@@ -29,30 +29,16 @@ public:
     explicit context(draft_board & board, bool sees_calls = true) : drafts_(board), sees_calls_(sees_calls) {}
 
     // Returns where the tokens went.
-    std::vector<token_ref> decode(std::vector<token> tokens, bool with_logits = true) {
-        settle();
-        std::vector<int32_t>        ids, pos, n_seqs, seq(tokens.size(), -1);
-        std::vector<llama_seq_id *> seqs;
-        std::vector<int8_t>         outputs;
-        for (token & t : tokens) {
+    std::vector<token_ref> decode(const std::vector<token> & tokens, bool with_logits = true) {
+        std::vector<int32_t> ids, pos, seq(tokens.size(), -1);
+        for (const token & t : tokens) {
             ids.push_back(t.id);
             pos.push_back(t.pos);
-            n_seqs.push_back(static_cast<int32_t>(t.seqs.size()));
-            seqs.push_back(t.seqs.data());
-            outputs.push_back(t.output);
             for (const int32_t s : t.seqs) {
                 memory_[s].insert(t.pos);
             }
         }
-        batch_replay replay;
-        replay.begin({static_cast<int32_t>(ids.size()), ids.data(), nullptr, pos.data(), n_seqs.data(), seqs.data(),
-                      with_logits ? outputs.data() : nullptr},
-                     {});
-        for (memory_event & e : drafts_.unseen(replay)) {
-            EXPECT_FALSE(sees_calls_);
-            judge(e, e.last);
-        }
-        drafts_.begin(&replay);
+        batch_replay replay = begin(tokens, with_logits);
         replay.attribute(ids, pos, seq);
         std::vector<token_ref> where;
         decoded.clear();
@@ -64,6 +50,8 @@ public:
         n_ubatches_ += 1;
         return where;
     }
+    // A batch of which nothing is computed.
+    void fail(const std::vector<token> & tokens) { begin(tokens, true); }
     void remove(int32_t seq, int32_t p0, int32_t p1) {
         memory_event  e    = event(what::remove, seq, p0, p1);
         const int32_t last = memory_[seq].empty() ? -1 : *memory_[seq].rbegin();
@@ -109,6 +97,29 @@ public:
     std::set<std::pair<uint64_t, uint32_t>> taken_back;
 
 private:
+    batch_replay begin(std::vector<token> tokens, bool with_logits) {
+        settle();
+        std::vector<int32_t>        ids, pos, n_seqs;
+        std::vector<llama_seq_id *> seqs;
+        std::vector<int8_t>         outputs;
+        for (token & t : tokens) {
+            ids.push_back(t.id);
+            pos.push_back(t.pos);
+            n_seqs.push_back(static_cast<int32_t>(t.seqs.size()));
+            seqs.push_back(t.seqs.data());
+            outputs.push_back(t.output);
+        }
+        batch_replay replay;
+        replay.begin({static_cast<int32_t>(ids.size()), ids.data(), nullptr, pos.data(), n_seqs.data(), seqs.data(),
+                      with_logits ? outputs.data() : nullptr},
+                     {});
+        for (const memory_event & e : drafts_.unseen(replay)) {
+            EXPECT_FALSE(sees_calls_);
+            judge(e, e.last);
+        }
+        drafts_.begin(&replay);
+        return replay;
+    }
     static memory_event event(what kind, int32_t seq, int32_t p0, int32_t p1) {
         memory_event e;
         e.kind = kind;
@@ -318,6 +329,21 @@ TEST(capture_drafts, show_where_the_text_goes_on) {
             EXPECT_EQ(target.taken_back, text.expected) << static_cast<int>(how) << ", seed " << seed;
         }
     }
+}
+
+// llama_decode found no room, and the program tries again with less.
+TEST(capture_drafts, are_known_behind_a_batch_that_failed) {
+    draft_board board;
+    context     c(board);
+    c.decode(prompt(0, {1, 2, 3}));
+    const std::vector<token> batch = {{4, 3, {0}, true}, {5, 4, {0}, true}, {6, 5, {0}, true}};
+    c.fail(batch);
+    c.fail(batch);
+    c.decode(batch);
+    EXPECT_EQ(c.decoded, std::vector<bool>(3, true));
+    c.remove(0, 5, -1);
+    EXPECT_EQ(c.removals, std::vector<removal>{removal::rejected});
+    EXPECT_EQ(c.taken_back, (std::set<std::pair<uint64_t, uint32_t>>{{1, 2}}));
 }
 
 // The next prompt begins somewhere in the text before: that was text.
