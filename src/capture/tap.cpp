@@ -266,9 +266,8 @@ int32_t tap::last_position(llama_memory_t memory, llama_seq_id seq) noexcept {
     int32_t last = -1;
     guarded([&] {
         const std::shared_lock alive(life_);
-        if (const stream * s = streams_.find(streams_.find_by_memory(memory))) {
-            last = s->last_position(memory, seq);
-        }
+        const stream *         s = streams_.find(streams_.find_by_memory(memory));
+        last                     = s != nullptr ? s->last_position(memory, seq) : -1;
     });
     return last;
 }

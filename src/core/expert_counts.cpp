@@ -20,23 +20,32 @@ expert_counts::block & expert_counts::find(const block_layout & l, size_t hint) 
 
 void expert_counts::add(const routed_ubatch & u) {
     ubatches += 1;
-    tokens += u.n_tokens();
+    count(u, 1);
+}
+
+void expert_counts::subtract(const routed_ubatch & u) {
+    count(u, uint64_t{0} - 1);
+}
+
+void expert_counts::count(const routed_ubatch & u, uint64_t by) {
+    tokens += by * u.n_tokens();
     for (const uint8_t p : u.phases) {
-        decoded += p == static_cast<uint8_t>(phase::decode);
+        decoded += p == static_cast<uint8_t>(phase::decode) ? by : 0;
     }
     for (size_t i = 0; i < u.blocks.size(); ++i) {
         const block_rows & rows = u.blocks[i];
         block &            b    = find(*rows.layout, i);
-        b.rows += rows.n_rows;
+        b.rows += by * rows.n_rows;
         for (uint32_t r = 0; r < rows.n_rows; ++r) {
             const int32_t t = rows.token_of(r);
-            b.rows_decoded += t >= 0 && u.phases[static_cast<size_t>(t)] == static_cast<uint8_t>(phase::decode);
+            b.rows_decoded +=
+                t >= 0 && u.phases[static_cast<size_t>(t)] == static_cast<uint8_t>(phase::decode) ? by : 0;
         }
         rows.visit_ids([&](auto * ids) {
             const size_t n = size_t(rows.n_rows) * rows.layout->n_expert_used;
             for (size_t j = 0; j < n; ++j) {
                 if (ids[j] < b.count.size()) {  // the capture's self-test makes sure; a damaged trace may not
-                    b.count[ids[j]] += 1;
+                    b.count[ids[j]] += by;
                 }
             }
         });

@@ -23,10 +23,13 @@ struct expert_counts {
 
     // Adds a ubatch. Blocks are matched by (layer, block), so graphs of different layouts add up.
     void add(const routed_ubatch & u);
+    // Takes tokens of a ubatch that was added, and their rows, out again.
+    void subtract(const routed_ubatch & u);
     // Adds another stretch of the same model.
     void add(const expert_counts & other);
 
 private:
+    void    count(const routed_ubatch & u, uint64_t by);  // by: 1, or -1 modulo 2^64
     block & find(const block_layout & l, size_t hint);
 };
 

@@ -6,12 +6,13 @@ namespace moescope::trace {
 
 namespace {
 
-// The rows of one block whose tokens have a place; rows of unknown tokens stay.
-void keep_rows(const block_rows & rows, const std::vector<int32_t> & place, ubatch_buffer & kept) {
+// The rows of one block whose tokens have a place.
+void keep_rows(const block_rows & rows, const std::vector<int32_t> & place, unknown_rows unknown,
+               ubatch_buffer & kept) {
     std::vector<uint32_t> chosen;
     for (uint32_t r = 0; r < rows.n_rows; ++r) {
         const int32_t t = rows.token_of(r);
-        if (t < 0 || place[static_cast<size_t>(t)] >= 0) {
+        if (t < 0 ? unknown == unknown_rows::stay : place[static_cast<size_t>(t)] >= 0) {
             chosen.push_back(r);
         }
     }
@@ -39,7 +40,8 @@ void keep_rows(const block_rows & rows, const std::vector<int32_t> & place, ubat
 
 }  // namespace
 
-routed_ubatch without_tokens(const routed_ubatch & u, const std::vector<uint32_t> & tokens, ubatch_buffer & kept) {
+routed_ubatch without_tokens(const routed_ubatch & u, const std::vector<uint32_t> & tokens, ubatch_buffer & kept,
+                             unknown_rows unknown) {
     std::vector<int32_t> place(u.n_tokens());  // of the tokens that stay: where they are now; else -1
     int32_t              n = 0;
     for (uint32_t t = 0; t < u.n_tokens(); ++t) {
@@ -61,7 +63,7 @@ routed_ubatch without_tokens(const routed_ubatch & u, const std::vector<uint32_t
     kept.access  = u.access;
     kept.time_ns = u.time_ns;
     for (const block_rows & rows : u.blocks) {
-        keep_rows(rows, place, kept);
+        keep_rows(rows, place, unknown, kept);
     }
     return kept.view();
 }

@@ -8,8 +8,10 @@
 
 namespace moescope::trace {
 
-// The ubatch without these tokens (places in it, in order) and their rows; rows of unknown tokens stay. The views are good until `kept`
-// changes.
-routed_ubatch without_tokens(const routed_ubatch & u, const std::vector<uint32_t> & tokens, ubatch_buffer & kept);
+enum class unknown_rows { stay, go };  // rows whose token is not known
+
+// The ubatch without these tokens (places in it, in order) and their rows. The views are good until `kept` changes.
+routed_ubatch without_tokens(const routed_ubatch & u, const std::vector<uint32_t> & tokens, ubatch_buffer & kept,
+                             unknown_rows unknown = unknown_rows::stay);
 
 }  // namespace moescope::trace

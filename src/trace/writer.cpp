@@ -224,7 +224,8 @@ void trace_writer::put_frame(const routed_ubatch & u, uint32_t layout) {
 
 void trace_writer::memory(const memory_event & e) {
     if (options_.counts_only) {
-        return;  // there are no rows to speak of
+        counts_.take_back(e);  // there are no rows that an event could speak of
+        return;
     }
     encode_event(memory_, e);
     if (memory_.size() >= options_.flush_bytes) {
@@ -267,10 +268,11 @@ void trace_writer::flush() {
 }
 
 void trace_writer::put_counts() {
-    const uint32_t layout = layout_number(counts_.layout);
+    const expert_counts & counts = counts_.counts();
+    const uint32_t        layout = layout_number(counts.layout);
     scratch_.clear();
-    scratch_.value(counts_header{layout, 0, counts_.tokens, counts_.decoded, counts_.ubatches});
-    for (const expert_counts::block & b : counts_.blocks) {
+    scratch_.value(counts_header{layout, 0, counts.tokens, counts.decoded, counts.ubatches});
+    for (const expert_counts::block & b : counts.blocks) {
         scratch_.value(b.rows);
         scratch_.value(b.rows_decoded);
         scratch_.raw(b.count.data(), b.count.size() * sizeof(uint64_t));

@@ -5,9 +5,9 @@
 #include <string>
 #include <vector>
 
-#include "core/expert_counts.hpp"
 #include "core/routing.hpp"
 #include "io/byte_sink.hpp"
+#include "trace/counted_text.hpp"
 #include "trace/encode.hpp"
 #include "trace/head.hpp"
 
@@ -85,7 +85,7 @@ private:
     std::vector<access_list>  access_lists_;
     uint64_t                  n_ubatches_ = 0, n_tokens_ = 0;
     uint64_t                  n_flushed_ = 0;  // ubatches that are in the file
-    expert_counts             counts_;         // with counts_only
+    counted_text              counts_;         // with counts_only
 
     encoder  pieces_, memory_, frames_, scratch_;
     uint64_t flushed_ns_ = 0;      // when the last chunk went out

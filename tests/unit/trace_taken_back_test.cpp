@@ -147,6 +147,25 @@ TEST(taken_back, a_place_in_the_trace_stays_the_place) {
     EXPECT_EQ(u.memory.size(), 2u);
 }
 
+// A trace of counts alone has those of the text.
+TEST(taken_back, is_not_counted) {
+    const scratch_folder folder{scratch_folder::in_memory};
+    writer_options       o;
+    write_speculation(folder / "rows.moetrace", o);
+    o.counts_only = true;
+    write_speculation(folder / "counts.moetrace", o);
+    const expert_counts rows   = trace_reader(folder / "rows.moetrace").counts();
+    const expert_counts counts = trace_reader(folder / "counts.moetrace").counts();
+    EXPECT_EQ(counts.tokens, 8u);
+    EXPECT_EQ(counts.decoded, 5u);
+    ASSERT_EQ(counts.blocks.size(), rows.blocks.size());
+    for (size_t i = 0; i < rows.blocks.size(); ++i) {
+        EXPECT_EQ(counts.blocks[i].count, rows.blocks[i].count);
+        EXPECT_EQ(counts.blocks[i].rows, 8u);
+        EXPECT_EQ(counts.blocks[i].rows_decoded, 5u);
+    }
+}
+
 // Who reads a trace that grows never sees drafts before it is known what became of them.
 TEST(taken_back, drafts_wait_for_their_verdict) {
     const scratch_folder folder{scratch_folder::in_memory};
