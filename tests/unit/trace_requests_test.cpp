@@ -14,7 +14,7 @@ struct token {
 
 // Which request each token belongs to.
 std::vector<int64_t> follow(request_finder & finder, const std::vector<token> & tokens, uint64_t time_ns = 0,
-                            uint32_t batch = 0) {
+                            uint32_t batch = 0, std::vector<memory_event> memory = {}) {
     std::vector<int32_t> id, pos, seq;
     std::vector<uint8_t> phases;
     for (const token & t : tokens) {
@@ -30,6 +30,7 @@ std::vector<int64_t> follow(request_finder & finder, const std::vector<token> & 
     u.pos     = pos;
     u.seq     = seq;
     u.phases  = phases;
+    u.memory  = memory;
     return finder.follow(u);
 }
 
@@ -92,6 +93,25 @@ TEST(requests, decoded_tokens_that_do_not_go_back_begin_none) {
     request_finder middle;                                         // a trace that begins in the middle of an answer
     EXPECT_EQ(follow(middle, {{0, 40, phase::decode}}), (numbers{0}));
     EXPECT_EQ(middle.requests()[0].reused, 40u);
+}
+
+// A context shift moves the positions, and a draft that was handed out goes back: the answer goes on.
+TEST(requests, an_answer_goes_on_behind_a_shift_and_a_rejected_draft) {
+    memory_event shift, rejected;
+    shift.kind   = memory_event::what::shift;
+    shift.seq    = 0;
+    shift.p0     = 2;
+    shift.delta  = -2;
+    rejected.seq = 0;
+    rejected.p0  = 4;
+    rejected.why = memory_event::removal::rejected;
+    request_finder f;
+    follow(f, {{0, 0}, {0, 1}, {0, 2}, {0, 3}});
+    EXPECT_EQ(follow(f, {{0, 4, phase::decode}}), (numbers{0}));
+    EXPECT_EQ(follow(f, {{0, 3, phase::decode}}, 0, 0, {shift}), (numbers{0}));
+    EXPECT_EQ(follow(f, {{0, 4, phase::decode}, {0, 5, phase::decode}}), (numbers{0, 0}));
+    EXPECT_EQ(follow(f, {{0, 4, phase::decode}}, 0, 0, {rejected}), (numbers{0}));
+    EXPECT_EQ(follow(f, {{0, 4, phase::decode}}), (numbers{1})) << "without a reason it is another one";
 }
 
 }  // namespace
