@@ -1,6 +1,8 @@
 """scripts/setup in the cases that a new user's machine brings, with a fake npm and caches of its own."""
 
+import json
 import os
+import re
 import shutil
 import stat
 import subprocess
@@ -33,7 +35,7 @@ class Setup(unittest.TestCase):
             "mv",
             "rm",
             "sed",
-            "sha256sum",
+            "sha512sum",
             "tar",
             "tr",
         ):
@@ -92,12 +94,12 @@ class Setup(unittest.TestCase):
         self.assert_cache_is_clean()
 
     def test_a_wrong_package_is_refused_before_it_is_opened(self):
-        self.program("npm", "echo something else > node-llama-cpp-3.22.1.tgz")
+        self.program("npm", "echo something else > node-llama-cpp-3.22.1.tgz; echo node-llama-cpp-3.22.1.tgz")
         self.assert_fails_saying(self.run_setup(), "checksum differs")
         self.assert_cache_is_clean()
 
     def test_duckdb_may_be_missing_but_not_another(self):
-        for tool in ("sha512sum", "touch", "uname"):
+        for tool in ("touch", "uname"):
             os.symlink(shutil.which(tool), os.path.join(self.bin, tool))
         self.unpacked()
         result = self.run_setup("--compile")
@@ -110,6 +112,57 @@ class Setup(unittest.TestCase):
         self.program("npm", "echo something else > duckdb.tgz; echo duckdb.tgz")
         self.assert_fails_saying(self.run_setup("--compile"), "@duckdb/node-bindings-linux-", "checksum differs")
         self.assertFalse([name for name in os.listdir(self.cache) if name.startswith(("duckdb", "unpack"))])
+
+    def test_wrong_libraries_are_refused_before_they_are_opened(self):
+        os.symlink(shutil.which("uname"), os.path.join(self.bin, "uname"))
+        self.unpacked()
+        self.program("npm", "echo something else > libraries.tgz; echo libraries.tgz")
+        self.assert_fails_saying(self.run_setup(), "@node-llama-cpp/linux-", "checksum differs")
+        self.assertEqual([name for name in os.listdir(self.cache) if "prebuilt" in name or "unpack" in name], [])
+
+    def test_the_example_has_binaries_of_the_right_checksum_or_none(self):
+        for tool in ("cp", "touch", "uname"):
+            os.symlink(shutil.which(tool), os.path.join(self.bin, tool))
+        self.unpacked()
+        self.program("npm", "case $1 in install) mkdir node_modules ;; *) echo other > x.tgz; echo x.tgz ;; esac")
+        self.assert_fails_saying(self.run_setup("--compile", "--example"), "checksum differs")
+        self.program("npm", "exit 1")
+        result = self.run_setup("--compile", "--example")
+        self.assertEqual(result.returncode, 0, result.stderr)
+        self.assertIn("the demo goes on without it", result.stderr)
+        self.assertFalse([name for name in os.listdir(self.cache) if name.startswith(("node-llama-cpp", "unpack"))])
+
+    def test_nothing_is_fetched_but_what_has_a_checksum(self):
+        with open(SETUP) as f:
+            script = [line.strip() for line in f if not line.lstrip().startswith("#")]
+        fetching = [
+            line for line in script if re.search(r"\b(curl|wget|git clone|npm (pack|install|ci|exec)|npx|pip)\b", line)
+        ]
+        fetching = [line for line in fetching if not re.match(r"(say|fail|\|\||usage)", line)]
+        kinds = {
+            "npm pack": r'archive=\$scratch/.*npm pack --silent "\$1"',  # `fetch`, which then compares
+            "npm install": r".*npm install --ignore-scripts ",  # by examples/package-lock.json
+            "npm ci": r".*npm ci --ignore-scripts ",  # by web/package-lock.json
+            "git clone": r'git clone --quiet "\$scratch/package/llama/gitRelease.bundle"',  # out of such an archive
+        }
+        for line in fetching:
+            kind = next((k for k in kinds if k in line), None)
+            self.assertIsNotNone(kind, line)
+            self.assertRegex(line, kinds[kind])
+        self.assertEqual(len(fetching), len(kinds), fetching)
+
+    def test_lock_files_have_a_checksum_of_every_package(self):
+        for folder in ("web", "examples"):
+            with open(os.path.join(ROOT, folder, "package-lock.json")) as f:
+                packages = json.load(f)["packages"]
+            self.assertGreater(len(packages), 50)
+            for path, package in packages.items():
+                if path:
+                    self.assertTrue(package["integrity"].startswith("sha512-"), path)
+
+    def test_the_page_about_software_of_others_is_up_to_date(self):
+        done = subprocess.run([os.path.join(ROOT, "scripts", "third-party"), "--check"], capture_output=True, text=True)
+        self.assertEqual(done.returncode, 0, done.stderr)
 
     def test_a_folder_of_that_name_without_source_is_left_alone(self):
         source = self.unpacked()
