@@ -207,6 +207,9 @@ stats::moestats profile_of_trace(trace::trace_source & source, const trace_profi
     }
     add_fingerprints(s, source.model());
     add_sums(s, source, o, progress);
+    if (std::all_of(s.blocks.begin(), s.blocks.end(), [](auto & b) { return b.rows == 0; })) {
+        throw error("the trace is empty: no expert was selected").in(source.info().path);
+    }
     return s;
 }
 

@@ -315,6 +315,7 @@ class RealFiles(unittest.TestCase):
         run("prune", self.f32, "--stats", stats, "--criterion", "reap", "--keep", N_EXPERT // 2, "-o", pruned)
         done = run("analyze", "compare", self.trace, self.record("pruned", pruned))
         self.assertIn("experts of a pruned model have their numbers in the full one", re.sub(r"\s+", " ", done.stdout))
+        self.assertRegex(done.stdout, r"(?m)^measure +base\.moetrace +pruned\.moetrace$")  # runs are named by file
         got = answer("compare", self.trace, self.path("pruned.moetrace"))
         self.assertEqual([l["overlap_chance"] for l in got["layers"]], [K / N_EXPERT] * N_LAYER)
         os.rename(pruned, pruned + ".gone")  # the trace itself knows which experts are left

@@ -174,6 +174,20 @@ class TraceStatistics(unittest.TestCase):
         self.assertEqual(self.kept(seer), self.best(self.sums(self.rows("plain"), lambda r: r["weights"])))
         self.assertEqual(set(self.plan("counts.moetrace").get("others", {})), set())
 
+    def test_a_trace_that_was_cut_or_is_empty(self):
+        with open(self.path("norms.moetrace"), "rb") as file:
+            whole = file.read()
+        args = ["prune", "m.gguf", "--keep", str(KEEP), "--dry-run", "--stats"]
+        for size, code, said in (
+            (len(whole) - 300, 0, "was cut: "),
+            (whole.index(b"CHNK" + (3).to_bytes(4, "little")), 1, "the trace is empty"),  # in front of its layout
+        ):
+            with open(self.path("cut.moetrace"), "wb") as file:
+                file.write(whole[:size])
+            done = self.tool(*args, "cut.moetrace")
+            self.assertEqual(done.returncode, code, done.stderr)
+            self.assertIn(said, done.stderr)
+
     def test_a_written_model_names_the_trace(self):
         self.done("prune", "m.gguf", "--stats", "norms.moetrace", "--keep", str(KEEP), "-o", "small.gguf", "-q")
         info = json.loads(self.done("info", "small.gguf", "--json").stdout)

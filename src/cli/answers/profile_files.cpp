@@ -11,6 +11,7 @@
 
 #include "cli/answers/label_field.hpp"
 #include "cli/terminal/progress.hpp"
+#include "cli/terminal/terminal.hpp"
 #include "cli/terminal/text.hpp"
 #include "core/error.hpp"
 #include "io/magic.hpp"
@@ -135,6 +136,9 @@ stats::moestats profile_of(const std::string & path, stats::gate_kind gate, cons
     how.gate               = gate;
     how.labels             = read_request_labels(labels, *source);
     how.take_what_is_there = take_what_is_there;
+    if (const uint64_t lost = source->info().lost_bytes; lost > 0) {
+        note(fmt::format("{} was cut: {} at its end could not be read", printable(path), human_bytes(lost)));
+    }
     progress bar("reading", 0, "tokens");
     return profile::profile_of_trace(*source, how, [&](const trace::amount_read & read) {
         bar.update(read.tokens);

@@ -131,11 +131,12 @@ std::string losses_table(const prune::prune_plan & plan, const plan_review & mor
         widths.push_back(std::max<size_t>(7, label.size()));
         head += fmt::format("  {:>{}}", label, widths.back());
     }
+    const bool   labelled = more.displaced.size() > 1;
     const size_t left_out = more.displaced.size() - shown.size();
     std::string  text     = fmt::format(
-             "what each label loses: the share of its selections whose expert goes (random experts: {}){}\n{}  {:>11}  {:>13}  "
+             "{}: the share of {}selections whose expert goes (random experts: {}){}\n{}  {:>11}  {:>13}  "
                   "{:>14}\n",
-             share_text(share_by_chance(plan)),
+        labelled ? "what each label loses" : "what is lost", labelled ? "its " : "", share_text(share_by_chance(plan)),
         left_out > 0 ? fmt::format("; {} labels that lose less are in --json", left_out) : "", head, "keeps other",
              "removal error", "hope objective");
     text += losses_line(more.criterion, more.displaced, shown, widths, "this", more.measures);
