@@ -58,7 +58,7 @@ struct moescope_capture {
 
     capture::stream & stream_of(const llama_context * ctx) {
         if (!stream) {
-            stream = std::make_unique<capture::stream>(api, ctx, capture::query_model(api, ctx),
+            stream = std::make_unique<capture::stream>(api, ctx, capture::query_model(api, ctx), board,
                                                        [this] { return std::make_unique<fan_out>(writer); });
             watch.set_mtp_layers(capture::mtp_layers_of(stream->model()));
         }
@@ -74,6 +74,7 @@ struct moescope_capture {
     trace::trace_writer              writer;
     capture::eval_mask               mask;
     capture::eval_capture            watch;
+    capture::draft_board             board;  // this capture sees one context, so it finds no draft model's
     std::unique_ptr<capture::stream> stream;
     std::string                      failure;
     const uint64_t                   started_ns = steady_ns();
