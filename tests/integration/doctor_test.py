@@ -133,6 +133,14 @@ class Doctor(unittest.TestCase):
         self.assertIn("no experts", answer["verdict"])
         self.assertIn("no MoE layers", self.record(*command).stderr)
 
+    def test_a_program_whose_library_is_missing(self):
+        source = self.write("needed.c", "int needed(void) { return 0; }")
+        subprocess.run(["cc", "-shared", "-fPIC", source, "-o", self.path("libneeded.so")], check=True)
+        source = self.write("needs.c", "int needed(void); int main(void) { return needed(); }")
+        subprocess.run(["cc", source, "-L" + self.folder, "-lneeded", "-o", self.path("needs")], check=True)
+        os.remove(self.path("libneeded.so"))
+        self.assertIn("libneeded.so is not found", self.doctor(self.path("needs"), can_record=False)["verdict"])
+
     def test_no_such_program(self):
         self.assertIn("no such program", self.doctor("does-not-exist", can_record=False)["verdict"])
 

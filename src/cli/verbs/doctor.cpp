@@ -164,11 +164,16 @@ diagnosis examine_program(const std::vector<std::string> & command) {
     try {
         const recorder::program p = recorder::check_program(command.front());
         d.found.add("program", p.script.empty() ? p.path + ", dynamically linked" : p.script + ", run by " + p.path);
-        const auto linked = recorder::linked_parts(p.path);
-        for (const recorder::llama_part & part : linked) {
+        const auto linked = recorder::ask_linker(p.path);
+        for (const recorder::llama_part & part : linked.parts) {
             d.found.add("libraries", describe_part(part));
         }
-        if (linked.empty()) {
+        if (!linked.missing.empty()) {
+            throw error(fmt::format("it cannot start, because {} is not found", fmt::join(linked.missing, ", ")))
+                .in(p.path)
+                .fix("let LD_LIBRARY_PATH name the folder");
+        }
+        if (linked.parts.empty()) {
             examine_later(d, p, command);
         }
         examine_models(d, command);
@@ -176,7 +181,6 @@ diagnosis examine_program(const std::vector<std::string> & command) {
             d.why_not = "the model has no experts";
         }
     } catch (const error & e) {
-        d.found.add("program", command.front());
         d.why_not = e.what();
     }
     return d;

@@ -158,18 +158,22 @@ std::vector<fs::path> python_folders(const std::string & program) {
 
 }  // namespace
 
-std::vector<llama_part> linked_parts(const std::string & program) {
-    const std::string       said = output_of_child([&] {
+linked_libraries ask_linker(const std::string & program) {
+    const std::string          said = output_of_child([&] {
         ::setenv("LD_TRACE_LOADED_OBJECTS", "1", 1);
         ::unsetenv("LD_PRELOAD");
         ::execl(program.c_str(), program.c_str(), nullptr);
     });
-    static const std::regex loaded("=> (/[^\n]*) \\(0x");
-    std::vector<llama_part> parts;
-    for (std::sregex_iterator it(said.begin(), said.end(), loaded), end; it != end; ++it) {
-        look_into((*it)[1], parts);
+    static const std::regex    loaded("=> (/[^\n]*) \\(0x"), not_found("([^\\s]+) => not found");
+    linked_libraries           linked;
+    const std::sregex_iterator end;
+    for (std::sregex_iterator it(said.begin(), said.end(), loaded); it != end; ++it) {
+        look_into((*it)[1], linked.parts);
     }
-    return parts;
+    for (std::sregex_iterator it(said.begin(), said.end(), not_found); it != end; ++it) {
+        linked.missing.push_back((*it)[1]);
+    }
+    return linked;
 }
 
 std::vector<llama_part> parts_nearby(const std::vector<std::string> & command, const std::string & program) {
@@ -206,7 +210,7 @@ std::vector<std::string> programs_named_in(const std::string & script) {
         }
         try {
             const program p = check_program(name);
-            if (p.script.empty() && !linked_parts(p.path).empty()) {
+            if (p.script.empty() && !ask_linker(p.path).parts.empty()) {
                 found.push_back(p.path);
             }
         } catch (const error &) {

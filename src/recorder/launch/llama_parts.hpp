@@ -13,8 +13,12 @@ struct llama_part {
     std::string ggml_version;  // of has_ggml; empty where the library does not say
 };
 
-// What of llama.cpp the dynamic linker loads when the program starts (it is asked; the program does not run).
-std::vector<llama_part> linked_parts(const std::string & program);
+// What the dynamic linker does when the program starts (it is asked; the program does not run).
+struct linked_libraries {
+    std::vector<llama_part>  parts;    // those with llama.cpp in them
+    std::vector<std::string> missing;  // names of those that are not found: it cannot start
+};
+linked_libraries ask_linker(const std::string & program);
 
 // What the program may load later: llama.cpp in a package folder (node_modules, site-packages) beside a script among
 // `command` or beside the program itself. It is looked for by name, so it may miss some, and some may not be used.
