@@ -22,13 +22,17 @@ if(CCACHE)
     set(CMAKE_CXX_COMPILER_LAUNCHER ${launcher})
 endif()
 
-# moescope_library(core [COLD] [SUBFOLDERS x y] DEPENDS a b): the static library moescope_core of all *.cpp in this folder
-# and in the named ones below it. COLD: nothing in it is hot, so it is compiled for a short build: -O1, and several files at
-# once, because the headers of JSON, options and formatting cost more than most files that include them.
+# How many files of a library that is compiled together make one translation unit. More make a whole build shorter and a
+# rebuild after one change longer.
+set(MOESCOPE_UNITY_BATCH 8 CACHE STRING "files per translation unit where files are compiled together")
+
+# moescope_library(core [COLD] [TOGETHER] [SUBFOLDERS x y] DEPENDS a b): the static library moescope_core of all *.cpp in
+# this folder and in the named ones below it. TOGETHER: several files are compiled at once, because the headers of JSON,
+# options and formatting cost more than most files that include them. COLD: nothing in it is hot: together, and with -O1.
 # Its public include path is src/, so a header is named by its stage: #include "trace/reader.hpp".
 # What a folder may depend on is fixed in docs/architecture.md; tests/unit checks the includes.
 function(moescope_library name)
-    cmake_parse_arguments(arg "COLD" "" "DEPENDS;SUBFOLDERS" ${ARGN})
+    cmake_parse_arguments(arg "COLD;TOGETHER" "" "DEPENDS;SUBFOLDERS" ${ARGN})
     set(patterns ${CMAKE_CURRENT_SOURCE_DIR}/*.cpp)
     foreach(folder ${arg_SUBFOLDERS})
         list(APPEND patterns ${CMAKE_CURRENT_SOURCE_DIR}/${folder}/*.cpp)
@@ -40,7 +44,9 @@ function(moescope_library name)
     target_link_libraries(moescope_${name} PUBLIC ${arg_DEPENDS})
     if(arg_COLD)
         target_compile_options(moescope_${name} PRIVATE $<$<CONFIG:Release>:-O1>)
-        set_target_properties(moescope_${name} PROPERTIES UNITY_BUILD ON UNITY_BUILD_BATCH_SIZE 8)
+    endif()
+    if(arg_COLD OR arg_TOGETHER)
+        set_target_properties(moescope_${name} PROPERTIES UNITY_BUILD ON UNITY_BUILD_BATCH_SIZE ${MOESCOPE_UNITY_BATCH})
     endif()
 endfunction()
 

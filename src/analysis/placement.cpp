@@ -5,7 +5,9 @@
 #include <set>
 
 #include "analysis/tools/bootstrap.hpp"
+#include "analysis/tools/interval_units.hpp"
 #include "analysis/tools/slices.hpp"
+#include "analysis/tools/sum.hpp"
 #include "core/error.hpp"
 #include "gguf/expert_tensor.hpp"
 #include "gguf/model_file.hpp"
@@ -15,7 +17,6 @@ namespace moescope::analysis {
 
 namespace {
 
-constexpr uint64_t stretch      = 64;    // ubatches
 constexpr uint64_t n_ubatch     = 512;   // llama.cpp's default
 constexpr uint64_t widths       = 16;    // of n_embd that live at once in a graph: a generous count
 constexpr double   worth_saying = 0.01;  // savings below are not worth an option
@@ -59,14 +60,6 @@ std::vector<double> cpu_bytes(const model_memory & m, const expert_reads & reads
         }
     }
     return bytes;
-}
-
-double sum(const std::vector<double> & v) {
-    double total = 0;
-    for (const double x : v) {
-        total += x;
-    }
-    return total;
 }
 
 placement place(const model_memory & m, const expert_reads & reads, const std::set<int32_t> & on_cpu) {
@@ -163,7 +156,7 @@ void expert_reads::ubatch(const routed_ubatch & u) {
     if (n_rows == 0) {
         return;
     }
-    const size_t s = ubatches_ / stretch;
+    const size_t s = ubatches_ / interval_units::stretch;
     tokens_.resize(s + 1);
     tokens_[s] += n_rows;
     for (size_t i = 0; i < u.blocks.size(); ++i) {

@@ -5,16 +5,13 @@
 
 #include "analysis/prefetch_replay.hpp"
 #include "analysis/tools/slices.hpp"
+#include "analysis/tools/sum.hpp"
 
 namespace moescope::analysis {
 
 namespace {
 
 constexpr uint64_t most_units = 1024;  // neighbours are taken together: every block keeps sums for each
-
-double sum(const std::vector<double> & v) {
-    return std::accumulate(v.begin(), v.end(), 0.0);
-}
 
 void size_for(recall_sums & s, uint64_t units) {
     for (auto & found : s.found) {

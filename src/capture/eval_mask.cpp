@@ -12,7 +12,6 @@ namespace moescope::capture {
 
 namespace {
 
-constexpr float never = -1e30F;  // as in graph_mask
 // Below every probability, and as good as none where one is read by its number (GroveMoE's second block).
 constexpr float less_than_none = -1e-30F;
 
@@ -59,7 +58,7 @@ void eval_mask::before_reading(ggml_tensor * t) {
             replace_ids(t, il);
         } else if (are_logits(api_, t)) {
             std::vector<float> biases = biases_of(t, il);
-            std::replace(biases.begin(), biases.end(), expert_mask::omitted, never);
+            std::replace(biases.begin(), biases.end(), expert_mask::omitted, expert_mask::never);
             add(t, biases);
         }
     } catch (const std::exception & e) {
@@ -72,7 +71,7 @@ void eval_mask::after_reading(ggml_tensor * t) {
         return;
     }
     const node_name    name(t->name);
-    const float        gone   = name.is("ffn_moe_probs") ? less_than_none : never;
+    const float        gone   = name.is("ffn_moe_probs") ? less_than_none : expert_mask::never;
     std::vector<float> biases = mask_.biases(name.il, static_cast<uint32_t>(t->ne[0]));
     for (float & b : biases) {
         b = b == expert_mask::omitted ? gone : 0;

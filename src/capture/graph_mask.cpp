@@ -11,8 +11,7 @@ namespace moescope::capture {
 
 namespace {
 
-constexpr size_t max_added_nodes = 4096;    // two per block, more blocks than any model has
-constexpr float  never           = -1e30F;  // finite: -inf times 0 is no number, and a router may add or multiply
+constexpr size_t max_mask_nodes = 4096;  // two per block, more blocks than any model has
 
 // The router of a block, as its graph shows it.
 router_shape shape_of(const moe_block & b) {
@@ -53,7 +52,7 @@ graph_mask::graph_mask(const ggml_api & api, ggml_backend_sched_t sched, expert_
       mask_(std::move(mask)),
       kind_(k),
       finder_(api),
-      added_(api, max_added_nodes) {
+      added_(api, max_mask_nodes) {
     if (const char * missing = api_.missing_for_masks()) {
         failure_ = std::string("this program's llama.cpp has no function ") + missing;
     } else if (!added_) {
@@ -209,7 +208,7 @@ void graph_mask::write(int32_t layer, place where, const leaf & l, const expert_
         return;
     }
     for (float & b : biases) {
-        b = b == expert_mask::omitted ? never : where == place::logits ? b : 0;
+        b = b == expert_mask::omitted ? expert_mask::never : where == place::logits ? b : 0;
     }
     l.weight->set(biases.data());
 }

@@ -25,9 +25,11 @@ class expert_mask {
 public:
     static constexpr int32_t every_layer = -1;
     static constexpr float   omitted     = -std::numeric_limits<float>::infinity();
-    static constexpr float   max_bias    = 1e6F;   // and -max_bias: scores stay finite
-    static constexpr int32_t max_expert  = 65535;  // what an id can name in a trace
-    static constexpr int32_t max_layer   = 1023;   // llama.cpp stops earlier
+    // What takes its place in a graph: finite, because -inf times 0 is no number, and a router may add or multiply.
+    static constexpr float   never      = -1e30F;
+    static constexpr float   max_bias   = 1e6F;   // and -max_bias: scores stay finite
+    static constexpr int32_t max_expert = 65535;  // what an id can name in a trace
+    static constexpr int32_t max_layer  = 1023;   // llama.cpp stops earlier
 
     // Experts first to last (inclusive) of a layer, or of every layer. Several biases of one expert add up; what is omitted
     // stays omitted. Throws usage_error for what is outside the bounds above, or not a number.

@@ -13,19 +13,15 @@ namespace moescope::analysis {
 namespace {
 
 constexpr int    draws      = 2000;
-constexpr size_t most_units = 4096;  // so that drawing takes a moment however long the trace
-
-double sum(const std::vector<double> & v) {
-    return std::accumulate(v.begin(), v.end(), 0.0);
-}
+constexpr size_t most_drawn = 4096;  // so that drawing takes a moment however long the trace
 
 std::vector<double> with_neighbours(const std::vector<double> & units) {
-    if (units.size() <= most_units) {
+    if (units.size() <= most_drawn) {
         return units;
     }
-    std::vector<double> groups(most_units);
+    std::vector<double> groups(most_drawn);
     for (size_t i = 0; i < units.size(); ++i) {
-        groups[i * most_units / units.size()] += units[i];
+        groups[i * most_drawn / units.size()] += units[i];
     }
     return groups;
 }

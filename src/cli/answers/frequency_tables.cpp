@@ -13,7 +13,7 @@ namespace {
 
 using namespace analysis;
 
-const std::vector<table_column> expert_columns = {layer_column,
+const std::vector<table_column> ranked_columns = {layer_column,
                                                   block_column,
                                                   {"expert", "expert", shown::integer},
                                                   {"count", "selections", shown::integer},
@@ -136,10 +136,10 @@ std::vector<expert_place> ranked_experts(const frequency_result & r, bool fallin
 
 void add_expert_tables(answer & a, const frequency_result & r, size_t top) {
     const std::vector<expert_place> ranked = ranked_experts(r, true), rising = ranked_experts(r, false);
-    table                           most{"top", "Most used experts", expert_columns, {}};
-    table                           least{"bottom", "Least used experts", expert_columns, {}};
-    table rare{"hardly_used", fmt::format("Experts below a tenth of their balanced share"), expert_columns, {}, top};
-    table every{"experts", "All experts", expert_columns, {}, 0};
+    table                           most{"top", "Most used experts", ranked_columns, {}};
+    table                           least{"bottom", "Least used experts", ranked_columns, {}};
+    table rare{"hardly_used", fmt::format("Experts below a tenth of their balanced share"), ranked_columns, {}, top};
+    table every{"experts", "All experts", ranked_columns, {}, 0};
     for (size_t i = 0; i < ranked.size(); ++i) {
         const expert_place & up   = ranked[i];
         const expert_place & down = rising[i];

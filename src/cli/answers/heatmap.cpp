@@ -16,7 +16,7 @@ namespace {
 // Share against 1/E at which a cell takes the next step. 0 is a step of its own: an expert that is never selected.
 constexpr std::array<double, 6> steps = {0.0, 0.25, 0.75, 1.5, 3.0, 6.0};
 
-constexpr std::array<const char *, 7> blocks = {"×", " ", "·", "░", "▒", "▓", "█"};
+constexpr std::array<const char *, 7> shades = {"×", " ", "·", "░", "▒", "▓", "█"};
 constexpr std::array<const char *, 7> names  = {"never", "≤0.25", "≤0.75", "≤1.5", "≤3", "≤6", ">6"};
 // Of the 256-colour palette, dark blue over green to yellow; grey for never.
 constexpr std::array<int, 7> colors = {240, 17, 18, 24, 36, 113, 226};
@@ -69,7 +69,7 @@ std::string line_of(const heatmap_row & upper, const heatmap_row * lower, bool c
     };
     for (size_t c = 0; c < n; ++c) {
         const int step = at(&upper, c);
-        line += color ? half_blocks(step, at(lower, c)) : step == no_expert ? " " : blocks[static_cast<size_t>(step)];
+        line += color ? half_blocks(step, at(lower, c)) : step == no_expert ? " " : shades[static_cast<size_t>(step)];
     }
     return line + '\n';
 }
@@ -88,7 +88,7 @@ std::string legend(const heatmap_place & place, uint32_t per_cell, size_t per_ro
         used += columns;
     };
     for (size_t s = 0; s < names.size(); ++s) {
-        const std::string cell = place.color ? fmt::format("\033[48;5;{}m \033[0m", colors[s]) : blocks[s];
+        const std::string cell = place.color ? fmt::format("\033[48;5;{}m \033[0m", colors[s]) : shades[s];
         add(fmt::format("{} {}  ", cell, names[s]), 4 + display_width(names[s]));
     }
     std::string unit = "times 1/E";

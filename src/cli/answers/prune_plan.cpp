@@ -113,18 +113,18 @@ nlohmann::ordered_json cost_json(const plan_cost & c) {
     return j;
 }
 
-void add_review(nlohmann::ordered_json & json, const plan_review & more) {
-    json["criterion"] = more.criterion;
-    json["evaluate"]  = more.evaluate;
-    json["measures"]  = measures_json(more.measures);
+void add_review(nlohmann::ordered_json & out, const plan_review & more) {
+    out["criterion"] = more.criterion;
+    out["evaluate"]  = more.evaluate;
+    out["measures"]  = measures_json(more.measures);
     if (!more.displaced.empty()) {
-        json["displaced"] = more.displaced.front().share;
+        out["displaced"] = more.displaced.front().share;
     }
     if (more.displaced.size() > 1) {
-        json["displaced_by_label"] = displaced_json(more.displaced);
+        out["displaced_by_label"] = displaced_json(more.displaced);
     }
     for (const prune::rival_plan & r : more.rivals) {
-        nlohmann::ordered_json & to = json["others"][prune::criterion_name(r.criterion)];
+        nlohmann::ordered_json & to = out["others"][prune::criterion_name(r.criterion)];
         to                          = measures_json(r.measures);
         to["keeps_other_experts"]   = r.n_other;
         to["displaced"]             = r.displaced.front().share;

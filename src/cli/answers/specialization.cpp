@@ -119,16 +119,16 @@ double elsewhere(const block_specialization & s, size_t domain, size_t e) {
     return rows ? double(count) / double(rows) : unknown;
 }
 
-const std::vector<table_column> expert_columns = {{"domain", "domain"},
-                                                  layer_column,
-                                                  block_column,
-                                                  {"expert", "expert", shown::integer},
-                                                  {"frequency", "of its rows", shown::percent},
-                                                  {"frequency_low", "from", shown::percent},
-                                                  {"frequency_high", "to (95 %)", shown::percent},
-                                                  {"elsewhere", "elsewhere", shown::percent},
-                                                  {"frequency_chance", "k/E", shown::percent},
-                                                  {"rows", "rows", shown::integer}};
+const std::vector<table_column> specialist_columns = {{"domain", "domain"},
+                                                      layer_column,
+                                                      block_column,
+                                                      {"expert", "expert", shown::integer},
+                                                      {"frequency", "of its rows", shown::percent},
+                                                      {"frequency_low", "from", shown::percent},
+                                                      {"frequency_high", "to (95 %)", shown::percent},
+                                                      {"elsewhere", "elsewhere", shown::percent},
+                                                      {"frequency_chance", "k/E", shown::percent},
+                                                      {"rows", "rows", shown::integer}};
 
 std::vector<cell> expert_row(const specialization_result & r, const block_specialization & s, size_t d, uint32_t e) {
     const domain_counts & c = s.domains[d];
@@ -142,9 +142,9 @@ std::vector<cell> expert_row(const specialization_result & r, const block_specia
 void add_expert_tables(answer & a, const specialization_result & r, size_t top) {
     table best{"specialists",
                "Experts that a domain uses more than the others do (by the lower end of the interval)",
-               expert_columns,
+               specialist_columns,
                {}};
-    table every{"experts", "", expert_columns, {}, 0};
+    table every{"experts", "", specialist_columns, {}, 0};
     for (size_t d = 0; d < r.domains.size(); ++d) {
         std::vector<std::pair<double, std::vector<cell>>> ranked;
         for (const block_specialization & s : r.blocks) {

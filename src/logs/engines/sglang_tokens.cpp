@@ -10,8 +10,6 @@ namespace moescope::logs {
 
 namespace {
 
-using kind = pickle::kind;
-
 constexpr int64_t forward_mode_decode = 2;  // ForwardMode.DECODE
 
 // A list of numbers, or a tensor of them; -1 where there is none of this index.
@@ -26,9 +24,9 @@ public:
         }
     }
     int32_t at(uint64_t i) const {
-        const int64_t v = tensor_ && i < tensor_->dim(0)  ? tensor_->integer(i)
-                          : list_.at(i).is(kind::integer) ? list_.at(i).integer()
-                                                          : -1;
+        const int64_t v = tensor_ && i < tensor_->dim(0)          ? tensor_->integer(i)
+                          : list_.at(i).is(pickle::kind::integer) ? list_.at(i).integer()
+                                                                  : -1;
         return v >= 0 && v <= INT32_MAX ? static_cast<int32_t>(v) : -1;
     }
 

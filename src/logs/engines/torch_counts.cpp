@@ -12,8 +12,6 @@ namespace moescope::logs {
 
 namespace {
 
-using kind = pickle::kind;
-
 // Counts of one layer after the other; k follows where the rows are known.
 class layer_counts {
 public:
@@ -161,7 +159,7 @@ std::unique_ptr<trace::trace_source> open_cerebras(const torch_file & file) {
             count[e] = as_count(freq.real(e), what, file.path());
         }
         const double tokens = file.number(facts.find("total_tokens")).value_or(0);
-        if (!layer.is(kind::integer) || layer.integer() < 0 || layer.integer() > most_experts) {
+        if (!layer.is(pickle::kind::integer) || layer.integer() < 0 || layer.integer() > most_experts) {
             throw error("a layer without a number").in(file.path());
         }
         all.add(static_cast<int32_t>(layer.integer()), std::move(count), as_count(tokens, "total_tokens", file.path()));
@@ -185,7 +183,7 @@ std::unique_ptr<trace::trace_source> open_torch(const std::string & path) {
     } else if (first.find("global_physical_count").as_tensor() != nullptr) {
         return open_sglang_passes(*file);
     }
-    if (root.is(kind::dict) && root.key(0).is(kind::integer) &&
+    if (root.is(pickle::kind::dict) && root.key(0).is(pickle::kind::integer) &&
         root.at(0).find("expert_frequency").as_tensor() != nullptr) {
         return open_cerebras(*file);
     }
