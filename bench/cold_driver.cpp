@@ -1,9 +1,10 @@
 // The program that bench/reorder-cold runs: it decodes given tokens one by one from a mapped model of whose experts only so
-// much may stay in memory, and prints what each token took as a JSON line.
+// much may stay in memory, and prints what each token took as a JSON line, then the memory that is not of the file.
 //
-// After each token it asks the kernel which of the experts' pages are resident (mincore) and, above the limit, drops those
-// that were not used for longest: pages that were only read along count as older than those that the token used. What a token
-// uses is told by a file; the kernel's own choice under a memory cgroup may differ. Nothing here knows of moescope.
+// Who keeps the limit: the kernel, where the program runs in a memory cgroup. Or, with --limit, the program: after each token
+// it asks the kernel which of the experts' pages are resident (mincore) and, above the limit, drops those that were not used
+// for longest: pages that were only read along count as older than those that the token used. What a token uses is told by a
+// file. Nothing here knows of moescope.
 
 #include <algorithm>
 #include <chrono>
@@ -30,7 +31,7 @@ constexpr uint64_t page = 4096;
 
 struct options {
     std::string model, steps;
-    uint64_t    limit     = 0;  // bytes of experts that may stay
+    uint64_t    limit     = UINT64_MAX;  // bytes of experts that may stay
     int         n_threads = 2;
 };
 
@@ -63,16 +64,19 @@ std::vector<step> read_steps(const std::string & path) {
     return steps;
 }
 
-uint64_t bytes_from_disk() {
-    std::ifstream in("/proc/self/io");
-    for (std::string key; in >> key;) {
-        uint64_t value = 0;
-        in >> value;
-        if (key == "read_bytes:") {
-            return value;
+// "key: value" of a file of /proc; 0: it does not say.
+uint64_t value_of(const char * path, const std::string & wanted) {
+    std::ifstream in(path);
+    for (std::string line; std::getline(in, line);) {
+        if (line.rfind(wanted + ":", 0) == 0) {
+            return std::stoull(line.substr(wanted.size() + 1));
         }
     }
     return 0;
+}
+
+uint64_t bytes_from_disk() {
+    return value_of("/proc/self/io", "read_bytes");
 }
 
 // The pages of the experts: which are in memory, and how long ago they were of use.
@@ -243,6 +247,8 @@ void run(const options & o) {
         std::printf("{\"seconds\": %.9f, \"read\": %llu, \"held\": %llu}\n", seconds,
                     static_cast<unsigned long long>(read), static_cast<unsigned long long>(held));
     }
+    std::printf("{\"anonymous\": %llu}\n",
+                static_cast<unsigned long long>(value_of("/proc/self/status", "RssAnon") * 1024));
 }
 
 }  // namespace
@@ -252,7 +258,8 @@ int main(int argc, char ** argv) {
     options  o;
     app.add_option("-m,--model", o.model)->required();
     app.add_option("--steps", o.steps, "tokens, and the bytes of experts that each uses")->required();
-    app.add_option("--limit", o.limit, "bytes of experts that may stay in memory")->required();
+    app.add_option("--limit", o.limit,
+                   "bytes of experts that may stay in memory (default: what a memory cgroup lets stay)");
     app.add_option("-t,--threads", o.n_threads)->capture_default_str();
     CLI11_PARSE(app, argc, argv);
     llama_log_set([](ggml_log_level, const char *, void *) {}, nullptr);

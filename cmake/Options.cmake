@@ -24,7 +24,7 @@ endif()
 
 # How many files of a library that is compiled together make one translation unit. More make a whole build shorter and a
 # rebuild after one change longer.
-set(MOESCOPE_UNITY_BATCH 8 CACHE STRING "files per translation unit where files are compiled together")
+set(MOESCOPE_UNITY_BATCH 16 CACHE STRING "files per translation unit where files are compiled together")
 
 # moescope_library(core [COLD] [TOGETHER] [SUBFOLDERS x y] DEPENDS a b): the static library moescope_core of all *.cpp in
 # this folder and in the named ones below it. TOGETHER: several files are compiled at once, because the headers of JSON,

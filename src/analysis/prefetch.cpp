@@ -1,7 +1,6 @@
 #include "analysis/prefetch.hpp"
 
 #include <algorithm>
-#include <numeric>
 
 #include "analysis/prefetch_replay.hpp"
 #include "analysis/tools/slices.hpp"

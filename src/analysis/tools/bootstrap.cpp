@@ -3,9 +3,9 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdint>
-#include <numeric>
 
 #include "analysis/tools/running_stats.hpp"
+#include "analysis/tools/sum.hpp"
 #include "core/random_stream.hpp"
 
 namespace moescope::analysis {
