@@ -39,7 +39,7 @@ std::string format_help() {
     return text;
 }
 
-void say(const std::vector<std::string> & notes) {
+void say_notes(const std::vector<std::string> & notes) {
     for (const std::string & line : analysis::without_prompt_labels(notes)) {
         note(printable(line));
     }
@@ -81,7 +81,7 @@ void run_export(export_options & o) {
         note(fmt::format("{} bytes at the end of the trace are incomplete and left out (see 'moescope check')",
                          with_commas(source->info().lost_bytes)));
     }
-    say(source->info().notes);
+    say_notes(source->info().notes);
 
     progress   bar("export", 0, "ubatches");
     const auto tick = [&](const trace::amount_read & read) {
@@ -97,7 +97,7 @@ void run_export(export_options & o) {
         write_output(o.output,
                      [&](std::FILE * out) { notes = formats::write_all(*source, *format.to_file(out, o.how), tick); });
     }
-    say(notes);
+    say_notes(notes);
 }
 
 }  // namespace
