@@ -9,6 +9,7 @@
 #include "core/error.hpp"
 #include "core/fan_out.hpp"
 #include "evaluate/vocabulary.hpp"
+#include "gguf/first_ids.hpp"
 #include "infer/twin_context.hpp"
 
 namespace moescope::evaluate {
@@ -47,6 +48,8 @@ paired_models::paired_models(common_params & params, const std::string & against
     other_params.model.path    = against;
     other_                     = std::make_unique<infer::engine>(other_params, log, interrupted_);
     changed_.context_          = other_->context();
+    full_.log_.name(gguf::read_first_ids(params.model.path));
+    changed_.log_.name(gguf::read_first_ids(against));
     const std::string why      = vocabulary_difference(engine_->vocab(), other_->vocab());
     if (!why.empty()) {
         throw error("this is no model of the same vocabulary: " + why).in(against);

@@ -14,7 +14,7 @@ void count_rows(const selection_log::block & full, const selection_log::block & 
         if (sequence >= counts.size()) {
             continue;  // -1 as well
         }
-        const uint16_t * there = &changed.ids[row * k_changed];
+        const uint32_t * there = &changed.ids[row * k_changed];
         for (size_t i = 0; i < k; ++i) {
             const bool kept = std::find(there, there + k_changed, full.ids[row * k + i]) != there + k_changed;
             counts[sequence].displaced += kept ? 0 : 1;
@@ -37,9 +37,21 @@ void selection_log::ubatch(const routed_ubatch & u) {
             b.sequence.push_back(token < 0 ? -1 : u.seq[static_cast<size_t>(token)]);
         }
         rows.visit_ids([&](const auto * ids) { b.ids.assign(ids, ids + size_t{rows.n_rows} * b.k); });
+        rename(b);
         here.push_back(std::move(b));
     }
     ubatches_.push_back(std::move(here));
+}
+
+void selection_log::rename(block & b) const {
+    const auto names = names_.of_layer.find(b.id.layer);
+    if (names == names_.of_layer.end() || names->second.size() != b.n_expert) {
+        return;
+    }
+    b.n_expert = names_.n_expert;
+    for (uint32_t & id : b.ids) {
+        id = names->second[id];
+    }
 }
 
 std::vector<displaced_count> count_displaced(const selection_log & full, const selection_log & changed,

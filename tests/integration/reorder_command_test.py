@@ -83,6 +83,28 @@ class Reorder(unittest.TestCase):
             tolerance = 4e-7 if il == 0 else 5e-3
             self.assertTrue(np.allclose(new.weights, old.weights, rtol=tolerance, atol=0), il)
 
+    def test_evaluate_tells_experts_by_their_first_ids(self):
+        run("prune", self.model, "--criterion", "random", "--keep", 31, "-o", self.path("less.gguf"))
+        shares = []
+        for other in (self.model, self.path("less.gguf")):
+            said = run(
+                "evaluate",
+                "-m",
+                DEMO,
+                "--jsonl",
+                os.path.join(SOURCE, "models", "prompts.jsonl"),
+                "--limit",
+                6,
+                "--against",
+                other,
+                "--json",
+                "-q",
+            )
+            shares.append(json.loads(said.stdout)["plans"][0]["displaced"])
+        self.assertLess(shares[0], 0.005)  # the last bit of a gate, which F16 keys turn into more
+        self.assertGreater(shares[1], 0.005)
+        self.assertLess(shares[1], 0.2)
+
     def test_the_way_back_gives_the_first_file(self):
         back = self.path("back.gguf")
         run("reorder", self.model, "--inverse", "-o", back)

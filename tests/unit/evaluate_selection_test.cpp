@@ -58,6 +58,17 @@ TEST(displaced, of_another_number_of_experts_is_not_known) {
     }
 }
 
+TEST(displaced, goes_by_the_ids_of_the_model_that_was_never_changed) {
+    selection_log full, pruned;
+    pruned.name({8, {{0, {0, 1, 2, 3, 6, 7}}, {1, {0, 1, 2, 5, 6, 7}}}});
+    route(full, {0, 1, 2, 3, 4, 5}, {6, 7, 0, 1});
+    route(pruned, {1, 0, 2, 5, 4, 5}, {4, 5, 1, 3}, 6);  // {1, 0}, {2, 7}, {6, 7}; {6, 7}, {1, 5}
+    const auto counts = count_displaced(full, pruned, 2);
+    EXPECT_EQ(counts[0].selections, 6u);
+    EXPECT_EQ(counts[0].displaced, 1u);
+    EXPECT_EQ(counts[1].displaced, 3u);
+}
+
 TEST(displaced, clear_forgets) {
     selection_log full, changed;
     route(full, {0, 1, 2, 3, 4, 5}, {6, 7, 0, 1});
