@@ -2,7 +2,7 @@
 #   bin/moescope                       lib/libmoescope-record.so   what record loads into programs
 #   lib/libmoescope.so.N, include/, lib/pkgconfig, lib/cmake       the C API, for programs that embed it
 #   lib/moescope/                      llama.cpp's libraries, which run and profile use
-#   share/                             man pages, completions, the demo model, documents
+#   share/                             man pages, completions, the demo model, the viewer (Viewer.cmake), documents
 
 install(TARGETS moescope RUNTIME DESTINATION bin)
 install(TARGETS moescope-record LIBRARY DESTINATION lib)
@@ -27,6 +27,7 @@ install(CODE [[
                             --write-pages $ENV{DESTDIR}${CMAKE_INSTALL_PREFIX}/share COMMAND_ERROR_IS_FATAL ANY)
 ]])
 install(FILES models/demo.gguf models/prompts.jsonl DESTINATION share/moescope)
+install(FILES ${PROJECT_BINARY_DIR}/viewer.html DESTINATION share/moescope)
 install(FILES README.md CHANGELOG.md ${licence_file} DESTINATION share/doc/moescope)
 install(DIRECTORY docs DESTINATION share/doc/moescope FILES_MATCHING PATTERN *.md PATTERN *.png)
 install(FILES examples/embed.c DESTINATION share/doc/moescope/examples)

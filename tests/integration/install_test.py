@@ -62,6 +62,7 @@ class Install(unittest.TestCase):
             "share/zsh/site-functions/_moescope",
             "share/fish/vendor_completions.d/moescope.fish",
             "share/doc/moescope/licences.txt",
+            "share/moescope/viewer.html",
         ]
         self.assertEqual([p for p in parts if not os.path.exists(os.path.join(self.prefix, p))], [])
 
