@@ -6,6 +6,7 @@
 #include "gguf/router_weights.hpp"
 #include "logs/open.hpp"
 #include "report/memory.hpp"
+#include "report/profile_run.hpp"
 #include "trace/reader.hpp"
 
 namespace moescope {
@@ -47,6 +48,9 @@ input_file::~input_file() = default;
 namespace report {
 page_memory read_memory(const std::string & model_path) {
     refuse_model(model_path);
+}
+page_run run_of_profile(const stats::moestats &, const std::string & path, uint64_t) {
+    throw error("the viewer reads no profiles").in(path);
 }
 void add_accesses(page_memory &, const page_run &, const std::vector<access_list> &) {}
 }  // namespace report
