@@ -199,6 +199,32 @@ class TraceProfile(unittest.TestCase):
             self.tool("profile", "-m", "model.gguf", "--text", "prompts.jsonl", "--label-by", "trace").returncode, 2
         )
 
+    def test_expert_stats_of_others_are_read_as_profiles_are(self):
+        """Another program's expert_stats.json has no labels and no model, but counts and means by layer."""
+        self.done("profile", "--from-trace", "u.moetrace", "-o", "other.json")
+        with open(self.path("other.json"), encoding="utf-8") as file:
+            other = json.load(file)
+        distances = []
+        for layer in range(3):
+            p, q = (np.array(s[str(layer)]["activation_counts"], float) for s in (self.stats, other))
+            p, q = p / p.sum(), q / q.sum()
+            m = (p + q) / 2
+            kl = lambda a: sum(x * np.log2(x / y) for x, y in zip(a, m) if x > 0)  # noqa: E731
+            distances.append(np.sqrt((kl(p) + kl(q)) / 2))
+        got = json.loads(self.done("analyze", "specialization", "t.json", "other.json", "--json").stdout)
+        self.assertEqual([(d["domain_a"], d["domain_b"]) for d in got["distances"]], [("t", "other")])
+        self.assertAlmostEqual(got["distances"][0]["distance"], np.mean(distances))
+
+        of = lambda f: json.loads(self.done("stats", f, "--json").stdout)  # noqa: E731
+        sums, means = of("t.moestats"), of("t.json")
+        self.assertEqual(
+            [(l["layer"], l["rows"], l["dead"]) for l in means["layers"]],
+            [(l["layer"], l["rows"], l["dead"]) for l in sums["layers"]],
+        )
+        self.assertTrue(sums["labels"])
+        self.assertFalse(means.get("labels"))
+        self.assertIn("code", self.done("info", "t.moestats").stdout)
+
     def test_info(self):
         got = json.loads(self.done("info", "t.moestats", "--json").stdout)
         self.assertEqual((got["kind"], got["format"], got["labels"]), ("profile", "moestats", ["code", "prose"]))
