@@ -78,8 +78,16 @@ void mapped_file::unmap() {
 }
 
 void mapped_file::refresh() {
-    unmap();
-    map();
+    if (fd_ >= 0) {
+        unmap();
+        map();
+    }
+}
+
+void mapped_file::settle() {
+    if (fd_ >= 0) {
+        ::close(std::exchange(fd_, -1));
+    }
 }
 
 void mapped_file::release(uint64_t offset, uint64_t size) const {

@@ -19,6 +19,7 @@ public:
     uint64_t            size() const { return size_; }
 
     void refresh();                                      // maps what was appended; pointers into data() change
+    void settle();                                       // the file is whole: no descriptor is held any more
     void release(uint64_t offset, uint64_t size) const;  // these pages are not needed again soon
     // For who goes from the front to the end: what lies before `at` is released, in large steps since each call costs.
     // `released` is where the last call left off. So no more than 16 MiB of what was passed stay in memory.

@@ -42,6 +42,7 @@ public:
 
     // Looks for what was appended since, which may lengthen the last run. Returns whether new chunks are there.
     bool refresh();
+    void settle() { file_.settle(); }  // nothing will be appended
 
     const std::vector<chunk_run> & runs() const { return runs_; }
     const damage &                 state() const { return state_; }

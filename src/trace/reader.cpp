@@ -53,6 +53,7 @@ bool trace_reader::open_following_part() {
     if (!next.chunks) {
         return false;
     }
+    parts_.back()->list.settle();  // so that a run of many parts does not hold as many descriptors
     parts_.push_back(std::make_unique<part>(std::move(*next.chunks)));
     return true;
 }

@@ -1,6 +1,7 @@
 // What goes into a trace comes out of it, bit for bit, for every column, width of ids and way to store them.
 
 #include <algorithm>
+#include <filesystem>
 
 #include <gtest/gtest.h>
 
@@ -310,6 +311,12 @@ TEST(trace_parts, a_reader_follows_them_while_they_grow) {
     EXPECT_FALSE(reader.refresh());
     EXPECT_GT(reader.info().n_parts, 2u);
     EXPECT_EQ(seen, expected(ubatches));
+    size_t held = 0;
+    for (const auto & fd : std::filesystem::directory_iterator("/proc/self/fd")) {
+        std::error_code gone;
+        held += std::filesystem::read_symlink(fd, gone).string().find(".moetrace") != std::string::npos ? 1 : 0;
+    }
+    EXPECT_EQ(held, 2u);  // the writer's and the reader's last parts
 }
 
 TEST(trace_reader, seeks_to_any_ubatch_and_keeps_no_list_of_their_chunks) {
