@@ -22,6 +22,7 @@ struct batch_shape {
     capture::mechanism by    = capture::mechanism::probes;
     std::string        lora;
     bool               on_device = false;  // as much as llama.cpp puts there
+    column_set         what      = column_set::all();
 };
 
 struct outcome {
@@ -89,7 +90,7 @@ inline outcome run_masked(const std::string & path, const std::string & arch, co
                           const batch_shape & s) {
     outcome                  result;
     capture::capture_options options;
-    options.what = column_set::all();
+    options.what = s.what;
     options.by   = s.by;
     options.mask = mask;
     auto streams = capture_streams(options, [&](capture::session & session) {
