@@ -1,6 +1,7 @@
 #include "capture/batch_replay.hpp"
 
 #include <algorithm>
+#include <set>
 
 #include <llama.h>
 
@@ -47,13 +48,24 @@ void batch_replay::begin(const llama_batch & batch, const std::vector<int32_t> &
         const size_t s = static_cast<size_t>(std::max(e.seq, 0));
         tokens_of_seq_.resize(std::max(tokens_of_seq_.size(), s + 1));
         tokens_of_seq_[s] += 1;
-        e.output = batch.logits != nullptr ? batch.logits[i] != 0 : i + 1 == entries_.size();
+        e.output = batch.logits == nullptr || batch.logits[i] != 0;
+    }
+    if (batch.logits == nullptr) {
+        leave_last_outputs();
     }
     for (const split how : {split::simple, split::equal, split::equal_increasing, split::by_sequence}) {
         if (entries_.size() == 1 && how != split::simple) {
             break;  // a token alone can be split in one way only
         }
         ways_.push_back({how, std::vector<char>(entries_.size(), 0)});
+    }
+}
+
+// Where nothing is said, a text asks for the logits of its last token.
+void batch_replay::leave_last_outputs() {
+    std::set<int32_t> ended;
+    for (auto e = entries_.rbegin(); e != entries_.rend(); ++e) {
+        e->output = ended.insert(e->seq).second;
     }
 }
 

@@ -50,6 +50,8 @@ private:
     };
     using rows = std::vector<size_t>;  // of a ubatch: indices into entries_
 
+    void leave_last_outputs();
+
     // What the next ubatch of n tokens may be.
     std::vector<rows> next(const way & w, size_t n) const;
     rows              next_simple(const way & w, size_t n) const;

@@ -63,7 +63,7 @@ void drafts::begin(const batch_replay * batch) {
         begin_sequence(seq, u);
     }
     for (entry & x : entries_) {
-        x.verified = std::any_of(x.seqs.begin(), x.seqs.end(), [&](int32_t s) { return uses_.at(s).verifies; });
+        x.generated = std::any_of(x.seqs.begin(), x.seqs.end(), [&](int32_t s) { return uses_.at(s).generated; });
     }
 }
 
@@ -77,8 +77,10 @@ void drafts::begin_sequence(int32_t seq, use & u) {
     // The context of a draft model follows what the other one verifies, and need not ask for logits.
     u.follows   = board_.others_have(this, seq, run);
     u.verifies  = own || (several && u.follows);
+    u.generated = u.verifies || (!begins && !several && (s.asked || u.follows));
     s.generates = u.verifies || (u.n_outputs == 1 && u.last_is_output);
-    board_.post(this, seq, s.generates && !u.follows && (own || !several) ? std::move(run) : text_run());
+    s.asked     = u.verifies || u.last_is_output;
+    board_.post(this, seq, u.generated && !u.follows ? std::move(run) : text_run());
 }
 
 text_run drafts::run_of(int32_t seq) const {
@@ -92,8 +94,8 @@ text_run drafts::run_of(int32_t seq) const {
     return run;
 }
 
-bool drafts::is_verified(size_t i) const {
-    return i < entries_.size() && entries_[i].verified;
+bool drafts::is_generated(size_t i) const {
+    return i < entries_.size() && entries_[i].generated;
 }
 
 void drafts::placed(size_t i, token_ref where, bool decoded) {
@@ -212,6 +214,7 @@ drafts::judgement drafts::judge_text(memory_event & e, int32_t last) {
         }
         const int32_t first = s.recent.empty() ? -1 : s.recent.front().pos;
         s.generates         = s.generates && !to_the_end;
+        s.asked             = s.asked && !to_the_end;
         all_recent          = e.seq >= 0 && to_the_end && first >= 0 && e.p0 >= first;
         std::vector<token_ref> gone;
         maybe = forget_recent(seq, e, gone);

@@ -27,8 +27,8 @@ public:
 
     // A llama_decode begins; null: its batch is not known.
     void begin(const batch_replay * batch);
-    // Whether the batch's token i is one that is verified, or stands in front of such.
-    bool is_verified(size_t i) const;
+    // Whether the batch's token i is generated text, or a draft of it.
+    bool is_generated(size_t i) const;
     // The batch's token i went there. decoded: it is generated text.
     void placed(size_t i, token_ref where, bool decoded);
 
@@ -55,13 +55,14 @@ private:
         size_t  n_tokens = 0, n_outputs = 0;  // of which the logits are asked for
         bool    last_is_output = false;
         int32_t first_pos = -1, last_pos = -1;
-        bool    verifies = false;  // drafts, and what becomes of them is not known yet
-        bool    follows  = false;  // another context computed the same before
+        bool    verifies  = false;  // drafts, and what becomes of them is not known yet
+        bool    generated = false;
+        bool    follows   = false;  // another context computed the same before
     };
     struct entry {
         std::vector<int32_t> seqs;  // that have it; none: it is gone
         int32_t              token = -1, pos = -1;
-        bool                 verified  = false;
+        bool                 generated = false;
         bool                 is_placed = false;
         token_ref            where;
     };
@@ -70,9 +71,10 @@ private:
         token_ref where;
     };
     struct state {
-        bool                       generates = false;
-        int32_t                    last_pos  = -1;  // of what was seen of its text, and is still there
-        std::vector<decoded_token> recent;          // the latest that were generated, and may still be drafts
+        bool    asked     = false;  // the logits of its latest token were: the next one is sampled
+        bool    generates = false;  // and those of no other: a text whose tokens are all measured is not generated
+        int32_t last_pos  = -1;     // of what was seen of its text, and is still there
+        std::vector<decoded_token> recent;  // the latest that were generated, and may still be drafts
     };
 
     void      begin_sequence(int32_t seq, use & u);

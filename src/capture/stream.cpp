@@ -213,8 +213,13 @@ void stream::attribute(ubatch_buffer & u) {
 }
 
 bool stream::is_decoded(const ubatch_buffer & u, size_t token) const {
-    const bool alone = u.seq[token] >= 0 ? replay_.alone(u.seq[token]) : u.token.size() == 1 && replay_.n_tokens() <= 1;
-    return u.pos[token] > 0 && (alone || drafts_.is_verified(replay_.found()[token]));
+    if (u.pos[token] <= 0) {
+        return false;
+    }
+    if (replay_.found()[token] != batch_replay::nowhere) {
+        return drafts_.is_generated(replay_.found()[token]);
+    }
+    return u.seq[token] >= 0 ? replay_.alone(u.seq[token]) : u.token.size() == 1 && replay_.n_tokens() <= 1;
 }
 
 void stream::submit(ubatch_buffer & u, const access_list & reads) {

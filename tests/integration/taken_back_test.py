@@ -201,6 +201,18 @@ class TakenBack(unittest.TestCase):
         )
         self.assertIn("edited, begun anew or cancelled", output("stats", trace))
 
+    def test_a_prompt_that_the_cache_holds_is_prefilled_and_not_generated(self):
+        trace = self.path("t.moetrace")
+        with recorded_server(trace, "-np", "1") as port:
+            answers = [complete(port, PROMPT) for _ in range(3)]
+        self.assertEqual([a["timings"]["prompt_n"] for a in answers][1:], [1, 1])
+        requests = json.loads(output("stats", "--requests", "--json", trace))
+        self.assertEqual(requests["n_requests"], 3)
+        self.assertEqual(requests["tokens_prefilled"], sum(a["timings"]["prompt_n"] for a in answers))
+        self.assertEqual(requests["tokens_generated"], 3 * (N_PREDICT - 1))
+        phases = [r["phase"] for r in rows_of(trace) if r["layer"] == 1]
+        self.assertEqual(phases.count("prefill"), requests["tokens_prefilled"])
+
 
 if __name__ == "__main__":
     unittest.main()

@@ -44,7 +44,7 @@ public:
         decoded.clear();
         for (size_t i = 0; i < tokens.size(); ++i) {
             where.push_back({n_ubatches_, static_cast<uint32_t>(i)});
-            decoded.push_back(pos[i] > 0 && (replay.alone(seq[i]) || drafts_.is_verified(replay.found()[i])));
+            decoded.push_back(pos[i] > 0 && drafts_.is_generated(replay.found()[i]));
             drafts_.placed(replay.found()[i], where.back(), decoded.back());
         }
         n_ubatches_ += 1;
@@ -411,6 +411,27 @@ TEST(capture_drafts, of_a_tree_are_the_branches_that_are_not_kept) {
     c.remove(0, 5, -1);  // begun anew
     EXPECT_EQ(c.taken_back.size(), 3u);
     EXPECT_EQ(c.removals.back(), removal::cut);
+}
+
+// The last token of a prompt that is computed alone: behind a piece of the prompt of which nothing was asked, or because the memory
+// holds the rest.
+TEST(capture_drafts, a_prompts_last_token_is_not_generated) {
+    draft_board        board;
+    context            c(board);
+    std::vector<token> piece = prompt(0, {1, 2, 3});
+    piece.back().output      = false;
+    c.decode(piece);
+    c.decode({{4, 3, {0}, true}});
+    EXPECT_FALSE(c.decoded[0]);
+    c.decode({{5, 4, {0}, true}});
+    EXPECT_TRUE(c.decoded[0]);
+    c.decode({{6, 5, {0}, true}});
+    EXPECT_TRUE(c.decoded[0]);
+    c.remove(0, 3, -1);  // asked once more
+    c.decode({{4, 3, {0}, true}});
+    EXPECT_FALSE(c.decoded[0]);
+    c.decode({{5, 4, {0}, true}});
+    EXPECT_TRUE(c.decoded[0]);
 }
 
 // A perplexity run asks for the logits of every token, and a prompt may come in pieces: neither generates.
