@@ -233,28 +233,29 @@ void run_evaluate(const model_verb & verb, evaluate_options & o) {
 }
 
 void add_plan_options(CLI::App & own, evaluate::plan_request & plans) {
-    own.add_option("--keep-ids", plans.keep_ids, "with the experts of this file, as prune takes it; repeatable")
+    own.add_option("--keep-ids", plans.keep_ids, "keep only the experts that this file lists, as in prune; repeatable")
         ->type_name("FILE")
         ->expected(1)
         ->take_all();
-    own.add_option("--stats", plans.stats, "what --criterion reads, as prune does")->type_name("FILE");
+    own.add_option("--stats", plans.stats, "what --criterion reads, as in prune")->type_name("FILE");
     own.add_option("--criterion", plans.criteria,
-                   "with the experts that prune would keep; several: reap,frequency,random")
+                   "keep the experts that prune would keep by it; several: reap,frequency,random")
         ->type_name("NAME")
         ->delimiter(',')
         ->expected(1)
         ->take_all();
-    own.add_option("--keep", plans.keep, "… so many in each layer; several: 28,24,16")
+    own.add_option("--keep", plans.keep, "with --criterion: how many in each layer; several: 28,24,16")
         ->type_name("N")
         ->delimiter(',')
         ->check(CLI::PositiveNumber)
         ->expected(1)
         ->take_all();
-    own.add_option("--balance", plans.balance, "how labels count in the scores: rows, labels or worst, as prune has it")
+    own.add_option("--balance", plans.balance, "how labels count in the scores: rows, labels or worst, as in prune")
         ->type_name("HOW");
-    own.add_option("--seed", plans.seed, "of --criterion random (default: 0)")->type_name("SEED");
-    own.add_flag("--each", plans.each, "without each expert alone: a map of what is missed");
-    own.add_option("--layers", plans.layers, "… of these layers, e.g. 0,20-24")->type_name("LIST");
+    own.add_option("--seed", plans.seed, "seed of --criterion random (default: 0)")->type_name("SEED");
+    own.add_flag("--each", plans.each, "leave out each expert in turn, alone: which ones are missed?");
+    own.add_option("--layers", plans.layers, "with --each: only those of these layers, e.g. 0,20-24")
+        ->type_name("LIST");
     own.add_option("--against", plans.against, "another file with the same vocabulary: pruned, requantised, fine-tuned")
         ->type_name("MODEL");
 }

@@ -149,69 +149,82 @@ void run_prune(const prune_options & o) {
     }
 }
 
+void add_sweep_options(CLI::App & verb, prune_options & o) {
+    verb.add_option("--sweep", o.sweep, "compare plans that keep these numbers of experts, e.g. 8,16,24")
+        ->delimiter(',')
+        ->check(CLI::PositiveNumber)
+        ->type_name("N,…");
+    auto * held_out = verb.add_option("--evaluate", o.held_out,
+                                      "with --sweep: measure each plan on this text (JSONL), as evaluate does")
+                          ->type_name("FILE");
+    verb.add_option("--label-key", o.label_key, "with --evaluate: the field that names a sample's label")
+        ->type_name("KEY")
+        ->needs(held_out);
+    verb.add_option("--budget-nll", o.budget_nll,
+                    "with --evaluate: recommend the fewest experts within this increase of NLL")
+        ->type_name("NATS")
+        ->check(CLI::PositiveNumber)
+        ->needs(held_out);
+    verb.add_option("--budget-kl", o.budget_kl, "with --evaluate: … within this KL divergence")
+        ->type_name("NATS")
+        ->check(CLI::PositiveNumber)
+        ->needs(held_out);
+    verb.add_option("-t,--threads", o.threads, "with --evaluate: threads (default: as many as processors)")
+        ->type_name("N")
+        ->check(CLI::PositiveNumber);
+}
+
 }  // namespace
 
 void add_prune(CLI::App & app) {
     const auto o    = std::make_shared<prune_options>();
     CLI::App & verb = *app.add_subcommand("prune", "write a smaller GGUF that keeps the best experts of each layer");
     verb.add_option("MODEL", o->model, "GGUF file, or the first part of a split one")->required()->type_name("");
-    verb.add_option(
-        "--stats", o->stats,
-        "what the criterion reads: a .moestats, a trace, an expert_stats.json, or an imatrix for frequency");
+    verb.add_option("--stats", o->stats,
+                    "what the criterion reads: a .moestats, a trace, an expert_stats.json, or an imatrix for frequency")
+        ->type_name("FILE");
     verb.add_option("--criterion", o->criterion,
                     "removal (default), reap, man, msan, reap-sum, ean-sum, seer, easy-ep, hope, frequency, gate, "
-                    "weighted-frequency, random");
+                    "weighted-frequency, random")
+        ->type_name("NAME");
     verb.add_option(
-        "--balance", o->balance,
-        "how labels count: rows (as many as they have), labels (each the same; default of removal where there "
-        "are some), or worst (what hurts the worst-off label least goes first)");
+            "--balance", o->balance,
+            "how labels count: rows (as many as they have), labels (each the same; default of removal where there "
+            "are some), or worst (what hurts the worst-off label least goes first)")
+        ->type_name("HOW");
     verb.add_flag("--protect-super", o->protect_super, "keep experts whose outputs are extreme");
-    auto * keep = verb.add_option("--keep", o->keep, "experts to keep in each layer")->check(CLI::PositiveNumber);
+    auto * keep =
+        verb.add_option("--keep", o->keep, "experts to keep in each layer")->type_name("N")->check(CLI::PositiveNumber);
     auto * ratio =
         verb.add_option("--ratio", o->ratio, "share of the experts to remove, 0 to 1 (0.25 removes a quarter)")
+            ->type_name("SHARE")
             ->check(CLI::Range(0.0, 1.0));
     auto * size = verb.add_option("--size", o->size, "the largest file that the pruned model may be, e.g. 12G")
                       ->type_name("BYTES");
     auto * ids =
-        verb.add_option("--keep-ids", o->keep_ids, "file of the ids to keep in each layer (3: 52 40 85), or JSON");
+        verb.add_option("--keep-ids", o->keep_ids, "file of the ids to keep in each layer (3: 52 40 85), or JSON")
+            ->type_name("FILE");
     auto * drop = verb.add_option("--drop-ids", o->drop_ids,
-                                  "the same of the ids to remove, such as HOPE's pruneset.json; all others stay");
+                                  "the same for the ids to remove, such as HOPE's pruneset.json; all others stay")
+                      ->type_name("FILE");
     keep->excludes(ratio)->excludes(ids)->excludes(drop)->excludes(size);
     ratio->excludes(ids)->excludes(drop)->excludes(size);
     size->excludes(ids)->excludes(drop);
     drop->excludes(ids);
     verb.add_option("--pruneset", o->pruneset,
-                    "also write the removed ids of each layer to this file, as HOPE does (JSON)");
+                    "also write the removed ids of each layer to this file, as HOPE does (JSON)")
+        ->type_name("FILE");
     verb.add_option("--protect", o->protect,
                     "ids to keep in any case: 3,17 in every layer, 5:3,17 in layer 5; repeatable")
+        ->type_name("LIST")
         ->allow_extra_args(false);
-    verb.add_option("--seed", o->seed, "seed of --criterion random")->capture_default_str();
+    verb.add_option("--seed", o->seed, "seed of --criterion random")->type_name("N")->capture_default_str();
     verb.add_option("--imatrix", o->imatrix,
-                    "an imatrix (GGUF) of MODEL to slice in the same way, into OUT.imatrix.gguf");
+                    "an imatrix (GGUF) of MODEL to slice in the same way, into OUT.imatrix.gguf")
+        ->type_name("FILE");
     verb.add_option("-o,--output", o->output, "the pruned model")->type_name("OUT.gguf");
     verb.add_flag("--force", o->force, "replace existing files");
-    verb.add_option("--sweep", o->sweep, "compare plans that keep these numbers of experts, e.g. 8,16,24")
-        ->delimiter(',')
-        ->check(CLI::PositiveNumber)
-        ->type_name("N,…");
-    auto * held_out = verb.add_option("--evaluate", o->held_out,
-                                      "with --sweep: measure each plan on this text (JSONL), as evaluate does")
-                          ->type_name("FILE");
-    verb.add_option("--label-key", o->label_key, "with --evaluate: the field that names a sample's label")
-        ->type_name("KEY")
-        ->needs(held_out);
-    verb.add_option("--budget-nll", o->budget_nll,
-                    "with --evaluate: recommend the fewest experts within this increase of NLL")
-        ->type_name("NATS")
-        ->check(CLI::PositiveNumber)
-        ->needs(held_out);
-    verb.add_option("--budget-kl", o->budget_kl, "… within this KL divergence")
-        ->type_name("NATS")
-        ->check(CLI::PositiveNumber)
-        ->needs(held_out);
-    verb.add_option("-t,--threads", o->threads, "with --evaluate: threads (default: as many as processors)")
-        ->type_name("N")
-        ->check(CLI::PositiveNumber);
+    add_sweep_options(verb, *o);
     verb.add_flag("--dry-run", o->dry_run, "only show what would be removed, and its size");
     verb.add_flag("--json", o->json, "print the summary as JSON");
     verb.add_flag("-q,--quiet", o->quiet, "no notes, no progress");

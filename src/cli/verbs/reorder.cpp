@@ -199,8 +199,10 @@ void add_reorder(CLI::App & app) {
     verb.add_option("MODEL", o->model, "GGUF file, or the first part of a split one")->required()->type_name("");
     verb.add_option("--trace", o->trace, "a recording of this model: which experts are used together")->type_name("T");
     verb.add_option("-o,--output", o->output, "the reordered model")->type_name("OUT.gguf");
-    verb.add_option("--imatrix", o->imatrix, "an imatrix (GGUF) of MODEL to carry along, into OUT.imatrix.gguf");
-    verb.add_option("--stats", o->stats, "a profile (.moestats) of MODEL to carry along, into OUT.moestats");
+    verb.add_option("--imatrix", o->imatrix, "an imatrix (GGUF) of MODEL to carry along, into OUT.imatrix.gguf")
+        ->type_name("FILE");
+    verb.add_option("--stats", o->stats, "a profile (.moestats) of MODEL to carry along, into OUT.moestats")
+        ->type_name("FILE");
     verb.add_option("--page", o->page, "bytes in which the file is read")->capture_default_str()->type_name("BYTES");
     verb.add_option("--readahead", o->readahead, "gaps up to this are read along")
         ->capture_default_str()

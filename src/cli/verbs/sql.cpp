@@ -168,7 +168,7 @@ void run_sql(sql_options & o) {
 }  // namespace
 
 void add_sql(CLI::App & app) {
-    CLI::App & verb = *app.add_subcommand("sql", "ask traces in SQL (DuckDB), each as tables");
+    CLI::App & verb = *app.add_subcommand("sql", "query traces in SQL (DuckDB)");
     const auto o    = std::make_shared<sql_options>();
     verb.add_option(
             "T", o->arguments,
