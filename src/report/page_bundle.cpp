@@ -5,6 +5,7 @@
 
 #include "io/path.hpp"
 #include "report/bundle.hpp"
+#include "report/cache_bundle.hpp"
 #include "report/damage.hpp"
 
 namespace moescope::report {
@@ -182,54 +183,6 @@ json domains_json(bundle & b, const std::vector<page_domain> & domains) {
     return list;
 }
 
-json foresight_json(bundle & b, const page_foresight & f) {
-    if (f.empty()) {
-        return nullptr;
-    }
-    return {
-        {"lists", f.lists},
-        {"recall", b.add(f.recall)},
-        {"recall_low", b.add(f.recall_low)},
-        {"recall_high", b.add(f.recall_high)},
-        {"layer", f.layer},
-        {"layer_recall", b.add(f.layer_recall)},
-        {"own", finite(f.own)},
-        {"prefetchers", f.prefetchers},
-        {"slots", f.slots},
-        {"slice_times", f.slice_times},
-        {"stall", b.add(f.stall)},
-        {"fetched", b.add(f.fetched)},
-        {"in_vain", b.add(f.in_vain)},
-        {"slice_bytes", f.slice_bytes},
-        {"layer_seconds", finite(f.layer_seconds)},
-    };
-}
-
-json cache_json(bundle & b, const page_cache & c) {
-    if (c.empty()) {
-        return nullptr;
-    }
-    return {
-        {"asked", c.asked},
-        {"of_tokens", c.of_tokens},
-        {"tokens", c.tokens},
-        {"ubatches", c.ubatches},
-        {"accesses", c.accesses},
-        {"cold", c.cold},
-        {"units", c.units},
-        {"units_are_sequences", c.units_are_sequences},
-        {"n_expert", c.n_expert},
-        {"slots", c.slots},
-        {"policies", c.policies},
-        {"too_many", c.too_many},
-        {"hit_rate", b.add(c.hit_rate)},
-        {"hit_rate_low", b.add(c.hit_rate_low)},
-        {"hit_rate_high", b.add(c.hit_rate_high)},
-        {"bytes_per_token", b.add(c.bytes_per_token)},
-        {"foresight", foresight_json(b, c.foresight)},
-    };
-}
-
 json run_json(bundle & b, const page_run & r) {
     return {
         {"label", r.label},
@@ -325,6 +278,18 @@ std::string to_bytes(const token_tile & tile, const graph_layout & blocks, bool 
 std::string pairs_to_bytes(const std::vector<uint64_t> & triangle) {
     bundle b;
     json   document = {{"count", counts(b, triangle)}};
+    return b.finish(std::move(document), false);
+}
+
+std::string prompts_to_bytes(const page_prompts & p) {
+    bundle b;
+    json   document = {
+          {"first", b.add_counts(p.first)},
+          {"sequence", b.add(p.sequence)},
+          {"prefilled", b.add_counts(p.prefilled)},
+          {"decoded", b.add_counts(p.decoded)},
+          {"labels", p.labels},
+    };
     return b.finish(std::move(document), false);
 }
 

@@ -15,6 +15,9 @@ std::string to_bytes(const token_tile & tile, const graph_layout & blocks, bool 
 // The bytes of the co-selections of one block.
 std::string pairs_to_bytes(const std::vector<uint64_t> & triangle);
 
+// The bytes of a run's prompts.
+std::string prompts_to_bytes(const page_prompts & prompts);
+
 // The bytes of simulated caches.
 std::string cache_to_bytes(const page_cache & cache);
 

@@ -108,6 +108,14 @@ struct token_tile {
     size_t size() const { return token.size(); }
 };
 
+// Prompts and what was generated after them, or the requests of a server, in the order in which they begin (trace/requests.hpp).
+struct page_prompts {
+    std::vector<uint64_t>    first;  // number in the run of its first token
+    std::vector<int32_t>     sequence;
+    std::vector<uint64_t>    prefilled, decoded;  // tokens
+    std::vector<std::string> labels;              // empty where a prompt has none, and as a whole where none has
+};
+
 struct page_run {
     std::string              label;       // how the page names this run
     uint32_t                 number = 0;  // by which a served page asks for more of it

@@ -11,12 +11,13 @@
 #include "report/caches.hpp"
 #include "report/collector.hpp"
 #include "report/page_data.hpp"
+#include "trace/requests.hpp"
 #include "trace/source.hpp"
 
 namespace moescope::report {
 
 // One trace behind the server: its sums so far, and a way to any of its tokens. Holds nothing that grows with the
-// tokens but a bookmark for every few thousand of them. All methods may be called from any thread.
+// tokens but a bookmark for every few thousand of them, and where each prompt begins. All methods may be called from any thread.
 class served_run {
 public:
     // Opens the trace or foreign log; reads nothing yet. Throws error.
@@ -38,10 +39,13 @@ public:
     token_tile            tile(uint64_t first, uint64_t count, bool text);
     graph_layout          blocks() const;
     std::vector<uint64_t> pairs(uint32_t block) const;  // empty: not kept, or no such block
+    page_prompts          prompts() const;              // that were read so far
     // Simulated caches of at least the first `tokens` tokens. Empty: asked for, and not there yet.
     page_cache caches(uint64_t tokens, const cache_model & model);
 
 private:
+    void follow_requests(const routed_ubatch & u);
+
     struct bookmark {
         uint64_t        tokens;  // before it
         trace::position at;
@@ -52,6 +56,8 @@ private:
     std::unique_ptr<trace::trace_source> source_;
     run_collector                        sums_;
     std::vector<bookmark>                bookmarks_;
+    trace::request_finder                requests_;
+    std::vector<uint64_t>                request_first_;  // [request] number of its first token
     bool                                 counts_taken_ = false;
     size_t                               notes_taken_  = 0;
     std::atomic<bool>                    at_end_{false};

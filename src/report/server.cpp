@@ -104,6 +104,10 @@ struct page_server::impl {
                 send(response, pairs_to_bytes(r->pairs(static_cast<uint32_t>(std::min<uint64_t>(*block, UINT32_MAX)))),
                      "application/octet-stream");
             }
+        } else if (what == "prompts") {
+            if (const auto r = served.run(query_number(request, "run"))) {
+                send(response, prompts_to_bytes(r->prompts()), "application/octet-stream");
+            }
         } else if (what == "caches") {
             answer_caches(request, response);
         }

@@ -25,6 +25,7 @@ struct server_options {
 //   /TOKEN/          the page           /TOKEN/data[?since=N]              everything but most tokens; 204: as before
 //   /metrics         Prometheus         /TOKEN/tokens?run=&first=&count=   a stretch of tokens
 //                                       /TOKEN/pairs?run=&block=           co-selections of one block
+//                                       /TOKEN/prompts?run=                 where each prompt or request begins
 //                                       /TOKEN/caches?run=&tokens=         simulated caches; 204: ask again
 class page_server {
 public:

@@ -121,3 +121,30 @@ test('a served page searches on in tokens that it has not loaded', async (t) => 
   await page.keyboard.press('Enter');
   await page.waitForFunction((n) => window.moescope.store.now.token === n, places([texts], wanted[1])[0]);
 });
+
+test('a served page lists all prompts, and goes to tokens that it has not loaded', async (t) => {
+  const dir = temporaryFolder(t);
+  const { path } = trace(dir, 'a', '--layers', 2, '--prompt', 6000, '--decode', 900, '--sequences', 3);
+  const { url } = await serve(t, path);
+  const page = await open(t, url, { view: 'tokens' });
+  await page.waitForSelector('[aria-label="Prompt or request"] option:nth-child(3)', { state: 'attached' });
+  const served = await page.$$eval('[aria-label="Prompt or request"] option', (all) => all.map((o) => o.textContent));
+  // In a report, which has all tokens, the page finds them itself.
+  const whole = await open(t, report(dir, [path]), { view: 'tokens' });
+  const found = await whole.$$eval('[aria-label="Prompt or request"] option', (all) => all.map((o) => o.textContent));
+  const sizes = (list) => list.map((o) => [/^Prompt \d+/.exec(o)[0], /\d[\d,]* \+ \d[\d,]* tokens$/.exec(o)[0]]);
+  assert.equal(found.length, 3);
+  assert.deepEqual(sizes(served), sizes(found));
+  const wanted = 6400;
+  assert.ok((await page.evaluate(() => window.moescope.page.runs[0].tile.n)) < wanted);
+  const link = await open(t, url, { view: `tokens?token=${wanted}` });
+  await link.waitForSelector(`[data-token="${wanted}"][aria-selected="true"]`);
+  const at = await link.$eval('[aria-label="Prompt or request"]', (e) => e.selectedIndex);
+  const seq = await whole.evaluate((n) => window.moescope.page.runs[0].tile.seq[n], wanted);
+  const first = await whole.evaluate(() => [...new Set(window.moescope.page.runs[0].tile.seq)]);
+  await link.waitForFunction(
+    (i) => document.querySelector('[aria-label="Prompt or request"]').selectedIndex === i,
+    first.indexOf(seq),
+  );
+  assert.ok(at >= 0);
+});

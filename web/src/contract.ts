@@ -144,6 +144,15 @@ export interface Run {
   tile: Tile;
 }
 
+// Of a served page; parallel. labels: empty where no prompt has one.
+export interface Prompts {
+  first: Numbers;
+  sequence: Int32Array;
+  prefilled: Numbers;
+  decoded: Numbers;
+  labels: string[];
+}
+
 export interface Memory {
   files: { name: string; size: number }[];
   tensors: string[];

@@ -2,11 +2,10 @@
 // src/trace/requests.hpp: one begins where a sequence does, with the first prompt token after generated ones, or where
 // positions jump.
 
-import type { Run, Tile } from './contract';
+import type { Prompts, Run, Tile } from './contract';
 
 export interface Prompt {
   first: number; // its first token's number in the run
-  tokens: number[]; // indices into the tile
   seq: number;
   prefilled: number;
   decoded: number;
@@ -42,13 +41,27 @@ export function promptsIn(run: Run, tile: Tile): Prompt[] {
     let prompt = last?.prompt;
     if (!prompt || (!decoded && !follows)) {
       const label = labels[found.length] ?? '';
-      prompt = { first: tile.first + i, tokens: [], seq, prefilled: 0, decoded: 0, label };
+      prompt = { first: tile.first + i, seq, prefilled: 0, decoded: 0, label };
       found.push(prompt);
     }
     latest.set(seq, { prompt, pos, prefills: !decoded });
-    prompt.tokens.push(i);
     if (decoded) prompt.decoded++;
     else prompt.prefilled++;
   }
   return found;
+}
+
+export function promptsFrom(p: Prompts): Prompt[] {
+  return Array.from(p.sequence, (seq, i) => ({
+    first: p.first[i]!,
+    seq,
+    prefilled: p.prefilled[i]!,
+    decoded: p.decoded[i]!,
+    label: p.labels[i] ?? '',
+  }));
+}
+
+// The prompt that a token of a sequence belongs to: the last one of the sequence that has begun. -1: none.
+export function promptOf(prompts: Prompt[], token: number, seq: number): number {
+  return prompts.findLastIndex((p) => p.seq === seq && p.first <= token);
 }

@@ -227,7 +227,7 @@ export class Shell implements KeyTarget, GrowingPage {
     const { page, store } = this.app;
     const options = page.runs.map((r, i) => ({
       value: i,
-      label: r.label + (incompleteness(r) ? ' (incomplete)' : ''),
+      label: r.label + (incompleteness(r, page.live) ? ' (incomplete)' : ''),
     }));
     const choose = (run: number) =>
       store.set({ run, token: null, ...(sameShape(page.runs) ? {} : { block: 0, expert: null }) });
@@ -246,7 +246,7 @@ export class Shell implements KeyTarget, GrowingPage {
     const run = runOf(this.app);
     if (changed.has('theme')) document.documentElement.dataset['theme'] = theme;
     if (changed.has('run')) {
-      fill(this.heading, ...headingOf(run));
+      fill(this.heading, ...headingOf(run, this.app.page.live));
       fill(this.facts, ...factsOf(run));
       this.writeFindings();
     }

@@ -1,7 +1,7 @@
 // Where data comes from: the element inside a report, or the server that sent the page.
 
 import { fromBase64, readBundle, type Numbers } from './bundle';
-import type { Cache, Page, Tile } from './contract';
+import type { Cache, Page, Prompts, Tile } from './contract';
 
 export interface DataSource {
   readonly served: boolean;
@@ -11,6 +11,8 @@ export interface DataSource {
   // Tokens [first, first + count) of a run, by its number.
   tile(run: number, first: number, count: number): Promise<Tile>;
   pairs(run: number, block: number): Promise<Numbers | null>;
+  // The prompts of a run; a source that has all tokens at hand need not say.
+  prompts?(run: number): Promise<Prompts | null>;
   // Simulated caches of at least so many tokens; null: not yet.
   caches(run: number, tokens: number): Promise<Cache | null>;
 }
@@ -57,6 +59,9 @@ class Served implements DataSource {
   }
   async pairs(run: number, block: number): Promise<Numbers | null> {
     return (await this.get<{ count: Numbers | null }>(`pairs?run=${run}&block=${block}`))!.count;
+  }
+  prompts(run: number): Promise<Prompts | null> {
+    return this.get<Prompts>(`prompts?run=${run}`);
   }
   async caches(run: number, tokens: number): Promise<Cache | null> {
     return (await this.get<{ cache: Cache }>(`caches?run=${run}&tokens=${tokens}`))?.cache ?? null;

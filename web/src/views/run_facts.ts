@@ -5,8 +5,8 @@ import { bytes, compact, integer, plural } from '../format';
 import { chanceOf, isProfile, selectionsOf, sum, widest } from '../model';
 import type { Run } from '../contract';
 
-export function headingOf(run: Run): HTMLElement[] {
-  const incomplete = incompleteness(run);
+export function headingOf(run: Run, live: boolean): HTMLElement[] {
+  const incomplete = incompleteness(run, live);
   const m = run.model;
   const shape = [
     m.architecture,
@@ -20,10 +20,10 @@ export function headingOf(run: Run): HTMLElement[] {
   ];
 }
 
-// Why a trace is not whole; '': it is.
-export function incompleteness(run: Run): string {
+// Why a trace is not whole; '': it is, or grows before our eyes.
+export function incompleteness(run: Run, live: boolean): string {
   const s = run.source;
-  if (s.format !== 'moetrace') return '';
+  if (s.format !== 'moetrace' || live) return '';
   if (s.lost_bytes > 0) return `the file was cut, ${plural(s.lost_bytes, 'byte')} at its end are not shown`;
   return s.ended ? '' : 'the program was killed, or still runs';
 }

@@ -4,13 +4,14 @@ import { runOf, type App } from '../app';
 import type { Tile } from '../contract';
 import { fill, h } from '../dom';
 import { integer, plural, visible } from '../format';
-import { promptsIn, type Prompt } from '../prompts';
+import { promptOf, promptsFrom, promptsIn, type Prompt } from '../prompts';
 import { matchesOf, type Match } from '../token_search';
 import type { TokensAtHand } from './tokens_at_hand';
 
 const shownText = 28; // characters of a prompt in the list
 const stretch = 4096; // tokens that a search asks the server for at once
 const mostStretches = 50; // per press of Enter
+const askEvery = 3000; // milliseconds, for the prompts of a trace that grows
 
 export class TokenFinder {
   readonly element: HTMLElement;
@@ -29,7 +30,9 @@ export class TokenFinder {
   private status = h('span', { class: 'quiet', role: 'status' });
   private previous = this.stepButton('‹', 'Previous place', -1);
   private next = this.stepButton('›', 'Next place', 1);
-  private tile: Tile | null = null; // whose prompts are listed
+  private listed: Tile | string | null = null; // whose prompts are listed: a tile's, or a served run's of so many tokens
+  private asked = -Infinity; // when
+  private askedRun = -1;
   private prompts: Prompt[] = [];
   private searched = ''; // text and tile of the matches
   private matches: Match[] = [];
@@ -61,29 +64,60 @@ export class TokenFinder {
     );
   }
 
+  // Of all tokens where the source knows them, else of those at hand.
   private listPrompts(): void {
+    const run = runOf(this.app);
     const tile = this.app.tile();
-    if (tile !== this.tile) {
-      this.tile = tile;
-      this.prompts = promptsIn(runOf(this.app), tile);
-      fill(this.picker, ...this.prompts.map((p, i) => h('option', { value: String(i) }, this.nameOf(p, i))));
+    if (this.app.source.prompts) void this.ask();
+    else if (this.listed !== tile) {
+      this.listed = tile;
+      this.offer(promptsIn(run, tile));
     }
-    this.picker.hidden = this.prompts.length < 2;
+    this.showCurrent();
+  }
+  private async ask(): Promise<void> {
+    const run = runOf(this.app);
+    const wanted = `${run.number}: ${run.tokens}`;
+    const now = performance.now();
+    if (this.listed === wanted || (this.askedRun === run.number && now < this.asked + askEvery)) return;
+    this.asked = now;
+    this.askedRun = run.number;
+    try {
+      const prompts = await this.app.source.prompts!(run.number);
+      if (!prompts || runOf(this.app).number !== run.number) return;
+      this.listed = wanted;
+      this.offer(promptsFrom(prompts));
+      this.showCurrent();
+    } catch {
+      // the next update asks again
+    }
+  }
+  private offer(prompts: Prompt[]): void {
+    this.prompts = prompts;
+    fill(this.picker, ...prompts.map((p, i) => h('option', { value: String(i) }, this.nameOf(p, i))));
+    this.picker.hidden = prompts.length < 2;
+  }
+  private showCurrent(): void {
+    const tile = this.app.tile();
     const at = this.atHand.selected;
-    const current = at === null ? 0 : this.prompts.findIndex((p) => p.tokens.includes(at));
+    const current = at === null ? 0 : promptOf(this.prompts, tile.first + at, tile.seq[at]!);
     this.picker.selectedIndex = Math.max(0, current);
   }
   private nameOf(p: Prompt, i: number): string {
-    const { reader } = this.atHand;
-    let text = '';
-    for (const t of p.tokens) {
-      if (text.length > shownText) break;
-      text += reader.knowsText(t) ? reader.textAt(t) : '';
-    }
-    const begin = visible(text).replace(/↵|⇥/g, ' ').trim();
+    const begin = visible(this.beginningOf(p)).replace(/↵|⇥/g, ' ').trim();
     const short = begin.length > shownText ? begin.slice(0, shownText) + '…' : begin;
     const size = `${integer(p.prefilled)} + ${integer(p.decoded)} tokens`;
     return [`Prompt ${i + 1}`, p.label, short, size].filter(Boolean).join(' · ');
+  }
+  // As far as it is at hand.
+  private beginningOf(p: Prompt): string {
+    const { reader } = this.atHand;
+    const { tile } = reader;
+    let text = '';
+    if (p.first < tile.first) return text;
+    for (let i = p.first - tile.first; i < tile.n && text.length <= shownText; i++)
+      if (tile.seq[i] === p.seq && reader.knowsText(i)) text += reader.textAt(i);
+    return text;
   }
   private pick(): void {
     const prompt = this.prompts[this.picker.selectedIndex];

@@ -30,6 +30,7 @@ export class TokensView implements View {
   private alongTitle = h('h3', null);
   private empty = h('p', { class: 'empty' });
   private body: HTMLElement;
+  private fetching = false;
 
   constructor(private app: App) {
     this.atHand = new TokensAtHand(app);
@@ -81,7 +82,10 @@ export class TokensView implements View {
       : 'This trace holds no tokens.';
     if (tile.n === 0) return;
     const touches = (...keys: string[]) => changed === 'all' || keys.some((k) => changed.has(k));
-    if (touches('run', 'token')) this.showSelected(touches('run'));
+    if (touches('run', 'token')) {
+      void this.fetchSelected();
+      this.showSelected(touches('run'));
+    }
     if (touches('run', 'block', 'expert', 'theme', 'options')) this.text.paint();
     this.finder.update();
     this.text.markFound(this.finder.found());
@@ -105,6 +109,20 @@ export class TokensView implements View {
     const at = this.atHand.selected;
     const turned = at !== null && this.text.goTo(at);
     if (anew || turned) this.text.write();
+  }
+
+  // The selected token of a served page may be one that is not at hand: from a link, or of a prompt further on.
+  private async fetchSelected(): Promise<void> {
+    const { token } = this.app.store.now;
+    if (token === null || this.atHand.selected !== null || !this.app.source.served || this.fetching) return;
+    this.fetching = true;
+    try {
+      await this.showFrom(token);
+    } catch (e) {
+      this.app.say(e instanceof Error ? e.message : String(e));
+    }
+    this.fetching = false;
+    if (this.atHand.selected !== null) this.update(new Set(['token']));
   }
 
   // Shows the tokens from this number of the run on, fetching them where the page does not hold them.
