@@ -144,6 +144,7 @@ test(
     const stop = fourClients(port);
     slowClients(t, url, 24);
     const pages = [await open(t, url, { timeout: 180000 }), await open(t, url, { view: 'memory', timeout: 180000 })];
+    assert.equal(await pages[0].isVisible('.incomplete'), false, 'a run that grows is not called incomplete');
     const tokens = (p) => p.evaluate(() => window.moescope.page.runs[0].tokens);
     for (const p of pages) {
       const before = await tokens(p);

@@ -63,7 +63,7 @@ export class DamageView implements View {
     this.element = h(
       'div',
       { class: 'damage' },
-      h('div', { class: 'toolbar' }, this.sets.element),
+      h('div', { class: 'toolbar', hidden: damage.labels.length === 0 }, this.sets.element),
       this.curvesCard,
       this.expertsCard,
       this.plansCard,
@@ -159,7 +159,6 @@ export class DamageView implements View {
   }
 
   private draw(): void {
-    this.sets.element.hidden = this.damage.labels.length === 0;
     this.sets.set(this.set);
     this.curvesCard.hidden = curvesOf(this.damage).size === 0;
     this.expertsCard.hidden = this.experts.length === 0;

@@ -198,7 +198,12 @@ export class ForesightView implements View {
         .map(([i, recall]) => [x(i), y(recall)] as Point);
       const color = categorical(theme, l);
       s.append('path').attr('class', 'curve').attr('data-list', name).attr('d', line()(points)).attr('stroke', color);
-      for (const [cx, cy] of points) s.append('circle').attr('r', 3).attr('cx', cx).attr('cy', cy).attr('fill', color);
+      for (const [cx, cy] of points)
+        s.append('circle')
+          .attr('r', last > 24 ? 1.5 : 3)
+          .attr('cx', cx)
+          .attr('cy', cy)
+          .attr('fill', color);
     });
     const ends = f.lists.map((name, l) => ({ name, y: y(this.recallOf(f, last, l)), color: categorical(theme, l) }));
     drawEnds(s, ends, at.right, at.top, at.bottom);
