@@ -10,22 +10,8 @@ after(closeBrowser);
 test('a profile of a labelled trace: selections, labels, pairs, the model’s slices', async (t) => {
   const dir = temporaryFolder(t);
   const gguf = join(dir, 'm.gguf');
-  const labels = ['code', 'prose', 'maths']; // of the prompts, which are the sequences here
-  const { path, truth } = trace(
-    dir,
-    'a',
-    '--norms',
-    '--sequences',
-    3,
-    '--labels',
-    labels.join(),
-    '--gpt-oss-model',
-    gguf,
-  );
-  const sequences = await (
-    await open(t, report(dir, [path]))
-  ).evaluate(() => Array.from(window.moescope.page.runs[0].tile.seq));
-  const labelOf = (token) => labels[sequences[token]];
+  const { path, truth } = trace(dir, 'a', '--norms', '--labels', 'code,prose,maths', '--gpt-oss-model', gguf);
+  const labelOf = (token) => truth.label[token];
   const stats = join(dir, 'p.json');
   execFileSync(moescope, ['profile', '--from-trace', path, '-o', stats], { stdio: 'ignore' });
   const file = report(dir, [join(dir, 'p.moestats')], '--model', gguf);
@@ -55,7 +41,7 @@ test('a profile of a labelled trace: selections, labels, pairs, the model’s sl
   assert.equal(rows.length, 3);
   for (const [label, n, , where, own] of rows) {
     const l = said.labels.find((x) => x.label === label);
-    assert.equal(Number(n.replaceAll(',', '')), sequences.filter((s) => labels[s] === label).length);
+    assert.equal(Number(n.replaceAll(',', '')), truth.label.filter((x) => x === label).length);
     assert.equal(l.rows, Number(n.replaceAll(',', '')));
     if (l.expert === null) {
       assert.equal(where, 'none stands out');

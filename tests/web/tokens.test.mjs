@@ -1,9 +1,10 @@
 // Finding one's way in the text: search, and the list of prompts or requests.
 import assert from 'node:assert/strict';
-import { writeFileSync } from 'node:fs';
+import { execFileSync } from 'node:child_process';
+import { readdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, test } from 'node:test';
-import { closeBrowser, open, report, serve, settle, temporaryFolder, trace } from './support.mjs';
+import { closeBrowser, moescope, open, report, serve, settle, temporaryFolder, trace } from './support.mjs';
 
 after(closeBrowser);
 
@@ -71,34 +72,25 @@ test('search: within a token, across tokens, forward and back, none', async (t) 
 
 test('prompts: where each begins, how long it is, its label', async (t) => {
   const dir = temporaryFolder(t);
-  const labels = ['code', 'prose', 'maths']; // of the prompts, in the order in which they begin
-  const { path } = trace(dir, 'a', '--layers', 3, '--sequences', 3, '--labels', 'code,prose,maths');
+  const labels = ['code', 'prose', 'maths']; // each begins with the position 0
+  const { path, truth } = trace(dir, 'a', '--layers', 3, '--labels', labels.join());
   const page = await open(t, report(dir, [path]), { view: 'tokens' });
   const listed = await page.$$eval('[aria-label="Prompt or request"] option', (all) => all.map((o) => o.textContent));
-  // By the sequences of the trace: each is one prompt here.
-  const sequences = await page.evaluate(() => {
-    const { tile } = window.moescope.page.runs[0];
-    const out = {};
-    for (let i = 0; i < tile.n; i++) {
-      const s = (out[tile.seq[i]] ??= { first: i, prefilled: 0, decoded: 0 });
-      s[tile.phase[i] === 1 ? 'decoded' : 'prefilled']++;
-    }
-    return Object.values(out);
-  });
-  assert.equal(listed.length, sequences.length);
   assert.equal(listed.length, 3);
-  for (let i = 0; i < listed.length; i++) {
-    const { prefilled, decoded, first } = sequences[i];
-    assert.match(listed[i], new RegExp(`^Prompt ${i + 1} · ${labels[i]} · .*${prefilled} \\+ ${decoded} tokens$`));
+  for (let i = 0; i < 3; i++) {
+    const first = truth.label.indexOf(labels[i]);
+    const size = truth.label.filter((x) => x === labels[i]).length;
+    // The trace has a prompt of 400 tokens; of the others only the last token is computed, as if a cache held the rest.
+    const prefilled = i === 0 ? 400 : 1;
+    const expected = new RegExp(`^Prompt ${i + 1} · ${labels[i]} · .*${prefilled} \\+ ${size - prefilled} tokens$`);
+    assert.match(listed[i], expected);
     await page.selectOption('[aria-label="Prompt or request"]', String(i));
     assert.equal(await page.evaluate(() => window.moescope.store.now.token), first);
+    // The list follows the selection.
+    await page.evaluate((token) => window.moescope.store.set({ token }), first + size - 1);
+    await settle(page);
+    assert.equal(await page.$eval('[aria-label="Prompt or request"]', (e) => e.selectedIndex), i);
   }
-  // The list follows the selection.
-  await page.evaluate((token) => window.moescope.store.set({ token }), sequences[1].first + 1);
-  await settle(page);
-  const at = await page.$eval('[aria-label="Prompt or request"]', (e) => e.selectedIndex);
-  const { tile } = await page.evaluate(() => ({ tile: Array.from(window.moescope.page.runs[0].tile.seq) }));
-  assert.equal(at, [...new Set(tile)].indexOf(tile[sequences[1].first + 1]));
 });
 
 test('a served page searches on in tokens that it has not loaded', async (t) => {
@@ -147,4 +139,61 @@ test('a served page lists all prompts, and goes to tokens that it has not loaded
     first.indexOf(seq),
   );
   assert.ok(at >= 0);
+});
+
+test('prompts of recorded traces: those that stats --requests lists', async (t) => {
+  const dir = temporaryFolder(t);
+  const inputs = join(import.meta.dirname, '..', 'golden', 'answers', 'inputs');
+  let compared = 0;
+  for (const name of readdirSync(inputs).filter((f) => f.endsWith('.moetrace'))) {
+    let said;
+    try {
+      said = JSON.parse(
+        execFileSync(moescope, ['stats', '--requests', '--json', join(inputs, name)], {
+          encoding: 'utf8',
+          stdio: ['ignore', 'pipe', 'ignore'],
+        }),
+      ).requests;
+    } catch {
+      continue; // damaged, or without rows
+    }
+    if (said.length < 2) continue;
+    const page = await open(t, report(dir, [join(inputs, name)]), { view: 'tokens' });
+    const options = await page.$$eval('[aria-label="Prompt or request"] option', (all) =>
+      all.map((o) => o.textContent),
+    );
+    const sizes = options.map((o) =>
+      /([\d,]+) \+ ([\d,]+) tokens$/
+        .exec(o)
+        .slice(1, 3)
+        .map((n) => Number(n.replaceAll(',', ''))),
+    );
+    assert.deepEqual(
+      sizes,
+      said.map((r) => [r.prefilled, r.generated]),
+      name,
+    );
+    compared++;
+    await page.close();
+  }
+  assert.ok(compared >= 3, `${compared} traces`);
+});
+
+// As a server would be asked the same thing twice: the second prompt is in its cache but for its last token.
+test('a request whose prompt the cache held is one of its own', async (t) => {
+  const dir = temporaryFolder(t);
+  const { path } = trace(dir, 'a', '--layers', 2, '--prompt', 6, '--decode', 8);
+  const page = await open(t, report(dir, [path]), { view: 'tokens' });
+  await page.evaluate(() => {
+    const { tile } = window.moescope.page.runs[0];
+    tile.seq.fill(0);
+    tile.phase.set([0, 0, 0, 0, 0, 0, 1, 1, 1, 1, 1, 1, 1, 1]);
+    tile.pos.set([0, 1, 2, 3, 4, 5, 6, 7, 8, 5, 6, 7, 8, 9]); // asked again at the tenth token
+    window.moescope.view('tokens').app.setTile({ ...tile });
+    window.moescope.view('tokens').update('all');
+  });
+  const options = await page.$$eval('[aria-label="Prompt or request"] option', (all) => all.map((o) => o.textContent));
+  assert.equal(options.length, 2);
+  assert.match(options[0], /6 \+ 3 tokens$/);
+  assert.match(options[1], /1 \+ 4 tokens$/);
 });

@@ -1,6 +1,6 @@
 // The prompts of a run, or the requests of a server: where each begins, how long it is, its label. The rule is that of
-// src/trace/requests.hpp: one begins where a sequence does, with the first prompt token after generated ones, or where
-// positions jump.
+// src/trace/requests.hpp: one begins where a sequence does, with the first prompt token after generated ones, where positions
+// jump, or with a generated token that goes back behind another: the last one of a prompt that the cache held.
 
 import type { Prompts, Run, Tile } from './contract';
 
@@ -38,14 +38,15 @@ export function promptsIn(run: Run, tile: Tile): Prompt[] {
     const decoded = tile.phase[i] === 1;
     const last = latest.get(seq);
     const follows = last !== undefined && last.prefills && (pos < 0 || pos === last.pos + 1);
+    const again = last !== undefined && decoded && !last.prefills && pos >= 0 && pos <= last.pos;
     let prompt = last?.prompt;
-    if (!prompt || (!decoded && !follows)) {
+    if (!prompt || again || (!decoded && !follows)) {
       const label = labels[found.length] ?? '';
       prompt = { first: tile.first + i, seq, prefilled: 0, decoded: 0, label };
       found.push(prompt);
     }
     latest.set(seq, { prompt, pos, prefills: !decoded });
-    if (decoded) prompt.decoded++;
+    if (decoded && !again) prompt.decoded++;
     else prompt.prefilled++;
   }
   return found;
