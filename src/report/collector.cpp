@@ -31,9 +31,9 @@ bool any_selection(const std::vector<stats::saliency_block> & blocks, count_of_c
 }  // namespace
 
 void run_collector::notes(const std::vector<std::string> & all) {
-    const std::vector<std::string> labels = analysis::prompt_labels(all);
-    labelled_                             = !labels.empty();
-    domains_.more_labels(labels);
+    prompts_.labels = analysis::prompt_labels(all);
+    labelled_       = !prompts_.labels.empty();
+    domains_.more_labels(prompts_.labels);
 }
 
 void run_collector::ubatch(const routed_ubatch & u) {
@@ -46,6 +46,7 @@ void run_collector::ubatch(const routed_ubatch & u) {
     }
     access_uses_.resize(std::max<size_t>(access_uses_.size(), u.access + 1));
     access_uses_[u.access] += 1;
+    follow_requests(u);
     frequency_.ubatch(u);
     saliency_.ubatch(u);
     accesses_.ubatch(u);
@@ -149,6 +150,26 @@ void run_collector::add_domains(page_run & run) const {
         }
         run.domains.push_back(std::move(domain));
     }
+}
+
+void run_collector::follow_requests(const routed_ubatch & u) {
+    const std::vector<int64_t> & of_token = requests_.follow(u);
+    for (size_t t = 0; t < of_token.size(); ++t) {
+        if (of_token[t] == static_cast<int64_t>(prompts_.first.size())) {
+            prompts_.first.push_back(seen_ + t);
+        }
+    }
+    seen_ += of_token.size();
+}
+
+page_prompts run_collector::prompts() const {
+    page_prompts p = prompts_;
+    for (const trace::request & r : requests_.requests()) {
+        p.sequence.push_back(r.sequence);
+        p.prefilled.push_back(r.prefilled);
+        p.decoded.push_back(r.decoded);
+    }
+    return p;
 }
 
 page_pairs run_collector::pairs() const {

@@ -13,6 +13,7 @@
 #include "core/expert_counts.hpp"
 #include "report/page_data.hpp"
 #include "stats/saliency.hpp"
+#include "trace/requests.hpp"
 
 namespace moescope::report {
 
@@ -36,14 +37,16 @@ public:
     // By layer and block, with the columns of all graphs.
     graph_layout blocks() const;
     // Fills blocks, cells, domains and totals; the rest is the caller's.
-    page_run   result() const;
-    page_pairs pairs() const;
+    page_run     result() const;
+    page_pairs   pairs() const;
+    page_prompts prompts() const;
     // The co-selections of one block (upper triangle); empty where they are not kept.
     std::vector<uint64_t> pairs_of(const block_id & block) const;
 
 private:
     void meet(const block_layout & l, size_t hint);
     bool pairs_fit() const;
+    void follow_requests(const routed_ubatch & u);
     void add_means(page_cells & cells) const;
     void add_domains(page_run & run) const;
 
@@ -57,8 +60,11 @@ private:
     analysis::cache_counts                accesses_;
     std::optional<analysis::pairs_within> pairs_{analysis::repeats::each};  // none: too many
     bool                                  labelled_ = false;
-    analysis::specialization              domains_;  // by the labels of the prompts, where there are any
-    std::optional<expert_counts>          counts_;   // instead of all these
+    page_prompts                          prompts_;  // first and labels; the rest is in requests_
+    trace::request_finder                 requests_;
+    uint64_t                              seen_ = 0;  // tokens
+    analysis::specialization              domains_;   // by the labels of the prompts, where there are any
+    std::optional<expert_counts>          counts_;    // instead of all these
 };
 
 }  // namespace moescope::report

@@ -183,6 +183,19 @@ json domains_json(bundle & b, const std::vector<page_domain> & domains) {
     return list;
 }
 
+json prompts_json(bundle & b, const page_prompts & p) {
+    if (p.empty()) {
+        return nullptr;
+    }
+    return {
+        {"first", b.add_counts(p.first)},
+        {"sequence", b.add(p.sequence)},
+        {"prefilled", b.add_counts(p.prefilled)},
+        {"decoded", b.add_counts(p.decoded)},
+        {"labels", p.labels},
+    };
+}
+
 json run_json(bundle & b, const page_run & r) {
     return {
         {"label", r.label},
@@ -198,6 +211,7 @@ json run_json(bundle & b, const page_run & r) {
         {"pairs", pairs_json(b, r.pairs)},
         {"domains", domains_json(b, r.domains)},
         {"cache", cache_json(b, r.cache)},
+        {"prompts", prompts_json(b, r.prompts)},
         {"tile", tile_json(b, r.tile, layouts_of(r.blocks))},
     };
 }
@@ -281,15 +295,9 @@ std::string pairs_to_bytes(const std::vector<uint64_t> & triangle) {
     return b.finish(std::move(document), false);
 }
 
-std::string prompts_to_bytes(const page_prompts & p) {
+std::string prompts_to_bytes(const page_prompts & prompts) {
     bundle b;
-    json   document = {
-          {"first", b.add_counts(p.first)},
-          {"sequence", b.add(p.sequence)},
-          {"prefilled", b.add_counts(p.prefilled)},
-          {"decoded", b.add_counts(p.decoded)},
-          {"labels", p.labels},
-    };
+    json   document = {{"prompts", prompts_json(b, prompts)}};
     return b.finish(std::move(document), false);
 }
 

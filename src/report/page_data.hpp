@@ -114,6 +114,8 @@ struct page_prompts {
     std::vector<int32_t>     sequence;
     std::vector<uint64_t>    prefilled, decoded;  // tokens
     std::vector<std::string> labels;              // empty where a prompt has none, and as a whole where none has
+
+    bool empty() const { return first.empty(); }
 };
 
 struct page_run {
@@ -126,6 +128,7 @@ struct page_run {
     page_pairs               pairs;
     std::vector<page_domain> domains;  // empty: the trace has no labels
     page_cache               cache;    // empty: not simulated
+    page_prompts             prompts;  // empty: a served page asks for them
     uint64_t                 tokens = 0, decoded = 0, ubatches = 0;
     std::vector<uint64_t>    access_uses;  // ubatches by routed_ubatch::access; not part of what the page reads
     token_tile               tile;         // the tokens that the page holds; a served page asks for more

@@ -58,6 +58,7 @@ page_run read_run(trace::trace_source & source, const report_options & o, const 
     }
     page_run run = sums.result();
     run.pairs    = sums.pairs();
+    run.prompts  = sums.prompts();
     run.label    = label;
     run.source   = source.info();
     run.model    = source.model();

@@ -4,7 +4,6 @@
 #include <algorithm>
 #include <chrono>
 
-#include "analysis/tools/prompt_labels.hpp"
 #include "core/error.hpp"
 #include "report/caches.hpp"
 #include "report/tiles.hpp"
@@ -61,7 +60,6 @@ bool served_run::read_on(bool live, int budget_ms) {
             at_end_ = true;
             return any;
         }
-        follow_requests(u);
         sums_.ubatch(u);
         any = true;
         if (n % ubatches_per_look == 0 && clock::now() >= until) {
@@ -70,27 +68,9 @@ bool served_run::read_on(bool live, int budget_ms) {
     }
 }
 
-// Before the ubatch is added up: its first token's number is that of all tokens before it.
-void served_run::follow_requests(const routed_ubatch & u) {
-    const std::vector<int64_t> & of_token = requests_.follow(u);
-    for (size_t t = 0; t < of_token.size(); ++t) {
-        if (of_token[t] == static_cast<int64_t>(request_first_.size())) {
-            request_first_.push_back(sums_.tokens() + t);
-        }
-    }
-}
-
 page_prompts served_run::prompts() const {
     const std::lock_guard lock(mutex_);
-    page_prompts          p;
-    p.first  = request_first_;
-    p.labels = analysis::prompt_labels(source_->info().notes);
-    for (const trace::request & r : requests_.requests()) {
-        p.sequence.push_back(r.sequence);
-        p.prefilled.push_back(r.prefilled);
-        p.decoded.push_back(r.decoded);
-    }
-    return p;
+    return sums_.prompts();
 }
 
 uint64_t served_run::tokens() const {

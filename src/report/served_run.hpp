@@ -11,7 +11,6 @@
 #include "report/caches.hpp"
 #include "report/collector.hpp"
 #include "report/page_data.hpp"
-#include "trace/requests.hpp"
 #include "trace/source.hpp"
 
 namespace moescope::report {
@@ -44,8 +43,6 @@ public:
     page_cache caches(uint64_t tokens, const cache_model & model);
 
 private:
-    void follow_requests(const routed_ubatch & u);
-
     struct bookmark {
         uint64_t        tokens;  // before it
         trace::position at;
@@ -56,8 +53,6 @@ private:
     std::unique_ptr<trace::trace_source> source_;
     run_collector                        sums_;
     std::vector<bookmark>                bookmarks_;
-    trace::request_finder                requests_;
-    std::vector<uint64_t>                request_first_;  // [request] number of its first token
     bool                                 counts_taken_ = false;
     size_t                               notes_taken_  = 0;
     std::atomic<bool>                    at_end_{false};

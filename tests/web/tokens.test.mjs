@@ -178,22 +178,3 @@ test('prompts of recorded traces: those that stats --requests lists', async (t) 
   }
   assert.ok(compared >= 3, `${compared} traces`);
 });
-
-// As a server would be asked the same thing twice: the second prompt is in its cache but for its last token.
-test('a request whose prompt the cache held is one of its own', async (t) => {
-  const dir = temporaryFolder(t);
-  const { path } = trace(dir, 'a', '--layers', 2, '--prompt', 6, '--decode', 8);
-  const page = await open(t, report(dir, [path]), { view: 'tokens' });
-  await page.evaluate(() => {
-    const { tile } = window.moescope.page.runs[0];
-    tile.seq.fill(0);
-    tile.phase.set([0, 0, 0, 0, 0, 0, 1, 1, 1, 1, 1, 1, 1, 1]);
-    tile.pos.set([0, 1, 2, 3, 4, 5, 6, 7, 8, 5, 6, 7, 8, 9]); // asked again at the tenth token
-    window.moescope.view('tokens').app.setTile({ ...tile });
-    window.moescope.view('tokens').update('all');
-  });
-  const options = await page.$$eval('[aria-label="Prompt or request"] option', (all) => all.map((o) => o.textContent));
-  assert.equal(options.length, 2);
-  assert.match(options[0], /6 \+ 3 tokens$/);
-  assert.match(options[1], /1 \+ 4 tokens$/);
-});

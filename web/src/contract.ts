@@ -101,6 +101,15 @@ export interface Cache {
   too_many: number;
 }
 
+// Prompts, or the requests of a server, in the order in which they begin; parallel. labels: empty where no prompt has one.
+export interface Prompts {
+  first: Numbers;
+  sequence: Int32Array;
+  prefilled: Numbers;
+  decoded: Numbers;
+  labels: string[];
+}
+
 export interface Run {
   label: string;
   number: number;
@@ -141,16 +150,8 @@ export interface Run {
   pairs: { complete: boolean; count: (Numbers | null)[] };
   domains: Domain[];
   cache: Cache | null;
+  prompts: Prompts | null; // null: a served page asks for them, a profile has none
   tile: Tile;
-}
-
-// Of a served page; parallel. labels: empty where no prompt has one.
-export interface Prompts {
-  first: Numbers;
-  sequence: Int32Array;
-  prefilled: Numbers;
-  decoded: Numbers;
-  labels: string[];
 }
 
 export interface Memory {

@@ -11,8 +11,7 @@ export interface DataSource {
   // Tokens [first, first + count) of a run, by its number.
   tile(run: number, first: number, count: number): Promise<Tile>;
   pairs(run: number, block: number): Promise<Numbers | null>;
-  // The prompts of a run; a source that has all tokens at hand need not say.
-  prompts?(run: number): Promise<Prompts | null>;
+  prompts(run: number): Promise<Prompts | null>; // so far
   // Simulated caches of at least so many tokens; null: not yet.
   caches(run: number, tokens: number): Promise<Cache | null>;
 }
@@ -34,6 +33,9 @@ class Embedded implements DataSource {
   }
   async pairs(): Promise<null> {
     return null;
+  }
+  async prompts(run: number): Promise<Prompts | null> {
+    return (await this.loaded).runs.find((r) => r.number === run)!.prompts;
   }
   async caches(run: number): Promise<Cache | null> {
     return (await this.loaded).runs.find((r) => r.number === run)!.cache;
@@ -60,8 +62,8 @@ class Served implements DataSource {
   async pairs(run: number, block: number): Promise<Numbers | null> {
     return (await this.get<{ count: Numbers | null }>(`pairs?run=${run}&block=${block}`))!.count;
   }
-  prompts(run: number): Promise<Prompts | null> {
-    return this.get<Prompts>(`prompts?run=${run}`);
+  async prompts(run: number): Promise<Prompts | null> {
+    return (await this.get<{ prompts: Prompts | null }>(`prompts?run=${run}`))!.prompts;
   }
   async caches(run: number, tokens: number): Promise<Cache | null> {
     return (await this.get<{ cache: Cache }>(`caches?run=${run}&tokens=${tokens}`))?.cache ?? null;

@@ -1,10 +1,10 @@
 // The row above the text: which prompt or request is in sight, and where a text occurs.
 
 import { runOf, type App } from '../app';
-import type { Tile } from '../contract';
+import type { Prompts } from '../contract';
 import { fill, h } from '../dom';
 import { integer, plural, visible } from '../format';
-import { promptOf, promptsFrom, promptsIn, type Prompt } from '../prompts';
+import { promptOf, promptsFrom, type Prompt } from '../prompts';
 import { matchesOf, type Match } from '../token_search';
 import type { TokensAtHand } from './tokens_at_hand';
 
@@ -30,7 +30,7 @@ export class TokenFinder {
   private status = h('span', { class: 'quiet', role: 'status' });
   private previous = this.stepButton('‹', 'Previous place', -1);
   private next = this.stepButton('›', 'Next place', 1);
-  private listed: Tile | string | null = null; // whose prompts are listed: a tile's, or a served run's of so many tokens
+  private listed: Prompts | string | null = null; // what is listed: a report's, or a served run's of so many tokens
   private asked = -Infinity; // when
   private askedRun = -1;
   private prompts: Prompt[] = [];
@@ -64,17 +64,13 @@ export class TokenFinder {
     );
   }
 
-  // Of all tokens where the source knows them, else of those at hand.
   private listPrompts(): void {
     const run = runOf(this.app);
-    const tile = this.app.tile();
-    if (this.app.source.prompts) void this.ask();
-    else if (this.listed !== tile) {
-      this.listed = tile;
-      this.offer(promptsIn(run, tile));
-    }
+    if (run.prompts && this.listed !== run.prompts) this.offer(run.prompts, run.prompts);
+    else if (!run.prompts) void this.ask();
     this.showCurrent();
   }
+  // A served page's: so many tokens have been read.
   private async ask(): Promise<void> {
     const run = runOf(this.app);
     const wanted = `${run.number}: ${run.tokens}`;
@@ -83,19 +79,21 @@ export class TokenFinder {
     this.asked = now;
     this.askedRun = run.number;
     try {
-      const prompts = await this.app.source.prompts!(run.number);
+      const prompts = await this.app.source.prompts(run.number);
       if (!prompts || runOf(this.app).number !== run.number) return;
-      this.listed = wanted;
-      this.offer(promptsFrom(prompts));
+      this.offer(prompts, wanted);
       this.showCurrent();
     } catch {
       // the next update asks again
     }
   }
-  private offer(prompts: Prompt[]): void {
-    this.prompts = prompts;
-    fill(this.picker, ...prompts.map((p, i) => h('option', { value: String(i) }, this.nameOf(p, i))));
-    this.picker.hidden = prompts.length < 2;
+  private offer(prompts: Prompts, listed: Prompts | string): void {
+    this.listed = listed;
+    const tile = this.app.tile();
+    const reachable = this.app.source.served ? Infinity : tile.first + tile.n; // a report may hold only the first tokens
+    this.prompts = promptsFrom(prompts).filter((p) => p.first < reachable);
+    fill(this.picker, ...this.prompts.map((p, i) => h('option', { value: String(i) }, this.nameOf(p, i))));
+    this.picker.hidden = this.prompts.length < 2;
   }
   private showCurrent(): void {
     const tile = this.app.tile();
