@@ -50,7 +50,7 @@ paired_models::paired_models(common_params & params, const std::string & against
     changed_.context_          = other_->context();
     full_.log_.name(gguf::read_first_ids(params.model.path));
     changed_.log_.name(gguf::read_first_ids(against));
-    const std::string why      = vocabulary_difference(engine_->vocab(), other_->vocab());
+    const std::string why = vocabulary_difference(engine_->vocab(), other_->vocab());
     if (!why.empty()) {
         throw error("this is no model of the same vocabulary: " + why).in(against);
     }
