@@ -44,6 +44,19 @@ void check_ids(const decoder & d, const block_rows & b) {
     });
 }
 
+// Who counts by phase relies on there being two.
+span<const uint8_t> take_phases(decoder & d, uint32_t n) {
+    const uint8_t * phases = d.take(n);
+    uint8_t         bits   = 0;
+    for (uint32_t i = 0; i < n; ++i) {
+        bits |= phases[i];
+    }
+    if (bits > static_cast<uint8_t>(phase::decode)) {
+        d.fail("a token of an unknown phase");
+    }
+    return {phases, n};
+}
+
 void read_block(decoder & d, uint32_t rows, uint32_t value_bytes, uint32_t n_tokens, block_rows & b,
                 std::vector<float> & floats) {
     if (rows & ~(rows_mask | rows_have_tokens)) {
@@ -235,7 +248,7 @@ void read_frame_body(decoder & d, const frame_header & h, const graph_layout & l
     u.token  = take_i32(d, h.n_tokens);
     u.pos    = take_i32(d, h.n_tokens);
     u.seq    = take_i32(d, h.n_tokens);
-    u.phases = {d.take(h.n_tokens), h.n_tokens};
+    u.phases = take_phases(d, h.n_tokens);
     d.skip_padding(4);
     const span<const int32_t> rows = take_i32(d, h.n_blocks);
 

@@ -14,28 +14,12 @@
 #include "check/check.hpp"
 #include "core/error.hpp"
 #include "logs/open.hpp"
-#include "trace/format.hpp"
+#include "support/right_checksums.hpp"
 #include "trace/reader.hpp"
 
 namespace {
 
 using namespace moescope;
-
-void make_checksums_right(std::string & bytes) {
-    using trace::chunk_header;
-    for (size_t at = sizeof(trace::file_header); at + sizeof(chunk_header) <= bytes.size();) {
-        chunk_header h;
-        std::memcpy(&h, &bytes[at], sizeof(h));
-        if (std::memcmp(h.magic, trace::chunk_magic, sizeof(h.magic)) != 0) {
-            return;
-        }
-        const size_t left = bytes.size() - at - sizeof(h);
-        const size_t size = h.size < left ? h.size : left;
-        h = trace::make_chunk_header(static_cast<trace::chunk_kind>(h.kind), bytes.data() + at + sizeof(h), size);
-        std::memcpy(&bytes[at], &h, sizeof(h));
-        at += sizeof(h) + trace::padded(size, 8);
-    }
-}
 
 // What every reader of a source may rely on.
 void read_through(const std::string & path) {
@@ -70,7 +54,7 @@ void read_through(const std::string & path) {
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t * data, size_t size) {
     std::string bytes(reinterpret_cast<const char *>(data), size);
-    make_checksums_right(bytes);
+    test::make_checksums_right(bytes);
     const int fd = ::memfd_create("trace", 0);
     if (fd < 0 || ::write(fd, bytes.data(), bytes.size()) != static_cast<ssize_t>(bytes.size())) {
         return 0;

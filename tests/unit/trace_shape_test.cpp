@@ -38,7 +38,7 @@ struct written {
     }
 };
 
-TEST(trace_shape, each_frames_ids_are_checked) {
+TEST(trace_shape, each_frames_ids_and_phases_are_checked) {
     const planted::plan p      = decoding();
     const graph_layout  layout = planted::layout_of(p);
     const written       t(p, planted::make_ubatches(p, layout));
@@ -55,17 +55,22 @@ TEST(trace_shape, each_frames_ids_are_checked) {
         frame_header h;
         std::memcpy(&h, &bytes[c.offset], sizeof(h));
         if (h.n_tokens == 1) {
-            // Behind the token's columns and the blocks' row counts come the first block's ids.
-            const size_t first_id = c.offset + sizeof(h) + 3 * sizeof(int32_t) + 4 + layout.size() * sizeof(int32_t);
-            std::string  wrong    = bytes;
-            wrong[first_id]       = 8;
-            const chunk_header header = make_chunk_header(c.kind, &wrong[c.offset], c.size);
-            std::memcpy(&wrong[c.offset - sizeof(header)], &header, sizeof(header));
-            spill(t.path, wrong);
-            const reading r = read_all(t.path);
-            EXPECT_NE(r.problem.find("an expert id that the layer does not have"), std::string::npos) << r.problem;
-            EXPECT_EQ(r.ubatches.size(), n);
-            EXPECT_TRUE(is_prefix(r.ubatches, t.wanted));
+            // Behind the token's numbers come its phase and the blocks' row counts, then the first block's ids.
+            const size_t phase    = c.offset + sizeof(h) + 3 * sizeof(int32_t);
+            const size_t first_id = phase + 4 + layout.size() * sizeof(int32_t);
+            const auto   refused  = [&](size_t where, char value, const char * why) {
+                std::string wrong         = bytes;
+                wrong[where]              = value;
+                const chunk_header header = make_chunk_header(c.kind, &wrong[c.offset], c.size);
+                std::memcpy(&wrong[c.offset - sizeof(header)], &header, sizeof(header));
+                spill(t.path, wrong);
+                const reading r = read_all(t.path);
+                EXPECT_NE(r.problem.find(why), std::string::npos) << r.problem;
+                EXPECT_EQ(r.ubatches.size(), n);
+                EXPECT_TRUE(is_prefix(r.ubatches, t.wanted));
+            };
+            refused(first_id, 8, "an expert id that the layer does not have");
+            refused(phase, 2, "a token of an unknown phase");
             tried += 1;
         }
         n += 1;

@@ -10,6 +10,7 @@ import { closeBrowser, moescope, open, openBrowser, report, temporaryFolder, tra
 const root = join(import.meta.dirname, '..', '..');
 const viewer = process.env.VIEWER ?? join(root, 'build', 'viewer.html');
 const makeModel = process.env.MAKE_MODEL_BIN ?? join(root, 'build', 'tools', 'make-model', 'make-model');
+const damageTrace = process.env.DAMAGE_TRACE_BIN ?? join(root, 'build', 'tests', 'web', 'damage_trace');
 const golden = join(root, 'tests', 'golden', 'v1.moetrace');
 
 after(closeBrowser);
@@ -74,6 +75,9 @@ async function reported(t, dir, files) {
   const page = await open(t, report(dir, files));
   return dataOf(page);
 }
+
+const reportIn = (dir, name) =>
+  spawnSync(moescope, ['report', name, '-o', 'r.html', '--force'], { cwd: dir, encoding: 'utf8' });
 
 async function sameAsReport(t, dir, files, all = files) {
   const page = await openViewer(t);
@@ -171,10 +175,7 @@ test('what cannot be read gives the line that report prints, and the viewer goes
   ];
   let refused = 0;
   for (const file of damaged) {
-    const told = spawnSync(moescope, ['report', basename(file), '-o', 'r.html', '--force'], {
-      cwd: dir,
-      encoding: 'utf8',
-    });
+    const told = reportIn(dir, basename(file));
     if (told.status === 0) {
       await shown(page, file); // a note's or a text's byte may read, or the end be missing
       continue;
@@ -184,6 +185,26 @@ test('what cannot be read gives the line that report prints, and the viewer goes
   }
   assert.ok(refused > 20);
   await shown(page, golden);
+});
+
+test('damage behind right checksums gives the line or the page of report', async (t) => {
+  const dir = temporaryFolder(t);
+  const n = 60;
+  execFileSync(damageTrace, [golden, dir, n]);
+  const page = await openViewer(t);
+  let refused = 0;
+  for (let i = 0; i < n; i++) {
+    const file = join(dir, `${i}.moetrace`);
+    const told = reportIn(dir, `${i}.moetrace`);
+    if (told.status === 0) {
+      await shown(page, file);
+      if (i % 8 === 0) assert.deepEqual(JSON.parse(await dataOf(page)), JSON.parse(await reported(t, dir, [file])));
+    } else {
+      refused++;
+      assert.equal('moescope: ' + (await errorOf(page, file)), told.stderr.trim());
+    }
+  }
+  assert.ok(refused > 5 && refused < n);
 });
 
 test('logs and other files give one clear line', async (t) => {
