@@ -69,6 +69,7 @@ void mapped_file::map() {
 }
 
 void mapped_file::refresh() {}  // what the browser handed over does not grow
+void mapped_file::settle() {}
 void mapped_file::release(uint64_t, uint64_t) const {}
 
 void mapped_file::release_before(uint64_t, uint64_t &) const {}
