@@ -77,7 +77,7 @@ TEST_F(capture_device, results_that_come_late_belong_to_their_batch) {
         ASSERT_FALSE(rows.empty());
         for (const row & r : rows) {
             EXPECT_EQ(r.seq, i % n_sequences);
-            EXPECT_EQ(r.decode, i >= n_sequences);
+            EXPECT_FALSE(r.decode);  // nobody asked for logits, so that nothing was generated
             EXPECT_EQ(std::vector<int>(r.ids.begin(), r.ids.end()),
                       truth_.ids(static_cast<uint32_t>(r.layer), r.token));
         }
