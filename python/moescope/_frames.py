@@ -32,6 +32,7 @@ HEADER = np.dtype(
     ]
 )
 _HEADER = struct.Struct("<IIQIIII")
+_DECODE = 1  # the last of the phases
 _ROWS_MASK, _ROWS_HAVE_TOKENS = (1 << 30) - 1, 1 << 30
 
 
@@ -72,7 +73,11 @@ class FrameShape:
 
 def rows_begin(n_tokens: int) -> int:
     """Where the numbers of rows lie: behind the header, and token, pos, seq and phase of each token."""
-    return _HEADER.size + 12 * n_tokens + padded(n_tokens, 4)
+    return phases_begin(n_tokens) + padded(n_tokens, 4)
+
+
+def phases_begin(n_tokens: int) -> int:
+    return _HEADER.size + 12 * n_tokens
 
 
 class RowsSource(NamedTuple):
@@ -126,6 +131,8 @@ class FrameScanner:
             raise fail(f"a frame of {n_blocks} blocks where the layout has {len(graph.blocks)}")
         if rows_begin(n_tokens) + 4 * n_blocks > size:
             raise fail("a record is longer than its chunk")
+        if max(source.file.copy(at + phases_begin(n_tokens), n_tokens), default=0) > _DECODE:
+            raise fail("a token of an unknown phase")
         try:
             return self._number(graph, size, n_tokens, source.file.copy(at + rows_begin(n_tokens), 4 * n_blocks))
         except ValueError as e:
@@ -148,10 +155,11 @@ class FrameScanner:
         )
         rows_at = at + rows_begin(shape.n_tokens)
         rows = source.file.view(rows_at, (limit, len(shape.n_rows)), "<u4", (shape.size, 4))
+        phases = source.file.view(at + phases_begin(shape.n_tokens), (limit, shape.n_tokens), "u1", (shape.size, 1))
         n, more = 0, 64
         while n < limit:
             looked = slice(n, min(n + more, limit))
-            alike = (rows[looked] == rows[0]).all(axis=1)
+            alike = (rows[looked] == rows[0]).all(axis=1) & (phases[looked] <= _DECODE).all(axis=1)
             for field in (size_and_layout, access, n_tokens_and_n_blocks):
                 alike &= field[looked] == field[0]
             if not alike.all():

@@ -43,7 +43,7 @@ test('what stands out: the sentences of stats, each leading to where it is seen'
   await settle(page);
   assert.equal(await page.evaluate(() => window.moescope.store.now.view), 'hottest');
   assert.equal((await page.$$('.hottest tbody tr')).length, dead);
-  assert.match(await page.evaluate(() => location.href), /#hottest\?.*filter=dead/);
+  await page.waitForFunction(() => /#hottest\?.*filter=dead/.test(location.href)); // it follows a moment later
 });
 
 test('nothing stands out of random routing', async (t) => {
