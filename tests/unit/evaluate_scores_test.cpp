@@ -9,6 +9,7 @@
 
 #include "core/random_stream.hpp"
 #include "evaluate/damage_sums.hpp"
+#include "evaluate/exponentials.hpp"
 #include "evaluate/row_score.hpp"
 #include "evaluate/sample_units.hpp"
 
@@ -69,6 +70,22 @@ void expect_same(const row_score & got, const row_score & want, const std::strin
     EXPECT_NEAR(got.kl, want.kl, 1e-7 + 1e-6 * want.kl) << where;
     EXPECT_EQ(got.same_top, want.same_top) << where;
     EXPECT_EQ(got.n_top5, want.n_top5) << where;
+}
+
+TEST(exponentials, every_processor_gives_the_same_bits) {
+    random_stream random(3);
+    for (const size_t n : {1, 7, 8, 255, 256, 257, 32003}) {
+        const std::vector<float> full = random_logits(random, n, 20), changed = random_logits(random, n, 20);
+        const logit_row          f     = {full.data(), *std::max_element(full.begin(), full.end())};
+        const logit_row          c     = {changed.data(), *std::max_element(changed.begin(), changed.end())};
+        const exponential_sums   first = exponential_codes().front()(f, c, n);
+        for (const exponential_code code : exponential_codes()) {
+            const exponential_sums s = code(f, c, n);
+            EXPECT_EQ(s.full, first.full) << n;
+            EXPECT_EQ(s.changed, first.changed) << n;
+            EXPECT_EQ(s.apart, first.apart) << n;
+        }
+    }
 }
 
 TEST(row_score, is_the_definition_for_vocabularies_of_any_size) {
