@@ -31,7 +31,7 @@ progress::~progress() {
     }
 }
 
-void progress::update(uint64_t done, const std::string & extra) {
+void progress::update(double done, const std::string & extra) {
     constexpr uint64_t bar_every_ns = 100'000'000, line_every_ns = 5'000'000'000;
     const uint64_t     now   = now_ns();
     const uint64_t     since = drawn_ns_ ? drawn_ns_ : started_ns_;
@@ -43,13 +43,15 @@ void progress::update(uint64_t done, const std::string & extra) {
     draw(done, extra);
 }
 
-void progress::draw(uint64_t done, const std::string & extra) {
+void progress::draw(double done, const std::string & extra) {
     const double elapsed = static_cast<double>(drawn_ns_ - started_ns_) / 1e9;
-    std::string  line    = fmt::format("{}: {}", what_, with_commas(done));
+    const double total   = static_cast<double>(total_);
+    std::string  line    = fmt::format("{}: {}", what_, with_commas(static_cast<uint64_t>(done)));
     if (total_ > 0) {
-        line += fmt::format(" of {} {} ({:.0f} %)", with_commas(total_), unit_, 100.0 * double(done) / double(total_));
-        if (done > 0 && done < total_) {
-            line += ", " + human_duration(elapsed * double(total_ - done) / double(done)) + " left";
+        const double percent = 100 * done / total;
+        line += fmt::format(" of {} {} ({:.{}f} %)", with_commas(total_), unit_, percent, percent < 10 ? 1 : 0);
+        if (done > 0 && done < total) {
+            line += ", " + human_duration(elapsed * (total - done) / done) + " left";
         }
     } else {
         line += " " + unit_;
@@ -64,7 +66,7 @@ void progress::draw(uint64_t done, const std::string & extra) {
     constexpr int bar_cells = 20;
     std::string   bar;
     if (total_ > 0) {
-        const int full = static_cast<int>(bar_cells * std::min(done, total_) / total_);
+        const int full = static_cast<int>(bar_cells * std::min(done / total, 1.0));
         for (int i = 0; i < bar_cells; ++i) {
             bar += i < full ? "█" : "░";
         }

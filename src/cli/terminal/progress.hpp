@@ -10,11 +10,12 @@ namespace moescope::cli {
 class progress {
 public:
     progress(std::string what, uint64_t total, std::string unit);
-    ~progress();                                                 // clears the bar
-    void update(uint64_t done, const std::string & extra = {});  // extra: e.g. "1,234 tokens/s"
+    ~progress();  // clears the bar
+    // done: may be a fraction where one of `total` takes long. extra: e.g. "1,234 tokens/s".
+    void update(double done, const std::string & extra = {});
 
 private:
-    void draw(uint64_t done, const std::string & extra);
+    void draw(double done, const std::string & extra);
 
     std::string what_, unit_;
     uint64_t    total_;

@@ -105,7 +105,7 @@ evaluate::evaluation_events evaluation_progress(const std::string & checkpoint, 
         if (!bar) {
             bar.emplace("evaluate", total, "samples");
         }
-        bar->update(static_cast<uint64_t>(done), fmt::format("{:.0f} tokens/s", double(tokens) / seconds));
+        bar->update(done, fmt::format("{:.0f} tokens/s", double(tokens) / seconds));
     };
     on.interrupted = interrupt_guard::requested;
     on.save        = [checkpoint](const evaluate::evaluation & e) {
