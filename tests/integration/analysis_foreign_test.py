@@ -163,45 +163,12 @@ class ForeignLogs(unittest.TestCase):
         self.same(answer("frequency", log), answer("frequency", trace))
         csv = self.path("live.csv")
         env = dict(os.environ, LD_PRELOAD=os.environ["RECORDER_LIB"], LLAMA_MOE_LOG=csv)
-        done = subprocess.run(
-            [
-                os.path.join(os.environ["LLAMA_CPP_BIN"], "llama-completion"),
-                "-m",
-                model,
-                "-p",
-                text,
-                "-n",
-                "8",
-                "--temp",
-                "0",
-                "-t",
-                "1",
-                "-no-cnv",
-            ],
-            env=env,
-            capture_output=True,
-            text=True,
-        )
+        program = [os.path.join(os.environ["LLAMA_CPP_BIN"], "llama-completion"), "-m", model, "-p", text]
+        program += ["-n", "8", "--temp", "0", "-t", "1", "-no-cnv"]
+        done = subprocess.run(program, env=env, capture_output=True, text=True)
         self.assertEqual(done.returncode, 0, done.stderr)
         recorded = self.path("recorded.moetrace")
-        done = run(
-            "record",
-            "-o",
-            recorded,
-            "--",
-            os.path.join(os.environ["LLAMA_CPP_BIN"], "llama-completion"),
-            "-m",
-            model,
-            "-p",
-            text,
-            "-n",
-            "8",
-            "--temp",
-            "0",
-            "-t",
-            "1",
-            "-no-cnv",
-        )
+        done = run("record", "-o", recorded, "--", *program)
         self.assertEqual(done.returncode, 0, done.stderr)
         self.same(answer("frequency", csv), answer("frequency", recorded))
 

@@ -7,6 +7,7 @@
 #include "make-model/random_model.hpp"
 #include "make-model/variants.hpp"
 #include "support/made_model.hpp"
+#include "support/model_case.hpp"
 #include "support/model_runner.hpp"
 
 #include <gtest/gtest.h>
@@ -389,26 +390,8 @@ void check_model(const std::string & path, const model_shape & shape, llama_cont
 
 // ---- the cases ------------------------------------------------------------------------------------------------------
 
-struct model_case {
-    std::string    name;
-    random_options options;
-    bool           lora = false;
-};
-
-void PrintTo(const model_case & c, std::ostream * out) {
-    *out << c.name;
-}
-
 std::vector<model_case> all_cases() {
-    std::vector<model_case> cases;
-    for (const std::string & arch : moe_architectures()) {
-        if (traits_of(arch).reads_experts) {
-            model_case c;
-            c.name               = arch;
-            c.options.shape.arch = arch;
-            cases.push_back(c);
-        }
-    }
+    std::vector<model_case> cases = case_of_each_architecture();
     for (const variant & v : variants()) {
         cases.push_back({"variant-" + v.name, v.options, false});
     }
@@ -444,17 +427,10 @@ TEST_P(capture_of, equals_independent_readings) {
 
 TEST(capture_of_all, covers_at_least_49_architectures) {
     const auto   cases = all_cases();
-    const size_t n     = static_cast<size_t>(std::count_if(
-            cases.begin(), cases.end(), [](const model_case & c) { return c.name.rfind("variant-", 0) != 0 && !c.lora; }));
+    const size_t n     = static_cast<size_t>(
+        std::count_if(cases.begin(), cases.end(), [](const model_case & c) { return !is_variant(c) && !c.lora; }));
     std::printf("architectures: %zu, variants: %zu\n", n, cases.size() - n);
     EXPECT_GE(n, 49u);
-}
-
-std::string case_name(const testing::TestParamInfo<model_case> & info) {
-    std::string name = info.param.name;
-    std::replace_if(
-        name.begin(), name.end(), [](unsigned char c) { return !std::isalnum(c); }, '_');
-    return name;
 }
 
 INSTANTIATE_TEST_SUITE_P(models, capture_of, testing::ValuesIn(all_cases()), case_name);

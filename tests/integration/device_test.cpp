@@ -14,6 +14,7 @@
 #include "make-model/random_model.hpp"
 #include "make-model/variants.hpp"
 #include "support/masked_run.hpp"
+#include "support/model_case.hpp"
 #include "support/routed_run.hpp"
 
 using namespace moescope;
@@ -24,28 +25,15 @@ namespace {
 // LD_LIBRARY_PATH has served its purpose: programs that this one starts are of the build.
 const bool libraries_are_loaded = ::unsetenv("LD_LIBRARY_PATH") == 0;
 
-struct model_case {
-    std::string    name;
-    random_options options;
-};
-
-void PrintTo(const model_case & c, std::ostream * out) {
-    *out << c.name;
-}
-
 std::vector<model_case> all_cases() {
     std::vector<model_case> cases;
     const auto              add = [&](const std::string & name, random_options o) {
         o.shape.n_expert = std::max(o.shape.n_expert, 16U);
         cases.push_back({name, o});
     };
-    for (const std::string & arch : moe_architectures()) {
-        if (traits_of(arch).reads_experts) {
-            random_options o;
-            o.shape.arch          = arch;
-            o.shape.n_expert_used = 3;
-            add(arch, o);
-        }
+    for (model_case & c : case_of_each_architecture()) {
+        c.options.shape.n_expert_used = 3;
+        add(c.name, c.options);
     }
     for (const char * name : {"groups-deepseek2", "groups-bailingmoe2", "hash-deepseek4", "grovemoe-pairs"}) {
         add(name, find_variant(name).options);
@@ -380,13 +368,6 @@ TEST(device_fusing, top_k_is_as_fused_as_without_the_recorder) {
     EXPECT_EQ(called, 0U);  // which asks for what lies inside: this test can fail
     std::printf("figures: in the log of %zu graphs, %zu under the recorder, %zu under an eval callback\n", bare,
                 recorded, called);
-}
-
-std::string case_name(const testing::TestParamInfo<model_case> & info) {
-    std::string name = info.param.name;
-    std::replace_if(
-        name.begin(), name.end(), [](unsigned char c) { return !std::isalnum(c); }, '_');
-    return name;
 }
 
 INSTANTIATE_TEST_SUITE_P(models, device, testing::ValuesIn(all_cases()), case_name);

@@ -5,56 +5,35 @@ import csv
 import io
 import json
 import os
-import subprocess
-import tempfile
+import sys
 import unittest
 
 import numpy as np
 
-MOESCOPE = os.environ["MOESCOPE_BIN"]
-MAKE_MODEL = os.environ["MAKE_MODEL_BIN"]
+sys.path.insert(0, os.path.join(os.path.dirname(__file__), "..", "support"))
+from tool_case import ToolCase  # noqa: E402
+
 # Labels as people write them: with commas and quotes, missing, twice.
 PROMPTS = (('a, "b"', "one prompt"), (None, "another"), ("ü", "the third one"), ('a, "b"', "and four"))
 
 
-class ExportedRequests(unittest.TestCase):
+class ExportedRequests(ToolCase):
     @classmethod
     def setUpClass(cls):
-        folder = tempfile.TemporaryDirectory()
-        cls.addClassCleanup(folder.cleanup)
-        cls.folder = folder.name
-        subprocess.run(
-            [MAKE_MODEL, "random", "--arch", "qwen3moe", "--layers", "2", "--experts", "8", "--top-k", "2"]
-            + ["-o", cls.path("m.gguf")],
-            check=True,
-            capture_output=True,
-        )
-        with open(cls.path("p.jsonl"), "w", encoding="utf-8") as file:
-            for label, prompt in PROMPTS:
-                file.write(json.dumps({"prompt": prompt, **({"kind": label} if label else {})}) + "\n")
+        super().setUpClass()
+        cls.make_model("m.gguf", layers=2, experts=8, k=2)
+        cls.write_prompts("p.jsonl", PROMPTS, "kind")
         run = ["run", "-m", "m.gguf", "-q", "-t", "1", "--temp", "0", "-n", "3", "--ignore-eos"]
         cls.done(*run, "--jsonl", "p.jsonl", "--label-key", "kind", "-o", "t.moetrace")
         cls.done(*run, "-p", "no label", "-o", "u.moetrace")
         # A prompt begins where the position is 0; all of one run under sequence 0.
-        cls.rows = [json.loads(l) for l in cls.done("export", "t.moetrace", "-f", "jsonl").stdout.splitlines()]
+        cls.rows = cls.exported_rows("t.moetrace")
         cls.number, n, last = [], -1, None
         for row in cls.rows:
             if row["position"] == 0 and row["ubatch"] != last:
                 n, last = n + 1, row["ubatch"]
             cls.number.append(n)
         assert n == len(PROMPTS) - 1 and {r["sequence"] for r in cls.rows} == {0}
-
-    @classmethod
-    def path(cls, *name):
-        return os.path.join(cls.folder, *name)
-
-    @classmethod
-    def done(cls, *args):
-        result = subprocess.run(
-            [MOESCOPE, *args], capture_output=True, text=True, errors="replace", timeout=120, cwd=cls.folder
-        )
-        assert result.returncode == 0, f"{args}: {result.stderr}"
-        return result
 
     def wanted(self):
         return [(n, PROMPTS[n][0]) for n in self.number]
@@ -63,7 +42,7 @@ class ExportedRequests(unittest.TestCase):
         self.assertEqual([(r["prompt"], r["label"]) for r in self.rows], self.wanted())
         whole = json.loads(self.done("export", "t.moetrace", "-f", "json").stdout)
         self.assertEqual([(r["prompt"], r["label"]) for r in whole["rows"]], self.wanted())
-        unlabelled = [json.loads(l) for l in self.done("export", "u.moetrace", "-f", "jsonl").stdout.splitlines()]
+        unlabelled = self.exported_rows("u.moetrace")
         self.assertEqual({r["prompt"] for r in unlabelled}, {0})
         self.assertNotIn("label", unlabelled[0])
 

@@ -6,6 +6,7 @@
 #include "make-model/lora.hpp"
 #include "make-model/variants.hpp"
 #include "support/masked_run.hpp"
+#include "support/model_case.hpp"
 #include "support/process.hpp"
 
 #include <gtest/gtest.h>
@@ -14,16 +15,6 @@ using namespace moescope;
 using namespace moescope::test;
 
 namespace {
-
-struct model_case {
-    std::string    name;
-    random_options options;
-    bool           lora = false;
-};
-
-void PrintTo(const model_case & c, std::ostream * out) {
-    *out << c.name;
-}
 
 model_case of_arch(const std::string & arch) {
     model_case c;
@@ -36,10 +27,8 @@ model_case of_arch(const std::string & arch) {
 
 std::vector<model_case> all_cases() {
     std::vector<model_case> cases;
-    for (const std::string & arch : moe_architectures()) {
-        if (traits_of(arch).reads_experts) {
-            cases.push_back(of_arch(arch));
-        }
+    for (const model_case & c : case_of_each_architecture()) {
+        cases.push_back(of_arch(c.name));
     }
     for (const variant & v : variants()) {
         if (v.options.shape.n_expert > v.options.shape.n_expert_used) {
@@ -109,19 +98,12 @@ TEST_P(mask_of, computes_what_the_pruned_file_computes) {
     std::printf("  %-28s %s\n", GetParam().name.c_str(), result.output.c_str());
 }
 
-std::string case_name(const testing::TestParamInfo<model_case> & info) {
-    std::string name = info.param.name;
-    std::replace_if(
-        name.begin(), name.end(), [](unsigned char c) { return !std::isalnum(c); }, '_');
-    return name;
-}
-
 INSTANTIATE_TEST_SUITE_P(models, mask_of, testing::ValuesIn(all_cases()), case_name);
 
 TEST(mask_of_all, covers_at_least_49_architectures) {
     size_t n = 0;
     for (const model_case & c : all_cases()) {
-        n += c.name.rfind("variant-", 0) != 0;
+        n += is_variant(c) ? 0 : 1;
     }
     EXPECT_GE(n, 49U);
 }

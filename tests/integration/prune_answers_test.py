@@ -4,28 +4,27 @@ bytes means. Against counts of the exported rows, and against files."""
 import json
 import os
 import re
-import subprocess
-import tempfile
+import sys
 import unittest
 
 import numpy as np
 
-MOESCOPE = os.environ["MOESCOPE_BIN"]
+sys.path.insert(0, os.path.join(os.path.dirname(__file__), "..", "support"))
+from tool_case import ToolCase  # noqa: E402
+
 MODELS = os.path.join(os.environ["MOESCOPE_SOURCE_DIR"], "models")
 DEMO, PROMPTS = os.path.join(MODELS, "demo.gguf"), os.path.join(MODELS, "prompts.jsonl")
 N_LAYER, N_EXPERT, K = 6, 32, 4
 
 
-class PruneAnswers(unittest.TestCase):
+class PruneAnswers(ToolCase):
     @classmethod
     def setUpClass(cls):
-        folder = tempfile.TemporaryDirectory()
-        cls.addClassCleanup(folder.cleanup)
-        cls.folder = folder.name
+        super().setUpClass()
         run = ["run", "-m", DEMO, "-q", "-t", "1", "-n", "0", "--jsonl", PROMPTS, "--label-key", "domain"]
         cls.done(*run, "--capture", "ids,weights,norms", "-o", "t.moetrace")
         cls.done("profile", "--from-trace", "t.moetrace", "-o", "s.json", "-q")
-        rows = [json.loads(l) for l in cls.done("export", "t.moetrace", "-f", "jsonl").stdout.splitlines()]
+        rows = cls.exported_rows("t.moetrace")
         with open(PROMPTS, encoding="utf-8") as file:
             domains = [json.loads(line)["domain"] for line in file]
         # Prompts run one after the other: each begins where a position 0 does.
@@ -39,22 +38,6 @@ class PruneAnswers(unittest.TestCase):
             cls.count[domain][row["layer"], row["ids"]] += 1
             cls.n_rows[domain][row["layer"]] += 1
         assert number + 1 == len(domains)
-
-    @classmethod
-    def path(cls, name):
-        return os.path.join(cls.folder, name)
-
-    @classmethod
-    def tool(cls, *args):
-        return subprocess.run(
-            [MOESCOPE, *map(str, args)], capture_output=True, text=True, errors="replace", timeout=120, cwd=cls.folder
-        )
-
-    @classmethod
-    def done(cls, *args):
-        result = cls.tool(*args)
-        assert result.returncode == 0, f"{args}: {result.stderr}"
-        return result
 
     def prune(self, *args):
         return self.done("prune", DEMO, "--stats", "s.moestats", "--dry-run", *args)

@@ -173,6 +173,6 @@ TEST_P(removal, equals_brute_force_for_every_expert) {
 }
 
 INSTANTIATE_TEST_SUITE_P(kinds, removal, testing::ValuesIn(kinds),
-                         [](const auto & info) { return std::string(info.param.name); });
+                         [](const auto & param) { return std::string(param.param.name); });
 
 }  // namespace

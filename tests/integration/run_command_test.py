@@ -38,6 +38,12 @@ class RunCommand(unittest.TestCase):
         self.scratch = tempfile.TemporaryDirectory()
         self.addCleanup(self.scratch.cleanup)
 
+    def start_endless(self, *options, stderr):
+        """A run that generates until it is stopped."""
+        command = [MOESCOPE, "run", "-m", self.model, "-p", "Hello", "-n", "1000000", "-c", "4096", "--ignore-eos"]
+        command += ["-o", "t.moetrace", *options, *THREADS]
+        return subprocess.Popen(command, cwd=self.scratch.name, stdout=subprocess.PIPE, stderr=stderr)
+
     def path(self, name, content=None):
         path = os.path.join(self.scratch.name, name)
         if content is not None:
@@ -118,29 +124,7 @@ class RunCommand(unittest.TestCase):
         self.assertEqual(export.stdout, log)
 
     def test_a_killed_run_leaves_the_log_until_then(self):
-        p = subprocess.Popen(
-            [
-                MOESCOPE,
-                "run",
-                "-m",
-                self.model,
-                "-p",
-                "Hello",
-                "-n",
-                "1000000",
-                "-c",
-                "4096",
-                "--ignore-eos",
-                "-o",
-                "t.moetrace",
-                "--log",
-                "run.log",
-                *THREADS,
-            ],
-            cwd=self.scratch.name,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-        )
+        p = self.start_endless("--log", "run.log", stderr=subprocess.DEVNULL)
         self.assertEqual(len(p.stdout.read(20)), 20)  # it generates
         p.kill()
         p.communicate(timeout=120)
@@ -211,27 +195,7 @@ class RunCommand(unittest.TestCase):
         self.assertLessEqual(r.stderr.count(b"-ngl"), 1)  # zero on a build with a GPU
 
     def test_interrupt_finishes_the_trace(self):
-        p = subprocess.Popen(
-            [
-                MOESCOPE,
-                "run",
-                "-m",
-                self.model,
-                "-p",
-                "Hello",
-                "-n",
-                "1000000",
-                "-c",
-                "4096",
-                "--ignore-eos",
-                "-o",
-                "t.moetrace",
-                *THREADS,
-            ],
-            cwd=self.scratch.name,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-        )
+        p = self.start_endless(stderr=subprocess.PIPE)
         self.assertTrue(p.stdout.read(1))  # it generates
         p.send_signal(signal.SIGINT)
         _, err = p.communicate(timeout=120)

@@ -5,6 +5,7 @@
 #include "make-model/random_model.hpp"
 #include "make-model/variants.hpp"
 #include "support/made_model.hpp"
+#include "support/model_case.hpp"
 #include "support/model_runner.hpp"
 
 #include "gguf/runner_up.hpp"
@@ -149,25 +150,8 @@ bool check_model(const std::string & path, const model_shape & s) {
     return has_gram;
 }
 
-struct model_case {
-    std::string    name;
-    random_options options;
-};
-
-void PrintTo(const model_case & c, std::ostream * out) {
-    *out << c.name;
-}
-
 std::vector<model_case> all_cases() {
-    std::vector<model_case> cases;
-    for (const std::string & arch : moe_architectures()) {
-        if (traits_of(arch).reads_experts) {
-            model_case c;
-            c.name               = arch;
-            c.options.shape.arch = arch;
-            cases.push_back(c);
-        }
-    }
+    std::vector<model_case> cases = case_of_each_architecture();
     for (const variant & v : variants()) {
         cases.push_back({"variant-" + v.name, v.options});
     }
@@ -189,13 +173,6 @@ TEST_P(with_runner_up, computes_what_it_does_without) {
     const auto child = run_in_child([&](const send_fn & send) { send(check_model(file, shape) ? "gram" : "none"); });
     EXPECT_EQ(child.error, "");
     std::printf("residual stream: %s %s\n", c.name.c_str(), child.output.c_str());
-}
-
-std::string case_name(const testing::TestParamInfo<model_case> & info) {
-    std::string name = info.param.name;
-    std::replace_if(
-        name.begin(), name.end(), [](unsigned char ch) { return !std::isalnum(ch); }, '_');
-    return name;
 }
 
 INSTANTIATE_TEST_SUITE_P(models, with_runner_up, testing::ValuesIn(all_cases()), case_name);

@@ -3,32 +3,23 @@ reads them."""
 
 import json
 import os
-import subprocess
-import tempfile
+import sys
 import unittest
 
 import numpy as np
 
-MOESCOPE = os.environ["MOESCOPE_BIN"]
-MAKE_MODEL = os.environ["MAKE_MODEL_BIN"]
+sys.path.insert(0, os.path.join(os.path.dirname(__file__), "..", "support"))
+from tool_case import ToolCase  # noqa: E402
+
 PROMPTS = (("code", "def f(x):"), ("prose", "Once upon"), ("code", "return x"), ("prose", "a time there"))
 
 
-class TraceProfile(unittest.TestCase):
+class TraceProfile(ToolCase):
     @classmethod
     def setUpClass(cls):
-        folder = tempfile.TemporaryDirectory()
-        cls.addClassCleanup(folder.cleanup)
-        cls.folder = folder.name
-        subprocess.run(
-            [MAKE_MODEL, "random", "--arch", "qwen3moe", "--layers", "3", "--experts", "8", "--top-k", "2"]
-            + ["-o", cls.path("model.gguf")],
-            check=True,
-            capture_output=True,
-        )
-        with open(cls.path("prompts.jsonl"), "w", encoding="utf-8") as file:
-            for domain, prompt in PROMPTS:
-                file.write(json.dumps({"prompt": prompt, "domain": domain}) + "\n")
+        super().setUpClass()
+        cls.make_model("model.gguf", layers=3, experts=8, k=2)
+        cls.write_prompts("prompts.jsonl", PROMPTS, "domain")
         run = ["run", "-m", "model.gguf", "-t", "1", "--temp", "0", "-q", "-n", "3"]
         cls.done(
             *run,
@@ -44,25 +35,9 @@ class TraceProfile(unittest.TestCase):
         cls.done(*run, "-p", "something else", "--capture", "ids,weights,norms", "-o", "u.moetrace")
         cls.done(*run, "-p", "no norms", "-o", "ids.moetrace")
         cls.done("profile", "--from-trace", "t.moetrace", "-o", "t.json")
-        cls.rows = [json.loads(l) for l in cls.done("export", "t.moetrace", "-f", "jsonl").stdout.splitlines()]
+        cls.rows = cls.exported_rows("t.moetrace")
         with open(cls.path("t.json"), encoding="utf-8") as file:
             cls.stats = json.load(file)
-
-    @classmethod
-    def path(cls, name):
-        return os.path.join(cls.folder, name)
-
-    @classmethod
-    def tool(cls, *args):
-        return subprocess.run(
-            [MOESCOPE, *args], capture_output=True, text=True, errors="replace", timeout=120, cwd=cls.folder
-        )
-
-    @classmethod
-    def done(cls, *args):
-        result = cls.tool(*args)
-        assert result.returncode == 0, f"{args}: {result.stderr}"
-        return result
 
     def request_of_rows(self):
         """Which prompt each row belongs to: prompts run one after the other, and each begins at position 0."""
@@ -253,7 +228,7 @@ class TraceProfile(unittest.TestCase):
         self.assertAlmostEqual(got["distances"][0]["distance"], np.mean(distances))
         self.assertGreater(got["distances"][0]["distance_chance"], 0)
         # A trace beside a profile is read as its sums, and is a domain of its own.
-        rows = [json.loads(l) for l in self.done("export", "u.moetrace", "-f", "jsonl").stdout.splitlines()]
+        rows = self.exported_rows("u.moetrace")
         self.assertEqual(len({r["layer"] for r in rows}), 3)
         beside = json.loads(self.done("analyze", "specialization", "t.moestats", "u.moetrace", "--json").stdout)
         pairs = {(d["domain_a"], d["domain_b"]): d["distance"] for d in beside["distances"]}

@@ -4,33 +4,26 @@ are those that numpy adds up of the exported rows; what `moescope profile` compu
 import json
 import os
 import subprocess
-import tempfile
+import sys
 import unittest
 
 import numpy as np
 
-MOESCOPE = os.environ["MOESCOPE_BIN"]
+sys.path.insert(0, os.path.join(os.path.dirname(__file__), "..", "support"))
+from tool_case import ToolCase  # noqa: E402
+
 MAKE_MODEL = os.environ["MAKE_MODEL_BIN"]
 N_LAYER, N_EXPERT, K, KEEP = 3, 12, 3, 7
 PROMPTS = (("code", "def gcd(a, b):\n    while b:"), ("prose", "Once upon a time there lived"), ("code", "return x"))
 EVERYTHING = "ids,weights,weights-raw,probs,norms,gram,runner-up,peaks"
 
 
-class TraceStatistics(unittest.TestCase):
+class TraceStatistics(ToolCase):
     @classmethod
     def setUpClass(cls):
-        folder = tempfile.TemporaryDirectory()
-        cls.addClassCleanup(folder.cleanup)
-        cls.folder = folder.name
-        shape = ["--layers", str(N_LAYER), "--experts", str(N_EXPERT), "--top-k", str(K)]
-        subprocess.run(
-            [MAKE_MODEL, "random", "--arch", "qwen3moe", *shape, "-o", cls.path("m.gguf")],
-            check=True,
-            capture_output=True,
-        )
-        with open(cls.path("prompts.jsonl"), "w", encoding="utf-8") as file:
-            for domain, prompt in PROMPTS:
-                file.write(json.dumps({"prompt": prompt, "domain": domain}) + "\n")
+        super().setUpClass()
+        cls.make_model("m.gguf", N_LAYER, N_EXPERT, K)
+        cls.write_prompts("prompts.jsonl", PROMPTS, "domain")
         for name, columns in (
             ("all", EVERYTHING),
             ("gram", "ids,weights,norms,gram"),
@@ -50,22 +43,6 @@ class TraceStatistics(unittest.TestCase):
     def record(cls, name, *options):
         cls.done(*cls.corpus("run"), "-n", "0", *options, "-o", f"{name}.moetrace")
 
-    @classmethod
-    def path(cls, name):
-        return os.path.join(cls.folder, name)
-
-    @classmethod
-    def tool(cls, *args):
-        return subprocess.run(
-            [MOESCOPE, *args], capture_output=True, text=True, errors="replace", timeout=120, cwd=cls.folder
-        )
-
-    @classmethod
-    def done(cls, *args):
-        result = cls.tool(*args)
-        assert result.returncode == 0, f"{args}: {result.stderr}"
-        return result
-
     def plan(self, stats, *options):
         args = ["prune", "m.gguf", "--stats", stats, "--keep", str(KEEP), "--dry-run", "--json", *options]
         return json.loads(self.done(*args).stdout)
@@ -74,7 +51,7 @@ class TraceStatistics(unittest.TestCase):
         return {int(il): layer["kept"] for il, layer in plan["layers"].items()}
 
     def rows(self, name):
-        return [json.loads(l) for l in self.done("export", f"{name}.moetrace", "-f", "jsonl").stdout.splitlines()]
+        return self.exported_rows(f"{name}.moetrace")
 
     def sums(self, rows, value):
         """Of value(row), one number per selection: {layer: [n_expert]}."""
