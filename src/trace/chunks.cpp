@@ -49,6 +49,18 @@ chunk_place chunk_list::chunk_at(uint64_t header) const {
     return {static_cast<chunk_kind>(h.kind), header + sizeof(h), h.size, h.hash};
 }
 
+// The chunk that lies between next_ and end.
+void chunk_list::add_to_runs(chunk_kind kind, uint64_t end) {
+    const bool memory = kind == chunk_kind::memory;
+    const auto of_run = memory ? chunk_kind::rows : kind;
+    if (of_run != chunk_kind::rows || runs_.empty() || runs_.back().kind != of_run) {
+        runs_.push_back({of_run, next_, end});
+    }
+    runs_.back().end = end;
+    runs_.back().memory |= memory;
+    next_ = end;
+}
+
 void chunk_list::walk() {
     state_            = {};
     uint64_t released = next_;  // the headers lie far apart, and the kernel maps many pages around each
@@ -69,17 +81,16 @@ void chunk_list::walk() {
             state_ = {damage::kind::cut, next_, left, "the file ends inside a chunk"};
             return;
         }
-        const auto     kind = static_cast<chunk_kind>(h.kind);
-        const uint64_t end  = next_ + sizeof(h) + padded(h.size, 8);
-        if (kind == chunk_kind::rows && !runs_.empty() && runs_.back().kind == kind) {
-            runs_.back().end = end;
-        } else {
-            runs_.push_back({kind, next_, end});
-        }
-        next_ = end;
+        add_to_runs(static_cast<chunk_kind>(h.kind), next_ + sizeof(h) + padded(h.size, 8));
         file_.release_before(next_, released);
     }
     file_.release(released, next_ - released);
+}
+
+void throw_broken(const chunk_list & list, uint64_t offset, const std::string & reason) {
+    throw error("damaged trace: " + reason)
+        .in(list.file().path(), static_cast<int64_t>(offset))
+        .fix("'moescope check' says what can be saved");
 }
 
 }  // namespace moescope::trace

@@ -18,12 +18,13 @@ struct chunk_place {
     uint64_t   hash;
 };
 
-// Rows chunks that follow each other, or one chunk of another kind. A program that decodes token by token writes a rows
-// chunk for each, and a reader must not need memory for each.
+// Rows and memory chunks that follow each other (kind is rows), or one chunk of another kind. A program that decodes token by
+// token writes a rows chunk for each, a server a memory chunk for each request, and a reader must not need memory for each.
 struct chunk_run {
     chunk_kind kind;
-    uint64_t   begin;  // of the first chunk's header
-    uint64_t   end;    // behind the last chunk
+    uint64_t   begin;           // of the first chunk's header
+    uint64_t   end;             // behind the last chunk
+    bool       memory = false;  // some of the chunks are memory chunks
 };
 
 // What is wrong with a file's end or middle.
@@ -60,11 +61,15 @@ public:
 
 private:
     void walk();
+    void add_to_runs(chunk_kind kind, uint64_t end);
 
     io::mapped_file        file_;
     std::vector<chunk_run> runs_;
     uint64_t               next_ = 0;  // where the next chunk begins
     damage                 state_;
 };
+
+// An error about the file's contents at this offset.
+[[noreturn]] void throw_broken(const chunk_list & list, uint64_t offset, const std::string & reason);
 
 }  // namespace moescope::trace

@@ -24,9 +24,10 @@ expert_counts read_counts(decoder & d, const counts_header & h, const graph_layo
 
 // What the views of a frame need besides the file's bytes; reused from frame to frame.
 struct frame_views {
-    std::vector<block_rows> blocks;
-    std::vector<float>      floats;  // half-precision columns, widened
-    ubatch_buffer           kept;    // what is left where tokens were taken back
+    std::vector<block_rows>   blocks;
+    std::vector<float>        floats;  // half-precision columns, widened
+    ubatch_buffer             kept;    // what is left where tokens were taken back
+    std::vector<memory_event> events;  // before the ubatch
 
     // The frame that the blocks point into. In another of the same layout, size and rows everything lies where it lies
     // here: tokens decoded one by one are such frames.

@@ -11,16 +11,6 @@
 
 namespace moescope::trace {
 
-namespace {
-
-[[noreturn]] void throw_broken(const chunk_list & list, uint64_t offset, const std::string & reason) {
-    throw error("damaged trace: " + reason)
-        .in(list.file().path(), static_cast<int64_t>(offset))
-        .fix("'moescope check' says what can be saved");
-}
-
-}  // namespace
-
 trace_reader::trace_reader(const std::string & path) {
     parts_.push_back(std::make_unique<part>(chunk_list(path)));
     info_.path               = path;
@@ -65,12 +55,16 @@ void trace_reader::parse_new_chunks(part & p) {
     }
     info_.lost_bytes  = state.lost;
     info_.lost_offset = state.offset;
+    if (p.parsed > 0) {
+        memory_.read_on(p.list, p.list.runs()[p.parsed - 1], p.memory_read);  // it may have grown
+    }
     uint64_t released = 0;
     for (; p.parsed < p.list.runs().size(); ++p.parsed) {
         const chunk_run & run = p.list.runs()[p.parsed];
         p.layouts_known.push_back(static_cast<uint32_t>(p.layout_number.size()));
         if (run.kind == chunk_kind::rows) {
-            continue;  // checked and read when its turn comes
+            memory_.read_on(p.list, run, p.memory_read);
+            continue;  // rows are checked and read when their turn comes
         }
         const chunk_place c = p.list.chunk_at(run.begin);
         if (!p.list.intact(c)) {
@@ -83,6 +77,8 @@ void trace_reader::parse_new_chunks(part & p) {
             throw_broken(p.list, static_cast<uint64_t>(std::max<int64_t>(e.offset(), 0)), e.reason());
         }
     }
+    info_.taken_back = memory_.taken_back();
+    info_.removed    = memory_.removed();
 }
 
 void trace_reader::parse_small(part & p, const chunk_place & c) {
@@ -104,11 +100,6 @@ void trace_reader::parse_small(part & p, const chunk_place & c) {
             }
             break;
         case chunk_kind::layout: parse_layout(p, d); break;
-        case chunk_kind::memory:
-            memory_.read(d);
-            info_.taken_back = memory_.taken_back();
-            info_.removed    = memory_.removed();
-            break;
         case chunk_kind::access: {
             access_list list = read_access(d);
             const auto  it   = std::find(access_lists_.begin(), access_lists_.end(), list);
@@ -241,9 +232,9 @@ void trace_reader::seek(const position & to) {
 }
 
 bool trace_reader::next_at(position & at, routed_ubatch & u, frame_views & views) const {
-    for (; at.part < parts_.size(); at = {at.part + 1, 0, 0, 0, false, 0, 0, at.events}) {
+    for (; at.part < parts_.size(); at = {at.part + 1, 0, 0, 0, false, 0, 0, at.event}) {
         const part & p = *parts_[at.part];
-        for (; at.run < p.parsed; at = {at.part, at.run + 1, 0, 0, false, at.released, at.ubatch, at.events}) {
+        for (; at.run < p.parsed; at = {at.part, at.run + 1, 0, 0, false, at.released, at.ubatch, at.event}) {
             if (next_in_run(p, at, u, views)) {
                 return true;
             }
@@ -267,7 +258,7 @@ bool trace_reader::next_in_run(const part & p, position & at, routed_ubatch & u,
     at.chunk = std::max(at.chunk, run.begin);
     while (at.chunk < run.end) {
         const chunk_place c = p.list.chunk_at(at.chunk);
-        if (at.byte == c.size) {
+        if (at.byte == c.size || c.kind != chunk_kind::rows) {
             at.chunk   = chunk_list::next_of(c);
             at.byte    = 0;
             at.checked = false;
@@ -286,10 +277,23 @@ bool trace_reader::next_in_run(const part & p, position & at, routed_ubatch & u,
         if (!info_.taken_back_included && !memory_.leave_out_of(u, number, views.kept)) {
             continue;
         }
-        u.memory = memory_.until(number, at.events);
+        take_events(number, at, views.events);
+        u.memory = {views.events.data(), views.events.size()};
         return true;
     }
     return false;
+}
+
+// The events before the ubatch of this number. A writer puts them before the chunk that the ubatch is in.
+void trace_reader::take_events(uint64_t number, position & at, std::vector<memory_event> & events) const {
+    position::event_place & e = at.event;
+    for (events.clear(); e.part < at.part; e = {e.part + 1, 0, 0}) {
+        const chunk_list & earlier = parts_[e.part]->list;
+        if (!take_events_before(earlier, earlier.runs().back().end, number, e, events)) {
+            return;
+        }
+    }
+    take_events_before(parts_[e.part]->list, at.chunk, number, e, events);
 }
 
 void trace_reader::check_chunk(const part & p, const chunk_place & c, position & at) const {

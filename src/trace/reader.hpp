@@ -54,7 +54,8 @@ private:
     struct part {
         explicit part(chunk_list chunks) : list(std::move(chunks)) {}
         chunk_list            list;
-        size_t                parsed = 0;        // runs whose small contents are known
+        size_t                parsed      = 0;   // runs whose small contents are known
+        uint64_t              memory_read = 0;   // up to here memory chunks are known
         std::vector<uint32_t> layout_number;     // of this part -> index into layouts_
         std::vector<uint32_t> access_number;     // of this part -> 1 + index into access_lists_
         std::vector<uint32_t> layouts_known;     // run -> how many layouts came before (rows chunks)
@@ -73,6 +74,7 @@ private:
     bool next_at(position & at, routed_ubatch & u, frame_views & views) const;
     bool next_in_run(const part & p, position & at, routed_ubatch & u, frame_views & views) const;
     void read_frame(const part & p, const chunk_place & c, position & at, routed_ubatch & u, frame_views & views) const;
+    void take_events(uint64_t number, position & at, std::vector<memory_event> & events) const;
 
     std::vector<std::unique_ptr<part>>       parts_;
     trace_info                               info_;

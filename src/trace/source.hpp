@@ -58,7 +58,13 @@ struct position {
     bool     checked  = false;  // the chunk's hash fits
     uint64_t released = 0;      // bytes of the part that need not stay in memory
     uint64_t ubatch   = 0;      // how many ubatches of the part come before
-    size_t   events   = 0;      // how many memory events of the trace were handed out
+
+    // The memory event that next() hands out next.
+    struct event_place {
+        size_t   part  = 0;
+        uint64_t chunk = 0;  // a chunk's header, at or before it; 0: the part's first
+        uint64_t byte  = 0;  // inside the chunk's payload
+    } event;
 };
 
 // Routed ubatches in the order in which they ran, whatever file they come from: a trace or a foreign log.

@@ -1,5 +1,7 @@
 // Tokens that the program took back: found again by the reader, left out with their rows, whatever part they lie in.
 
+#include <memory>
+
 #include <gtest/gtest.h>
 
 #include "support/trace_kit.hpp"
@@ -198,6 +200,69 @@ TEST(taken_back, what_is_not_there_is_not_missed) {
     }
     trace_reader r(folder / "t.moetrace");
     EXPECT_EQ(tokens_of(r), (std::vector<int32_t>{1, 3}));
+}
+
+// The events of the test below: i % 3 of them before ubatch i.
+void expect_events_of(const routed_ubatch & u) {
+    const int i = u.token[0];
+    ASSERT_EQ(u.memory.size(), size_t(i % 3)) << i;
+    for (int j = 0; j < i % 3; ++j) {
+        EXPECT_EQ(u.memory[size_t(j)].seq, i);
+        EXPECT_EQ(u.memory[size_t(j)].last, j);
+    }
+}
+
+// A server does something to its memory for each request, for days.
+TEST(memory_events, come_before_their_ubatches_and_take_no_memory) {
+    const scratch_folder folder{scratch_folder::in_memory};
+    for (const uint64_t max_size : {0, 4096}) {
+        writer_options o;
+        o.flush_bytes = 1;  // a chunk of events and one of rows for each
+        o.max_size    = max_size;
+        trace_head head;
+        head.trace_id                      = 7;
+        const std::string             path = folder / ("t" + std::to_string(max_size) + ".moetrace");
+        trace_writer                  w(path, head, o);
+        constexpr int                 n = 300;
+        std::unique_ptr<trace_reader> live;
+        for (int i = 0; i < n; ++i) {
+            for (int j = 0; j < i % 3; ++j) {  // before ubatch i
+                memory_event e;
+                e.seq        = i;
+                e.last       = j;
+                e.why        = memory_event::removal::drop;
+                e.n_ubatches = static_cast<uint64_t>(i);
+                w.memory(e);
+            }
+            put_text(w, {{i}, i, phase::decode}, static_cast<uint32_t>(i));
+            if (live) {
+                live->refresh();
+            } else {
+                live = std::make_unique<trace_reader>(path);
+            }
+            routed_ubatch u;
+            ASSERT_TRUE(live->next(u));
+            expect_events_of(u);
+        }
+        w.finish({"finished", 1, 0});
+        EXPECT_EQ(live->info().removed[size_t(memory_event::removal::drop)].times, 300u);
+        trace_reader reader(path), other(path);
+        EXPECT_EQ(reader.info().n_parts > 3, max_size > 0);
+        EXPECT_EQ(reader.info().removed[size_t(memory_event::removal::drop)].times, 300u);
+        for (const std::string & part : reader.part_paths()) {
+            EXPECT_LT(chunk_list(part).runs().size(), 10u);
+        }
+        for (int i = 0; i < n; ++i) {
+            routed_ubatch u, again;
+            other.seek(*reader.tell());
+            ASSERT_TRUE(reader.next(u));
+            ASSERT_TRUE(other.next(again));
+            EXPECT_EQ(u.token[0], i);
+            EXPECT_EQ(again.token[0], i);
+            expect_events_of(u);
+            expect_events_of(again);
+        }
+    }
 }
 
 }  // namespace
