@@ -96,8 +96,8 @@ void parse_section(cursor c, foreign_line & out) {
                   : c.word("Selected Expert IDs")    ? title::ids
                   : c.word("Expert Routing Weights") ? title::weights
                                                      : title::none;
-    if (c.word(" (top-")) {
-        c.number(out.k);
+    if (c.word(" (top-") && (!c.number(out.k) || out.k > max_expert)) {
+        out.k = 0;
     }
     out.what = foreign_line::kind::section;  // of another title: its rows are not ours
 }

@@ -255,6 +255,9 @@ void foreign_log::take(foreign_line & l) {
 }
 
 void foreign_log::add_ids(pending_block & b, const foreign_line & l) {
+    if (l.ids.empty()) {
+        return malformed("no ids");
+    }
     shape & s = shapes_[b];
     if (s.k == 0) {
         s.k = section_.about == title::ids && section_.k > 0 ? section_.k : static_cast<uint32_t>(l.ids.size());

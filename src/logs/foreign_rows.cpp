@@ -41,7 +41,7 @@ void foreign_log::split_gate() {
     }
     for (pending_block & b : pending_) {
         if (!b.gate.rows.empty()) {
-            later_.emplace_back(b);
+            later_.emplace_back(b.id());  // without the selections
             later_.back().gate = std::move(b.gate);
             b.gate             = {};
         }

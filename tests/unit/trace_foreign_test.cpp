@@ -128,6 +128,30 @@ TEST(foreign_log, reads_both_kinds_mixed) {
     EXPECT_EQ(logs::open_source(f.path)->info().format, "selection-csv+gate-csv");
 }
 
+TEST(foreign_log, gate_rows_that_do_not_fit_the_selections_are_a_batch_of_their_own) {
+    const log_file fewer_selections("gate_input,0,0,1 2\ngate_input,0,1,3 4\n0,5 6\n");
+    EXPECT_EQ(summary(fewer_selections.path, column::gate_input),
+              (strings{"prefill batch 0 pos -1 layer 0: 5 6", "prefill batch 1 pos -1 layer 0: | 1 2",
+                       "prefill batch 1 pos -1 layer 0: | 3 4"}));
+    const log_file fewer_gates("gate_input,0,0,1 2\n0,5 6\n0,7 8\n");
+    EXPECT_EQ(summary(fewer_gates.path, column::gate_input),
+              (strings{"prefill batch 0 pos -1 layer 0: 5 6", "prefill batch 0 pos -1 layer 0: 7 8",
+                       "decode batch 1 pos -1 layer 0: | 1 2"}));
+}
+
+TEST(foreign_log, a_row_without_ids_is_none) {
+    const log_file f("Layer 0 - Selected Expert IDs:\n  Token 0: []\n  Token 1: [3, 1]\n");
+    EXPECT_EQ(summary(f.path), strings{"prefill batch 0 pos 1 layer 0: 3 1"});
+    EXPECT_NE(logs::open_source(f.path)->info().notes.back().find("line 2: no ids"), std::string::npos);
+}
+
+TEST(foreign_log, a_k_that_no_model_has_is_not_believed) {
+    const log_file f("Layer 0 - Selected Expert IDs (top-4000000000):\n  Token 0: [3, 1]\n"
+                     "Layer 1 - Selected Expert IDs (top-2):\n  Token 0: [0, 2]\n");
+    EXPECT_EQ(summary(f.path), (strings{"prefill batch 0 pos 0 layer 0: 3 1", "prefill batch 0 pos 0 layer 1: 0 2"}));
+    EXPECT_EQ(logs::open_source(f.path)->model().n_expert, 4u);
+}
+
 TEST(foreign_log, banners_and_headers_do_not_matter_and_malformed_lines_are_named) {
     const log_file f(
         "llama_model_loader: - kv 0\nlayer_id,expert_ids\n0,1 2\n0,1 2 3\n0,4 x\n0,5 6\r\ngate_input,0,zero,1\n");
