@@ -3,11 +3,13 @@
 #include <cstring>
 #include <fstream>
 #include <iterator>
+#include <string_view>
 
 #include <nlohmann/json.hpp>
 
 #include "core/error.hpp"
 #include "evaluate/evaluation.hpp"
+#include "evaluate/plain_cbor.hpp"
 #include "io/magic.hpp"
 
 namespace moescope::evaluate {
@@ -137,6 +139,9 @@ evaluation from_json(const json & j) {
 json parse(const std::string & bytes, const std::string & name) {
     if (bytes.compare(0, magic_size, magic) != 0) {
         throw error("this is no evaluation (.moeval)").in(name);
+    }
+    if (!is_plain_cbor(std::string_view(bytes).substr(magic_size))) {
+        throw error("the evaluation is damaged").in(name);
     }
     json j = json::from_cbor(bytes.begin() + magic_size, bytes.end(), true, false);
     if (!j.is_object() || !j.contains("version")) {

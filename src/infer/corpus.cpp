@@ -13,6 +13,7 @@
 #include "core/error.hpp"
 #include "core/random_stream.hpp"
 #include "io/hash.hpp"
+#include "io/json_depth.hpp"
 
 namespace moescope::infer {
 
@@ -93,6 +94,9 @@ sample parse_line(std::string_view line, const corpus_options & o) {
     if (line.size() > o.max_line) {
         throw bad_line("it has " + std::to_string(line.size()) + " bytes, more than --max-line " +
                        std::to_string(o.max_line));
+    }
+    if (io::json_depth(line) > io::deepest_json) {
+        throw bad_line("arrays or objects lie more than " + std::to_string(io::deepest_json) + " deep");
     }
     json object;
     try {

@@ -3,12 +3,14 @@
 #include <algorithm>
 #include <cmath>
 #include <fstream>
+#include <iterator>
 #include <map>
 #include <tuple>
 
 #include <nlohmann/json.hpp>
 
 #include "core/error.hpp"
+#include "io/json_depth.hpp"
 
 namespace moescope::report {
 
@@ -126,7 +128,11 @@ page_damage read_damage(const std::string & path) {
     if (!in) {
         throw error("cannot open").in(path);
     }
-    return parse_damage(json::parse(in, nullptr, /*allow_exceptions*/ false), path);
+    const std::string text{std::istreambuf_iterator<char>(in), {}};
+    if (io::json_depth(text) > io::deepest_json) {
+        throw error("this evaluation is damaged").in(path);
+    }
+    return parse_damage(json::parse(text, nullptr, /*allow_exceptions*/ false), path);
 }
 
 json damage_json(const page_damage & d) {

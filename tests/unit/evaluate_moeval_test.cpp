@@ -97,6 +97,25 @@ TEST(moeval, refuses_what_is_cut_or_changed) {
     EXPECT_NE(reason_of("something else").find("no evaluation"), std::string::npos);
 }
 
+// What the reader of CBOR would follow level by level, until there is no stack left.
+TEST(moeval, refuses_what_is_nested_without_end) {
+    for (const char * level : {"\x81", "\xa1\x61\x6b", "\x7f", "\x9f", "\xc1"}) {
+        std::string bytes = "MOEEVAL\n";
+        for (int i = 0; i < 1'000'000; ++i) {
+            bytes += level;
+        }
+        EXPECT_THROW(decode_moeval(bytes, "deep"), error) << level;
+    }
+}
+
+TEST(moeval, refuses_lengths_that_do_not_fit) {
+    // An array of 2^64 - 1 items; a text of 2^63 bytes; a map of 2^63 pairs, twice of which is 0 in 64 bits.
+    for (const char * head :
+         {"\x9b\xff\xff\xff\xff\xff\xff\xff\xff", "\x7b\x80\0\0\0\0\0\0\0", "\xbb\x80\0\0\0\0\0\0\0"}) {
+        EXPECT_THROW(decode_moeval("MOEEVAL\n" + std::string(head, 9), "long"), error);
+    }
+}
+
 TEST(moeval, refuses_sums_that_do_not_fit) {
     evaluation e = small_evaluation();
     e.unit_label = {0, 0};

@@ -35,6 +35,18 @@ TEST(corpus, joins_prompt_and_response) {
     EXPECT_EQ(only_text(R"({"question": "Q", "answer": "A"})", gsm8k), "Q\nA");
 }
 
+TEST(corpus, a_line_that_is_nested_without_end_is_malformed) {
+    const auto deep = [](size_t n) {
+        return R"({"text": "a", "label": )" + std::string(n, '[') + std::string(n, ']') + "}\n";
+    };
+    corpus_options labelled;
+    labelled.label_key = "label";
+    const corpus c     = parse(deep(127) + deep(128) + deep(1'000'000), labelled);
+    EXPECT_EQ(c.samples.size(), 1u) << "the object is the first of 128 levels";
+    ASSERT_EQ(c.malformed.size(), 2u);
+    EXPECT_EQ(c.malformed[1].what, "arrays or objects lie more than 128 deep");
+}
+
 TEST(corpus, decodes_escapes_and_surrogate_pairs) {
     EXPECT_EQ(only_text(R"({"text": "a\"b\\c\/d\n\t\u00e9\ud83d\ude00"})"), "a\"b\\c/d\n\t\xc3\xa9\xf0\x9f\x98\x80");
     EXPECT_EQ(only_text(R"({"meta": {"text": ["no", {"prompt": "no"}]}, "text": "yes"})"), "yes");
