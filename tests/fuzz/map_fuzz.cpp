@@ -1,41 +1,16 @@
-// Any bytes as a GGUF file: opened, mapped, checked and planned for pruning, or refused with moescope::error.
-//   cmake --preset fuzz && cmake --build --preset fuzz
-//   build-fuzz/tests/map_fuzz -max_len=4096 corpus tests/fuzz/map_corpus
+// libFuzzer target: any bytes as a GGUF file are opened, mapped, checked and planned for pruning, or refused with moescope::error.
 
+#include "common.hpp"
 #include "core/error.hpp"
 #include "gguf/map_format.hpp"
 #include "gguf/memory_map.hpp"
 #include "prune/plan.hpp"
 
-#include <cstddef>
-#include <cstdint>
-#include <cstdlib>
-#include <string>
-#include <sys/mman.h>
-#include <unistd.h>
+using namespace moescope;
 
 namespace {
 
-// A file in memory, under a name that model_file can open.
-class memory_file {
-public:
-    memory_file() : fd_(::memfd_create("map_fuzz", 0)), path_("/proc/self/fd/" + std::to_string(fd_)) {}
-    ~memory_file() { ::close(fd_); }
-
-    const std::string & fill(const uint8_t * data, size_t size) {
-        if (::ftruncate(fd_, 0) != 0 || ::pwrite(fd_, data, size, 0) != static_cast<ssize_t>(size)) {
-            std::abort();
-        }
-        return path_;
-    }
-
-private:
-    int         fd_;
-    std::string path_;
-};
-
 void map_and_plan(const std::string & path) {
-    using namespace moescope;
     const gguf::model_file model(path);
     const gguf::memory_map map = gguf::build_memory_map(model);
     gguf::map_to_csv(map, model, true);
@@ -49,13 +24,12 @@ void map_and_plan(const std::string & path) {
 }  // namespace
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t * data, size_t size) {
-    static memory_file  file;
-    const std::string & path = file.fill(data, size);
+    const fuzz::memory_file file(fuzz::text_of(data, size));
     for (void (*use)(const std::string &) :
-         {map_and_plan, +[](const std::string & p) { moescope::gguf::check_model_layout(p); }}) {
+         {map_and_plan, +[](const std::string & p) { gguf::check_model_layout(p); }}) {
         try {
-            use(path);
-        } catch (const moescope::error &) {  // anything else ends the run
+            use(file.path());
+        } catch (const error &) {  // anything else ends the run
         }
     }
     return 0;
