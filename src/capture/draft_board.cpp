@@ -13,9 +13,9 @@ size_t text_run::overlap(const text_run & run) const {
     return std::equal(tokens.begin() + at, tokens.begin() + at + static_cast<int64_t>(n), run.tokens.begin()) ? n : 0;
 }
 
-void draft_board::post(const void * who, int32_t seq, text_run run) {
+void draft_board::post(const void * who, int32_t seq, text_run run, int32_t samples) {
     const std::lock_guard lock(mutex_);
-    latest_[{who, seq}] = {std::move(run), {}};
+    latest_[{who, seq}] = {std::move(run), {}, samples};
 }
 
 void draft_board::cut(const void * who, int32_t seq, int32_t pos) {
@@ -48,6 +48,10 @@ bool draft_board::any_other(const void * who, int32_t seq, Test && test) const {
     return std::any_of(latest_.begin(), latest_.end(), [&](const auto & entry) {
         return entry.first.first != who && entry.first.second == seq && test(entry.second);
     });
+}
+
+bool draft_board::others_sample(const void * who, int32_t seq, int32_t pos) const {
+    return pos >= 0 && any_other(who, seq, [&](const posted & p) { return p.samples == pos; });
 }
 
 bool draft_board::others_have(const void * who, int32_t seq, const text_run & run) const {

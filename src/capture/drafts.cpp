@@ -75,12 +75,14 @@ void drafts::begin_sequence(int32_t seq, use & u) {
     text_run   run = begins ? text_run() : run_of(seq);
     const bool own = !begins && several && s.generates && u.n_outputs == u.n_tokens;
     // The context of a draft model follows what the other one verifies, and need not ask for logits.
-    u.follows   = board_.others_have(this, seq, run);
-    u.verifies  = own || (several && u.follows);
-    u.generated = u.verifies || (!begins && !several && (s.asked || u.follows));
-    s.generates = u.verifies || (u.n_outputs == 1 && u.last_is_output);
-    s.asked     = u.verifies || u.last_is_output;
-    board_.post(this, seq, u.generated && !u.follows ? std::move(run) : text_run());
+    u.follows  = board_.others_have(this, seq, run);
+    u.verifies = own || (several && u.follows);
+    // An MTP context computes what the other one does without asking for logits, and then tries the token that is sampled there.
+    const bool next = s.asked || u.follows || board_.others_sample(this, seq, u.first_pos);
+    u.generated     = u.verifies || (!begins && !several && next);
+    s.generates     = u.verifies || (u.n_outputs == 1 && u.last_is_output);
+    s.asked         = u.verifies || u.last_is_output;
+    board_.post(this, seq, u.generated && !u.follows ? std::move(run) : text_run(), s.asked ? u.last_pos + 1 : -1);
 }
 
 text_run drafts::run_of(int32_t seq) const {

@@ -87,9 +87,9 @@ class TakenBack(unittest.TestCase):
     def path(self, name):
         return os.path.join(self.folder, name)
 
-    def run_server(self, name, *options, **more):
+    def run_server(self, name, *options, model=MODEL, **more):
         trace = self.path(name + ".moetrace")
-        with recorded_server(trace, "-np", "1", *options) as port:
+        with recorded_server(trace, "-np", "1", *options, model=model) as port:
             return trace, complete(port, PROMPT, **more)
 
     def hold_to_plain(self, plain, spec, said):
@@ -146,6 +146,35 @@ class TakenBack(unittest.TestCase):
         computed = rows_of(traces[1])
         self.assertEqual(len(computed), len({(r["layer"], r["position"]) for r in computed}))
         self.assertGreater(stats(traces[1])["tokens_taken_back"], said_too["timings"]["draft_n"])
+
+    def test_an_mtp_block_leaves_what_the_plain_run_leaves(self):
+        """In both contexts: that of the model, whose MTP block drafts, and that of the block, which follows it (one of the models
+        cannot forget part of a text). Random weights: next to no draft is accepted."""
+        for arch in ("glm4moe", "qwen35moe"):
+            model = self.path(arch + ".gguf")
+            subprocess.run(
+                [os.environ["MAKE_MODEL_BIN"], "variant", "mtp-" + arch, "-o", model], check=True, capture_output=True
+            )
+            plain, said = self.run_server(arch + "-plain", model=model)
+            mtp = ["--spec-type", "draft-mtp", "--spec-draft-n-max", "3"]
+            spec, said_too = self.run_server(arch + "-spec", *mtp, model=model)
+            self.assertEqual(said["tokens"], said_too["tokens"], "another text: nothing can be compared")
+            drafted, accepted = (said_too["timings"][k] for k in ("draft_n", "draft_n_accepted"))
+            self.assertGreater(drafted - accepted, N_PREDICT, "little was rejected: little is tested")
+
+            # By its first layer: for its block, the model computes the whole prompt in the last layer, too.
+            first = [[r for r in rows_of(t) if r["layer"] == 1] for t in (plain, spec)]
+            self.assertEqual(*[[(r["position"], r["token"], r["phase"]) for r in rows] for rows in first])
+            self.assertEqual(*[[sorted(r["ids"]) for r in rows] for rows in first])
+            want, of_model, of_block = (stats(t) for t in (plain, spec, spec.replace(".moetrace", ".2.moetrace")))
+            self.assertEqual(of_model["tokens_taken_back"], drafted - accepted)
+            for found in (of_model, of_block):
+                for figure in ("tokens", "tokens_decoded"):
+                    self.assertEqual(found[figure], want[figure], figure)
+                self.assertEqual(found["positions_cut"], 0)
+            # The block tries each draft, and once more computes it when the model verifies it; the last ones nobody verifies.
+            tried = of_block["tokens_taken_back"] - (drafted - accepted)
+            self.assertIn(tried - drafted, range(4))
 
     def test_two_slots_at_once(self):
         prompts = [PROMPT, PROMPT[6:] + PROMPT[6:]]

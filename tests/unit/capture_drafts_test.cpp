@@ -434,6 +434,30 @@ TEST(capture_drafts, a_prompts_last_token_is_not_generated) {
     EXPECT_TRUE(c.decoded[0]);
 }
 
+// An MTP context follows the model without asking for logits; its first draft comes before anything was verified.
+TEST(capture_drafts, of_an_mtp_context_begin_where_the_model_samples) {
+    draft_board        board;
+    context            model(board), mtp(board);
+    std::vector<token> text = prompt(0, {1, 2, 3});
+    model.decode(text);
+    text.back().output = false;
+    mtp.decode(text);
+    mtp.decode({{4, 3, {0}, true}});  // what the model sampled
+    EXPECT_TRUE(mtp.decoded[0]);
+    mtp.decode({{5, 4, {0}, true}});
+    EXPECT_TRUE(mtp.decoded[0]);
+    mtp.remove(0, 3, -1);
+    model.decode({{4, 3, {0}, true}, {5, 4, {0}, true}, {6, 5, {0}, true}});
+    mtp.decode({{4, 3, {0}, false}, {5, 4, {0}, false}, {6, 5, {0}, false}});
+    EXPECT_TRUE(mtp.decoded[0]);
+    EXPECT_EQ(mtp.taken_back.size(), 2u);
+    model.remove(0, 4, -1);
+    mtp.remove(0, 4, -1);
+    EXPECT_EQ(model.taken_back.size(), 2u);
+    EXPECT_EQ(mtp.taken_back.size(), 4u);
+    EXPECT_EQ(mtp.removals, (std::vector<removal>{removal::rejected, removal::rejected}));
+}
+
 // A perplexity run asks for the logits of every token, and a prompt may come in pieces: neither generates.
 TEST(capture_drafts, are_only_where_text_is_generated) {
     draft_board        board;
