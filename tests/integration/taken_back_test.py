@@ -2,54 +2,22 @@
 as taken back, what is recorded of the same text without it. Text that makes room for more, or is begun anew, stays."""
 
 import concurrent.futures
-import contextlib
-import http.client
 import json
 import os
 import shutil
-import signal
-import socket
 import subprocess
+import sys
 import tempfile
-import time
 import unittest
 
+sys.path.insert(0, os.path.join(os.path.dirname(__file__), "..", "support"))
+from recorded_server import ask, recorded_server  # noqa: E402
+
 MOESCOPE = os.environ["MOESCOPE_BIN"]
-SERVER = os.path.join(os.environ["LLAMA_CPP_BIN"], "llama-server")
 MODEL = os.path.join(os.environ["MOESCOPE_SOURCE_DIR"], "models/demo.gguf")
 PROMPT = "1+2=3\n2+3=5\n3+4=7\n4+5=9\n1+2=3\n2+3=5\n"
 LOOKUP = ["--spec-type", "ngram-simple", "--spec-ngram-simple-size-n", "2", "--spec-ngram-simple-size-m", "6"]
 N_PREDICT = 40
-
-
-@contextlib.contextmanager
-def recorded_server(trace, *options, model=MODEL):
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        port = s.getsockname()[1]
-    command = [SERVER, "-m", model, "--host", "127.0.0.1", "--port", str(port), "-c", "1024", "-t", "1", "--no-webui"]
-    with subprocess.Popen(
-        [MOESCOPE, "record", "-o", trace, "--", *command, *options],
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    ) as record:
-        try:
-            for _ in range(600):
-                with contextlib.suppress(OSError):
-                    if ask(port, "GET", "/health")[0] == 200:
-                        break
-                time.sleep(0.1)
-            yield port
-        finally:
-            record.send_signal(signal.SIGTERM)
-            record.wait(timeout=60)
-
-
-def ask(port, method, path, body=None):
-    with contextlib.closing(http.client.HTTPConnection("127.0.0.1", port, timeout=120)) as connection:
-        connection.request(method, path, json.dumps(body) if body else None)
-        answer = connection.getresponse()
-        return answer.status, json.loads(answer.read())
 
 
 def complete(port, prompt, **more):
@@ -89,7 +57,7 @@ class TakenBack(unittest.TestCase):
 
     def run_server(self, name, *options, model=MODEL, **more):
         trace = self.path(name + ".moetrace")
-        with recorded_server(trace, "-np", "1", *options, model=model) as port:
+        with recorded_server(trace, "-m", model, "-np", "1", *options) as port:
             return trace, complete(port, PROMPT, **more)
 
     def hold_to_plain(self, plain, spec, said):
@@ -181,7 +149,7 @@ class TakenBack(unittest.TestCase):
         traces, answers = [], []
         for name, options in (("plain", []), ("spec", LOOKUP)):
             traces.append(self.path(name + ".moetrace"))
-            with recorded_server(traces[-1], "-np", "2", "--kv-unified", *options) as port:
+            with recorded_server(traces[-1], "-m", MODEL, "-np", "2", "--kv-unified", *options) as port:
                 with concurrent.futures.ThreadPoolExecutor(2) as pool:
                     asked = [pool.submit(complete, port, p, id_slot=i) for i, p in enumerate(prompts)]
                     answers.append([a.result() for a in asked])
@@ -190,7 +158,7 @@ class TakenBack(unittest.TestCase):
 
     def test_a_context_shift_discards_and_goes_on(self):
         trace, n_ctx, n_keep, n_discard, n_predict = self.path("t.moetrace"), 256, 8, 60, 500
-        with recorded_server(trace, "-np", "1", "-c", str(n_ctx), "--context-shift") as port:
+        with recorded_server(trace, "-m", MODEL, "-np", "1", "-c", str(n_ctx), "--context-shift") as port:
             n_prompt = len(ask(port, "POST", "/tokenize", {"content": PROMPT, "add_special": True})[1]["tokens"])
             answer = complete(port, PROMPT, n_predict=n_predict, n_keep=n_keep, n_discard=n_discard)
         expected, position, n_shifts = list(range(n_prompt)), n_prompt, 0
@@ -216,7 +184,7 @@ class TakenBack(unittest.TestCase):
 
     def test_text_that_is_begun_anew_stays_and_is_counted(self):
         trace = self.path("t.moetrace")
-        with recorded_server(trace, "-np", "1", *LOOKUP) as port:
+        with recorded_server(trace, "-m", MODEL, "-np", "1", *LOOKUP) as port:
             first = complete(port, PROMPT)
             second = complete(port, PROMPT[:-6] + "9+9=")
         drafts = sum(a["timings"]["draft_n"] - a["timings"]["draft_n_accepted"] for a in (first, second))
@@ -232,7 +200,7 @@ class TakenBack(unittest.TestCase):
 
     def test_a_prompt_that_the_cache_holds_is_prefilled_and_not_generated(self):
         trace = self.path("t.moetrace")
-        with recorded_server(trace, "-np", "1") as port:
+        with recorded_server(trace, "-m", MODEL, "-np", "1") as port:
             answers = [complete(port, PROMPT) for _ in range(3)]
         self.assertEqual([a["timings"]["prompt_n"] for a in answers][1:], [1, 1])
         requests = json.loads(output("stats", "--requests", "--json", trace))
