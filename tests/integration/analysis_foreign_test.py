@@ -10,6 +10,7 @@ import unittest
 import numpy as np
 
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), "..", "support"))
+from preload import preloaded  # noqa: E402
 from trace_writer import GATE_INPUT, IDS, PROBS, WEIGHTS, TraceWriter  # noqa: E402
 
 MOESCOPE = os.environ["MOESCOPE_BIN"]
@@ -162,7 +163,7 @@ class ForeignLogs(unittest.TestCase):
         self.assertEqual(done.returncode, 0, done.stderr)
         self.same(answer("frequency", log), answer("frequency", trace))
         csv = self.path("live.csv")
-        env = dict(os.environ, LD_PRELOAD=os.environ["RECORDER_LIB"], LLAMA_MOE_LOG=csv)
+        env = dict(preloaded(os.environ["RECORDER_LIB"]), LLAMA_MOE_LOG=csv)
         program = [os.path.join(os.environ["LLAMA_CPP_BIN"], "llama-completion"), "-m", model, "-p", text]
         program += ["-n", "8", "--temp", "0", "-t", "1", "-no-cnv"]
         done = subprocess.run(program, env=env, capture_output=True, text=True)

@@ -222,7 +222,7 @@ TEST_F(MaskRecord, TheEnvironmentIsEnoughAndNothingNeedBeRecorded) {
     const std::string program = llama_program("llama-completion");
     ASSERT_EQ(said(plus({program}, completion(pruned_)), want), 0) << stderr_text();
     EXPECT_EQ(said(plus({program}, completion(model_)), got,
-                   {"LD_PRELOAD=" + env_or_die("RECORDER_LIB"), std::string("MOESCOPE_MASK=omit ") + omit}),
+                   {preloaded(env_or_die("RECORDER_LIB")), std::string("MOESCOPE_MASK=omit ") + omit}),
               0);
     expect_same_text(got, want);
     EXPECT_NE(stderr_text().find("moescope: masked (omit 0:3,0:9,0:12,"), std::string::npos) << stderr_text();
@@ -372,7 +372,7 @@ TEST_F(MaskRecord, AMaskInTheEnvironmentThatIsNoneIsSaid) {
     write_random();
     std::string text;
     EXPECT_EQ(said(plus({llama_program("llama-completion")}, completion(model_)), text,
-                   {"LD_PRELOAD=" + env_or_die("RECORDER_LIB"), "MOESCOPE_MASK=0:3"}),
+                   {preloaded(env_or_die("RECORDER_LIB")), "MOESCOPE_MASK=0:3"}),
               0);
     EXPECT_NE(stderr_text().find("a mask is such as 'omit 5:15,3:28-30; only 4:0-7; bias 5:15=-2', not '0:3'"),
               std::string::npos)

@@ -5,9 +5,13 @@ import os
 import shutil
 import stat
 import subprocess
+import sys
 import tempfile
 import threading
 import unittest
+
+sys.path.insert(0, os.path.join(os.path.dirname(__file__), "..", "support"))
+from preload import preloaded  # noqa: E402
 
 MOESCOPE = os.environ["MOESCOPE_BIN"]
 MAKE_MODEL = os.environ["MAKE_MODEL_BIN"]
@@ -225,7 +229,7 @@ class RecorderReplacesTracesOnly(Outputs):
         self.assertNotEqual(contents(trace), contents(self.trace))
 
     def preload(self, variable, path):
-        env = dict(os.environ, LD_PRELOAD=RECORDER, **{variable: path})
+        env = dict(preloaded(RECORDER), **{variable: path})
         result = subprocess.run([HOST, "decode", self.model], capture_output=True, text=True, timeout=120, env=env)
         self.assertEqual(result.returncode, 0, result.stderr)
         return [line for line in result.stderr.splitlines() if line.startswith("moescope:")]

@@ -10,10 +10,14 @@ import shutil
 import signal
 import struct
 import subprocess
+import sys
 import tempfile
 import termios
 import time
 import unittest
+
+sys.path.insert(0, os.path.join(os.path.dirname(__file__), "..", "support"))
+from preload import preloaded  # noqa: E402
 
 MOESCOPE = os.environ["MOESCOPE_BIN"]
 MAKE_MODEL = os.environ["MAKE_MODEL_BIN"]
@@ -62,7 +66,7 @@ class RecordHost(unittest.TestCase):
         )
 
     def preloaded(self, mode, variables, also=(), **options):
-        env = dict(os.environ, LD_PRELOAD=":".join([RECORDER, *also]), **variables)
+        env = dict(preloaded(RECORDER, *also), **variables)
         return subprocess.run([HOST, mode, self.model], capture_output=True, text=True, timeout=120, env=env, **options)
 
     def rows(self, trace=None):
@@ -105,6 +109,21 @@ class RecordHost(unittest.TestCase):
         zero = self.preloaded("plain", {"LLAMA_EXPERT_TRACE_STATS": "0", "MOESCOPE_OUTPUT": ""})
         self.assertEqual((zero.returncode, zero.stderr), (0, ""))
 
+    def test_what_is_preloaded_already_comes_after_the_recorder_but_for_the_runtime_of_a_sanitizer(self):
+        there = os.environ.get("LD_PRELOAD", "").split(":") if os.environ.get("LD_PRELOAD") else []
+        for first, second in (
+            ("libasan.so.8", "libother.so"),
+            ("/opt/lib/libclang_rt.tsan-x86_64.so", "/opt/libasan/libsandbox.so"),
+        ):
+            env = dict(os.environ, LD_PRELOAD=":".join([*there, second + " " + first]))
+            said = subprocess.run(
+                [MOESCOPE, "record", "-o", self.trace, "--", "/usr/bin/printenv", "LD_PRELOAD"],
+                capture_output=True,
+                text=True,
+                env=env,
+            ).stdout
+            self.assertEqual(said.strip().split(":"), [*there, first, os.path.realpath(RECORDER), second])
+
     def test_exit_code_and_signals(self):
         self.assertEqual(self.recorded("exit-in-thread").returncode, 7)
         self.assertEqual(self.tokens(), list(range(101)))
@@ -123,9 +142,7 @@ class RecordHost(unittest.TestCase):
             time.sleep(0.05)
         target = run.pid
         if to_host:
-            target = int(
-                subprocess.run(["pgrep", "-P", str(run.pid)], capture_output=True, text=True).stdout.split()[0]
-            )
+            target = int(contents(f"/proc/{run.pid}/task/{run.pid}/children").split()[0])
         if remove_trace:
             os.remove(self.trace)
         os.kill(target, sig)
@@ -153,7 +170,7 @@ class RecordHost(unittest.TestCase):
             [HOST, "idle", self.model],
             stdout=subprocess.PIPE,
             text=True,
-            env=dict(os.environ, LD_PRELOAD=RECORDER, MOESCOPE_OUTPUT=self.trace, **variables),
+            env=dict(preloaded(RECORDER), MOESCOPE_OUTPUT=self.trace, **variables),
         )
         with host:
             for line in host.stdout:
@@ -238,7 +255,7 @@ class RecordHost(unittest.TestCase):
                 stdout=subprocess.PIPE,
                 stderr=writer,
                 timeout=120,
-                env=dict(os.environ, LD_PRELOAD=RECORDER, LLAMA_EXPERT_TRACE_STATS="1"),
+                env=dict(preloaded(RECORDER), LLAMA_EXPERT_TRACE_STATS="1"),
             )
         finally:
             os.close(writer)
@@ -259,7 +276,7 @@ class RecordHost(unittest.TestCase):
             stdout=subprocess.PIPE,
             timeout=120,
             preexec_fn=lambda: os.close(2),
-            env=dict(os.environ, LD_PRELOAD=RECORDER, MOESCOPE_OUTPUT=self.trace),
+            env=dict(preloaded(RECORDER), MOESCOPE_OUTPUT=self.trace),
         )
         self.assertEqual(host.returncode, 0)
         self.assertEqual(self.tokens(), list(range(102)))  # the host's line is not in the trace
@@ -273,7 +290,7 @@ class RecordHost(unittest.TestCase):
             host = subprocess.Popen(
                 [HOST, "exit-in-handler", self.model],
                 stdout=subprocess.DEVNULL,
-                env=dict(os.environ, LD_PRELOAD=RECORDER, MOESCOPE_OUTPUT=pipe, MOESCOPE_CAPTURE="all"),
+                env=dict(preloaded(RECORDER), MOESCOPE_OUTPUT=pipe, MOESCOPE_CAPTURE="all"),
             )
             waiting = lambda: struct.unpack("i", fcntl.ioctl(reader, termios.FIONREAD, b"\0" * 4))[0]
             before, deadline = 0, time.time() + 60
@@ -422,8 +439,10 @@ class RecordHost(unittest.TestCase):
     def test_the_library_needs_libc_alone_and_shows_only_hooks(self):
         needed = subprocess.run(["readelf", "-d", RECORDER], capture_output=True, text=True).stdout
         libraries = [line.split("[")[1].rstrip("]") for line in needed.splitlines() if "NEEDED" in line]
-        allowed = ("libc.so.", "libm.so.", "ld-linux", "libdl.so.", "libpthread.so.")
-        self.assertEqual([l for l in libraries if not l.startswith(allowed)], [])
+        allowed = ["libc.so.", "libm.so.", "ld-linux", "libdl.so.", "libpthread.so."]
+        if "san.so" in os.environ.get("LD_PRELOAD", ""):  # tests/sanitized
+            allowed += ["libasan.so.", "libubsan.so.", "libtsan.so."]
+        self.assertEqual([l for l in libraries if not l.startswith(tuple(allowed))], [])
         symbols = subprocess.run(["nm", "-D", "--defined-only", RECORDER], capture_output=True, text=True).stdout
         shown = [line.split()[-1] for line in symbols.splitlines()]
         self.assertTrue(shown)

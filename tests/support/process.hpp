@@ -2,9 +2,11 @@
 
 // Programs that tests start: bounded in time, stopped by their process id, output kept in files.
 
+#include <algorithm>
 #include <chrono>
 #include <csignal>
 #include <cstdlib>
+#include <cstring>
 #include <fstream>
 #include <sstream>
 #include <stdexcept>
@@ -36,6 +38,12 @@ inline std::string llama_program(const std::string & name) {
     return env_or_die("LLAMA_CPP_BIN") + "/" + name;
 }
 
+// LD_PRELOAD for a program without moescope record: behind what is there already, such as a sanitizer's runtime (tests/sanitized).
+inline std::string preloaded(const std::string & library) {
+    const char * there = std::getenv("LD_PRELOAD");
+    return "LD_PRELOAD=" + (there != nullptr ? std::string(there) + ":" : std::string()) + library;
+}
+
 inline std::string read_file(const std::string & path) {
     std::ifstream     file(path, std::ios::binary);
     std::stringstream text;
@@ -45,7 +53,7 @@ inline std::string read_file(const std::string & path) {
 
 class process {
 public:
-    using variables = std::vector<std::string>;  // "NAME=value", added to ours
+    using variables = std::vector<std::string>;  // "NAME=value", in place of ours of that name
 
     process(std::vector<std::string> command, const std::string & out, const std::string & err,
             const variables & extra = {}) {
@@ -54,10 +62,7 @@ public:
             argv.push_back(word.data());
         }
         argv.push_back(nullptr);
-        variables all = extra;
-        for (char ** e = environ; *e != nullptr; ++e) {
-            all.emplace_back(*e);
-        }
+        variables all = with_ours(extra);
         for (std::string & e : all) {
             env.push_back(e.data());
         }
@@ -102,6 +107,19 @@ public:
     }
 
 private:
+    static variables with_ours(variables all) {
+        const size_t n = all.size();
+        for (char ** e = environ; *e != nullptr; ++e) {
+            const std::string name(*e, std::strcspn(*e, "=") + 1);
+            const bool        replaced = std::any_of(all.begin(), all.begin() + static_cast<long>(n),
+                                                     [&](const std::string & v) { return v.rfind(name, 0) == 0; });
+            if (!replaced) {
+                all.emplace_back(*e);
+            }
+        }
+        return all;
+    }
+
     pid_t pid_ = 0;
 };
 

@@ -6,6 +6,7 @@
 #include <cstdlib>
 #include <cstring>
 #include <fstream>
+#include <regex>
 
 #include <fcntl.h>
 #include <poll.h>
@@ -114,6 +115,24 @@ private:
     std::string path_;
 };
 
+// By the names that GCC and clang give them: libasan.so.8, libclang_rt.asan-x86_64.so.
+bool is_sanitizer_runtime(const std::string & path) {
+    static const std::regex runtime("lib(clang_rt\\.)?(a|hwa|l|m|t|ub)san[-._].*");
+    return std::regex_match(path.substr(path.rfind('/') + 1), runtime);
+}
+
+// What LD_PRELOAD is to be: the recorder in front of what is there, as its functions must be found first. Only the runtime of a
+// sanitizer stays in front of it, because it ends the program where it is not the first library of all.
+std::string preload_list(const std::string & there, const std::string & recorder) {
+    static const std::regex    name("[^ :]+");
+    const std::sregex_iterator end;
+    std::string                first, rest;
+    for (std::sregex_iterator it(there.begin(), there.end(), name); it != end; ++it) {
+        is_sanitizer_runtime(it->str()) ? first += it->str() + ":" : rest += ":" + it->str();
+    }
+    return first + recorder + rest;
+}
+
 // Our environment with the recorder's variables in it.
 class child_environment {
 public:
@@ -123,7 +142,7 @@ public:
         }
         namespace env        = environment;
         const char * preload = std::getenv("LD_PRELOAD");
-        set("LD_PRELOAD", preload != nullptr && *preload != '\0' ? library + ":" + preload : library);
+        set("LD_PRELOAD", preload_list(preload != nullptr ? preload : "", library));
         set(env::output, o.nop ? "" : o.trace_path);
         set(env::capture, o.capture ? to_string(*o.capture) : "");
         set(env::layers, o.layers);
