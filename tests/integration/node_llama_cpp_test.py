@@ -5,50 +5,25 @@ llama.cpp at once, node-llama-cpp's and ours. The models are planted: traces are
 import glob
 import json
 import os
-import platform
 import shutil
 import subprocess
 import sys
 import tempfile
 import unittest
 
+sys.path.insert(0, os.path.join(os.path.dirname(__file__), "..", "support"))
+from npm_packages import node_llama_cpp  # noqa: E402
+
 MOESCOPE = os.environ["MOESCOPE_BIN"]
 MAKE_MODEL = os.environ["MAKE_MODEL_BIN"]
 HERE = os.path.dirname(os.path.abspath(__file__))
 TWO_COPIES_HOST = os.path.join(HERE, "..", "hosts", "two_copies_host.py")
 LIBLLAMA = os.path.join(os.environ["LLAMA_CPP_BIN"], "libllama.so")
-CACHE = os.environ.get("MOESCOPE_CACHE") or os.path.join(
-    os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache"), "moescope"
-)
 
 
 def installed(version):
-    """The folder with that version of node-llama-cpp and its binaries for this machine; installed once into the cache."""
-    machine = {"x86_64": "linux-x64", "aarch64": "linux-arm64"}[platform.machine()]
-    folder = os.path.join(CACHE, f"node-llama-cpp-{version}")
-    if not os.path.exists(os.path.join(folder, "complete")):
-        shutil.rmtree(folder, ignore_errors=True)
-        os.makedirs(folder)
-        with open(os.path.join(folder, "package.json"), "w", encoding="utf-8") as f:
-            f.write('{"private": true, "type": "module"}')
-        subprocess.run(
-            [
-                "npm",
-                "install",
-                "--ignore-scripts",
-                "--no-audit",
-                "--no-fund",
-                "--omit=optional",
-                "--silent",
-                f"node-llama-cpp@{version}",
-                f"@node-llama-cpp/{machine}@{version}",
-            ],
-            cwd=folder,
-            check=True,
-            timeout=300,
-        )
-        shutil.copy(os.path.join(HERE, "node_llama_cpp.mjs"), os.path.join(folder, "evaluate.mjs"))
-        open(os.path.join(folder, "complete"), "w", encoding="utf-8").close()
+    """The folder with that version of node-llama-cpp and a program that uses it."""
+    folder = node_llama_cpp(version)
     shutil.copy(os.path.join(HERE, "node_llama_cpp.mjs"), os.path.join(folder, "evaluate.mjs"))
     return folder
 
