@@ -172,13 +172,26 @@ witness watched(const std::string & file, const std::string & arch, const batch_
 
 constexpr column_set by_default = column_set(column::ids) | column::weights | column::norms;
 
-// Products of gates and norms are those that the witness saw.
-void check_gated_norms(const row & r, const std::vector<double> & seen) {
-    ASSERT_EQ(seen.size(), r.ids.size());
+// How far products of gates and norms are from what the witness saw, relative to that.
+double gated_distance(const row & r, const std::vector<double> & seen) {
+    double far = 0;
     for (size_t k = 0; k < r.ids.size(); ++k) {
         const double gated = std::abs(r.values.at(column::weights)[k]) * r.values.at(column::norms)[k];
-        EXPECT_NEAR(gated, seen[k], 1e-4 * seen[k] + 1e-9) << at(r);
+        far                = std::max(far, std::abs(gated - seen.at(k)) / (seen[k] + 1e-9));
     }
+    return far;
+}
+
+// How near weights and norms of two ways to read them must be. Where nothing is fused (tests/device switches it off) both read what
+// the same kernels computed. Where gates come from a fused operation, their last bit differs: no more in the first layer that
+// routes. Attention of this backend rounds keys and values to F16, even those of an F32 cache, which turns a last bit into up to
+// 1e-3 in the layers behind.
+struct nearness {
+    double weights = 3e-6, norms = 1e-5, gated = 1e-4;
+};
+nearness nearness_of(const row & r, const row & first) {
+    const bool fused = std::getenv("GGML_VK_DISABLE_FUSION") == nullptr;
+    return fused && r.layer > first.layer ? nearness{1e-3, 1e-3, 2e-3} : nearness{};
 }
 
 // Probes that leave the device its fused operations, the eval callback, and the witness. Not the eval callback where a layer has
@@ -193,7 +206,7 @@ TEST_P(device, ids_are_those_that_were_computed) {
     ASSERT_EQ(x.size(), seen.ids.size());
     ASSERT_GT(x.size(), 0U);
     const bool two_blocks = std::any_of(x.begin(), x.end(), [](const row & r) { return r.block > 0; });
-    double     weights = 0, norms = 0;
+    double     weights = 0, norms = 0, gated = 0;
     size_t     n_norms = 0;
     for (size_t i = 0; i < x.size(); ++i) {
         const bool chunks = x[i].layout.has(block_layout::ids_repeat);
@@ -201,32 +214,45 @@ TEST_P(device, ids_are_those_that_were_computed) {
         ASSERT_EQ(x[i].token, x[i].pos * 37 % 256) << at(x[i]);
         ASSERT_EQ(std::vector<int32_t>(x[i].ids.begin(), x[i].ids.end()), chunks ? chunks_of(seen.ids[i]) : seen.ids[i])
             << at(x[i]);
+        const nearness asked = nearness_of(x[i], x[0]);
         if (!two_blocks) {
             ASSERT_EQ(x[i].ids, y[i].ids) << at(x[i]);
-            weights = std::max(weights, distance(x[i], y[i], column::weights));
-            norms   = std::max(norms, distance(x[i], y[i], column::norms));
+            const double w = distance(x[i], y[i], column::weights), n = distance(x[i], y[i], column::norms);
+            EXPECT_LE(w, asked.weights) << at(x[i]);
+            EXPECT_LE(n, asked.norms) << at(x[i]);
+            weights = std::max(weights, w), norms = std::max(norms, n);
         }
         if (seen.norms.size() == x.size() && !x[i].layout.has(block_layout::norms_gated)) {
-            check_gated_norms(x[i], seen.norms[i]);
+            const double g = gated_distance(x[i], seen.norms[i]);
+            EXPECT_LE(g, asked.gated) << at(x[i]);
+            gated = std::max(gated, g);
             n_norms += 1;
         }
     }
-    EXPECT_LE(weights, 1e-4);
-    EXPECT_LE(norms, 1e-4);
     if (two_blocks) {
         EXPECT_EQ(n_norms, x.size());
-        std::printf("figures: %zu rows, ids equal the witness's, gated norms within 1e-04\n", x.size());
+        std::printf("figures: %zu rows, ids equal the witness's, gated norms within %.0e\n", x.size(), gated);
         return;
     }
     std::printf("figures: %zu rows, ids equal, weights within %.0e, norms within %.0e\n", x.size(), weights, norms);
 }
 
+// Of the layers that route: ERNIE's graphs leave out every second one, whatever tensors the file has.
+kept_by_layer of_layers_in(const recording & rec, const kept_by_layer & kept) {
+    kept_by_layer some;
+    for (const row & r : rec.rows()) {
+        some[r.layer] = kept.at(r.layer);
+    }
+    return some;
+}
+
 TEST_P(device, a_mask_does_what_the_pruned_file_does) {
-    const std::string   pruned = folder_ / "pruned.gguf";
-    const kept_by_layer kept   = write_pruned_half(file_, pruned);
-    const expert_mask   mask   = mask_for(kept, complete(GetParam().options.shape).n_expert);
-    const batch_shape   s      = shape(column_set::all());
-    const size_t        n      = rows_with_omitted(captured(s), mask);
+    const std::string   pruned   = folder_ / "pruned.gguf";
+    const batch_shape   s        = shape(column_set::all());
+    const recording     unmasked = captured(s);
+    const kept_by_layer kept     = of_layers_in(unmasked, write_pruned_half(file_, pruned));
+    const expert_mask   mask     = mask_for(kept, complete(GetParam().options.shape).n_expert);
+    const size_t        n        = rows_with_omitted(unmasked, mask);
     EXPECT_GT(n, 0U);
     exactness how;
     how.tolerance    = 1e-3;
@@ -264,36 +290,52 @@ double length_distance(const row & r) {
     return far;
 }
 
-// Dot products against the same on the CPU, which removal_brute_force_test holds to brute force. What goes into them differs
-// already: the CPU rounds activations otherwise.
-TEST_P(device, gram_is_that_of_the_cpu) {
-    const batch_shape s = shape(by_default | column::gram);
-    const auto        x = captured(s).rows(), y = captured(on_cpu(s)).rows();
-    ASSERT_EQ(x.size(), y.size());
+struct gram_figures {
+    size_t n_rows = 0, n_others = 0;  // compared; that select something else
+    double far = 0, lengths = 0;
+};
+
+gram_figures compare_gram(const std::vector<row> & x, const std::vector<row> & y, bool causal) {
     std::vector<row> others;
     for (size_t i = 0; i < x.size(); ++i) {
-        if (x[i].ids != y[i].ids) {
+        if (x[i].ids != y.at(i).ids) {
             others.push_back(x[i]);
         }
     }
-    double far = 0, lengths = 0;
-    size_t n_gram = 0;
+    gram_figures f;
+    f.n_others = others.size();
     for (size_t i = 0; i < x.size(); ++i) {
-        ASSERT_EQ(x[i].values.count(column::gram), y[i].values.count(column::gram)) << at(x[i]);
         const bool comparable = x[i].ids == y[i].ids && std::none_of(others.begin(), others.end(), [&](const row & o) {
-                                    return is_behind(x[i], o, traits_of(arch()).causal);
+                                    return is_behind(x[i], o, causal);
                                 });
-        if (comparable && x[i].values.count(column::gram) != 0) {
-            far     = std::max(far, gram_distance(x[i], y[i]));
-            lengths = std::max(lengths, length_distance(x[i]));
-            n_gram += 1;
+        if (comparable && x[i].values.count(column::gram) != 0 && y[i].values.count(column::gram) != 0) {
+            f.far     = std::max(f.far, gram_distance(x[i], y[i]));
+            f.lengths = std::max(f.lengths, length_distance(x[i]));
+            f.n_rows += 1;
         }
     }
-    EXPECT_LE(double(others.size()), 0.1 * double(x.size()));
-    EXPECT_LE(lengths, 1e-5);
-    EXPECT_LE(far, 2e-3);
-    std::printf("figures: gram of %zu rows within %.0e, lengths within %.0e; %zu of %zu rows select the same\n", n_gram,
-                far, lengths, x.size() - others.size(), x.size());
+    return f;
+}
+
+// Dot products against the same on the CPU, which removal_brute_force_test holds to brute force. What goes into them differs
+// already: attention of the device rounds keys and values to F16. What the CPU computes with a cache in F16 says how much that is.
+TEST_P(device, gram_is_that_of_the_cpu) {
+    batch_shape s = shape(by_default | column::gram);
+    const auto  x = captured(s).rows(), y = captured(on_cpu(s)).rows();
+    s.cache         = GGML_TYPE_F16;
+    const auto half = captured(on_cpu(s)).rows();
+    ASSERT_EQ(x.size(), y.size());
+    const bool         causal = traits_of(arch()).causal;
+    const gram_figures f = compare_gram(x, y, causal), of_half = compare_gram(half, y, causal);
+    for (size_t i = 0; i < x.size(); ++i) {
+        ASSERT_EQ(x[i].values.count(column::gram), y[i].values.count(column::gram)) << at(x[i]);
+    }
+    EXPECT_LE(double(f.n_others), 0.1 * double(x.size()));
+    EXPECT_LE(f.lengths, 1e-5);
+    EXPECT_LE(f.far, std::max(1e-3, 2 * of_half.far));
+    std::printf(
+        "figures: gram of %zu rows within %.0e (F16 on the CPU: %.0e), lengths within %.0e; %zu of %zu rows select the same\n",
+        f.n_rows, f.far, of_half.far, f.lengths, x.size() - f.n_others, x.size());
 }
 
 // The closed form, and rows of a last layer that computes one token alone.

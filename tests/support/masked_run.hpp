@@ -23,6 +23,7 @@ struct batch_shape {
     std::string        lora;
     bool               on_device = false;  // as much as llama.cpp puts there
     column_set         what      = column_set::all();
+    ggml_type          cache     = GGML_TYPE_F32;  // F16 would turn the last bit of a gate into 1e-3 of a key
 };
 
 struct outcome {
@@ -39,7 +40,7 @@ inline llama_context_params params_for(const std::string & arch, const batch_sha
     p.n_seq_max            = static_cast<uint32_t>(s.n_seq);
     p.kv_unified           = true;
     p.n_threads = p.n_threads_batch = 1;
-    p.type_k = p.type_v = GGML_TYPE_F32;  // F16 would turn the last bit of a gate into 1e-3 of a key
+    p.type_k = p.type_v = s.cache;
     p.flash_attn_type   = LLAMA_FLASH_ATTN_TYPE_DISABLED;
     p.embeddings        = !traits_of(arch).has_logits;
     p.pooling_type      = LLAMA_POOLING_TYPE_NONE;
