@@ -104,9 +104,9 @@ temporal_result temporal::result() const {
         t.reuse    = b->reuse;
         double sum = 0;
         for (const uint64_t c : b->count) {
-            sum += double(c) * double(c);
+            sum += double(c) * (double(c) - 1);
         }
-        t.overlap_by_popularity = n > 0 ? sum / (n * n * k) : unknown;
+        t.overlap_by_popularity = n > 1 ? sum / (n * (n - 1) * k) : unknown;
         t.overlap_by_chance     = k / b->layout.n_expert;
         t.reuse_by_chance       = geometric(t.overlap_by_chance);
         r.blocks.push_back(std::move(t));

@@ -21,8 +21,8 @@ struct block_temporal {
     block_layout                                   layout;
     uint64_t                                       rows = 0;  // whose sequence is known
     std::array<running_stats, overlap_lags.size()> overlap;   // |A ∩ B| / k of tokens that far apart
-    double overlap_by_popularity = unknown;              // of two tokens drawn at random from the trace: Σ f_e² / k
-    double overlap_by_chance     = unknown;              // of balanced random routing: k / E
+    double overlap_by_popularity = unknown;  // of two different tokens of the trace: Σ c_e (c_e − 1) / (k N (N − 1))
+    double                                  overlap_by_chance = unknown;  // of balanced random routing: k / E
     std::array<uint64_t, n_reuse_classes>   reuse = {};  // selections by distance to the last use in the sequence
     std::array<double, n_reuse_classes - 1> reuse_by_chance = {};  // shares of reuses under balance (geometric, k / E)
 };

@@ -178,8 +178,9 @@ class Analyses(unittest.TestCase):
             for lag in (1, 4, 64):
                 expected = [len(set(a) & set(b)) / len(a) for a, b in zip(self.ids[i], self.ids[i][lag:])]
                 self.assertAlmostEqual(layer["overlap_%d" % lag], np.mean(expected), places=9)
-            f = self.counts(i) / len(self.ids[i])
-            self.assertAlmostEqual(layer["by_popularity"], (f**2).sum() / self.shape[i]["k"], places=9)
+            c, n = self.counts(i), len(self.ids[i])
+            pairs = (c * (c - 1)).sum() / (n * (n - 1) * self.shape[i]["k"])
+            self.assertAlmostEqual(layer["by_popularity"], pairs, places=9)
 
     def test_compare(self):
         other = [i.copy() for i in self.ids]

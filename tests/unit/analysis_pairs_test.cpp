@@ -245,6 +245,16 @@ TEST(temporal, a_new_sequence_under_the_same_id_has_no_neighbour_before) {
     EXPECT_EQ(x.result().sequences, 2u);
 }
 
+TEST(temporal, any_two_tokens_of_a_trace_of_two_are_these_two) {
+    routing_builder t({block_of(0, 8, 2)});
+    t.token(0, 0, {{{1, 2}}}).token(0, 1, {{{2, 3}}});
+    temporal x;
+    t.feed(x);
+    const block_temporal b = x.result().blocks[0];
+    EXPECT_EQ(b.overlap[0].mean(), 0.5);
+    EXPECT_EQ(b.overlap_by_popularity, 0.5);
+}
+
 TEST(temporal, finds_a_period_at_its_lag) {
     routing_builder t({block_of(0, 8, 2)});
     for (uint32_t i = 0; i < 400; ++i) {
@@ -258,7 +268,7 @@ TEST(temporal, finds_a_period_at_its_lag) {
     EXPECT_EQ(b.overlap[7].mean(), 1);  // lag 128, the whole ring
     EXPECT_EQ(b.overlap[7].n(), 400u - 128);
     EXPECT_EQ(b.reuse[2], 2u * 396);                    // distance 4 is in the class 3 to 4
-    EXPECT_NEAR(b.overlap_by_popularity, 0.25, 1e-12);  // 8 experts at frequency 1/4: 8 / 16 / 2
+    EXPECT_NEAR(b.overlap_by_popularity, 99.0 / 399, 1e-12);  // 99 of the 399 other tokens select both
     EXPECT_NEAR(b.reuse_by_chance[0], 0.25, 1e-12);     // geometric with p = k / E = 1/4
     EXPECT_NEAR(b.reuse_by_chance[1], 0.75 * 0.25, 1e-12);
     EXPECT_NEAR(b.reuse_by_chance[2], 0.75 * 0.75 * (0.25 + 0.75 * 0.25), 1e-12);  // 3 or 4 tokens ago

@@ -29,7 +29,7 @@ TEST(summary, of_a_short_run_by_hand) {
     const summary_result r = s.result();
     EXPECT_NEAR(r.lru_hits, 1.0 / 2, 1e-12);
     EXPECT_NEAR(r.overlap_next, 1.0 / 5, 1e-12);  // only the first decoded token repeats the one before
-    EXPECT_NEAR(r.overlap_by_popularity, (9 + 4 + 1) / 36.0, 1e-12);  // f = 3/6, 2/6, 1/6
+    EXPECT_NEAR(r.overlap_by_popularity, 4.0 / 15, 1e-12);  // of 15 pairs, 3 share expert 0 and 1 shares expert 1
     EXPECT_EQ(r.frequency.tokens, 6u);
     EXPECT_EQ(r.frequency.n_dead(), 5u);
     // p = (1, 0, 0), q = (2/5, 2/5, 1/5), m = (7/10, 1/5, 1/10)
