@@ -163,6 +163,14 @@ class PruneAnswers(ToolCase):
             self.done("prune", DEMO, "--stats", "s.moestats", "--keep", n_keep, "-o", name, "-q")
         return os.path.getsize(self.path(name))
 
+    def test_the_command_that_says_the_cost_measures_this_plan(self):
+        def command(*args):
+            return json.loads(self.prune("--keep", 24, "--json", *args).stdout)["evaluate"]
+
+        self.assertTrue(command("--criterion", "reap").endswith("--criterion reap --keep 24"))
+        self.assertIn("--seed 7", command("--criterion", "random", "--seed", 7))
+        self.assertTrue(command("--criterion", "reap", "--protect", "3:1,10").endswith("--against small.gguf"))
+
     def test_a_size_is_the_most_experts_whose_file_is_no_larger(self):
         for n_keep in (5, 20, 31):
             size = self.written(n_keep)

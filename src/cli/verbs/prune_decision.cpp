@@ -158,14 +158,20 @@ std::string criterion_text(const decision & d) {
                : fmt::format("{}, balance {}", name, prune::balance_name(d.scores.balance));
 }
 
+// A plan that evaluate makes of the same options; what it has no option for, it can only read from the file.
 std::string evaluate_command(const prune_options & o, const decision & d, const std::string & n_keep) {
-    const std::string plan =
-        ids_file(o).empty()
-            ? fmt::format("{}--criterion {}{} --keep {}", o.stats.empty() ? "" : "--stats " + printable(o.stats) + " ",
-                          prune::criterion_name(d.request.criterion),
-                          o.balance.empty() ? "" : " --balance " + o.balance, n_keep)
-        : o.drop_ids.empty() ? "--keep-ids " + printable(o.keep_ids)
-                             : "--against " + (o.output.empty() ? "small.gguf" : printable(o.output));
+    std::string plan;
+    if (!o.drop_ids.empty() || !d.request.protect.empty()) {
+        plan = "--against " + (o.output.empty() ? "small.gguf" : printable(o.output));
+    } else if (!o.keep_ids.empty()) {
+        plan = "--keep-ids " + printable(o.keep_ids);
+    } else {
+        const bool seeded = d.request.criterion == prune::prune_criterion::random && o.seed != 0;
+        plan =
+            fmt::format("{}--criterion {}{}{} --keep {}", o.stats.empty() ? "" : "--stats " + printable(o.stats) + " ",
+                        prune::criterion_name(d.request.criterion), o.balance.empty() ? "" : " --balance " + o.balance,
+                        seeded ? fmt::format(" --seed {}", o.seed) : "", n_keep);
+    }
     return fmt::format("moescope evaluate -m {} --jsonl held-out.jsonl {}", printable(o.model), plan);
 }
 
