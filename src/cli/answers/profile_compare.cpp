@@ -202,8 +202,7 @@ answer answer_profile_domains(const std::vector<std::string> & paths, size_t top
     for (size_t i = 0; i < list.domains.size(); ++i) {
         for (size_t j = i + 1; j < list.domains.size(); ++j) {
             const domain_pair p = hold_together(list.domains[i], list.domains[j], k);
-            t.rows.push_back(
-                {printable(list.domains[i].name), printable(list.domains[j].name), p.distance.mean(), p.chance.mean()});
+            t.rows.push_back({list.domains[i].name, list.domains[j].name, p.distance.mean(), p.chance.mean()});
             if (p.distance.n() > 0) {
                 distance.add(p.distance.mean());
                 chance.add(p.chance.mean());

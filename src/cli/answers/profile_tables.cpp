@@ -120,9 +120,8 @@ table profile_labels(const stats::moestats & s) {
         }
         const label_leaning most  = find_leaning_of(s, l);
         const bool          known = most.layer >= 0;
-        t.rows.push_back({printable(s.labels[l]), whole(rows),
-                          cell_if(known, static_cast<uint64_t>(std::max(0, most.layer))), cell_if(known, most.expert),
-                          most.own, most.others});
+        t.rows.push_back({s.labels[l], whole(rows), cell_if(known, static_cast<uint64_t>(std::max(0, most.layer))),
+                          cell_if(known, most.expert), most.own, most.others});
     }
     return t;
 }

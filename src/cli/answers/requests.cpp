@@ -45,7 +45,7 @@ table requests_table(const std::vector<trace::request> & requests, const std::ve
         t.rows.push_back({whole(i), whole(stream),
                           cell_if(r.sequence >= 0, static_cast<uint64_t>(std::max(0, r.sequence))), seconds(r.start_ns),
                           seconds(r.end_ns - r.start_ns), whole(r.reused), whole(r.prefilled), whole(r.decoded),
-                          i < labels.size() ? printable(labels[i]) : std::string()});
+                          i < labels.size() ? labels[i] : std::string()});
     }
     return t;
 }
