@@ -377,6 +377,43 @@ class Evaluate(unittest.TestCase):
         self.assertLess(found["samples"], 600)
         self.assertIn("not finished", done.stdout)
 
+    def test_a_shard_without_samples_is_no_failure(self):
+        parts = []
+        for i in range(2):
+            parts.append(self.path(f"few{i}.moeval"))
+            options = ("--jsonl", self.corpus, "--omit", "0:1", "--shard", f"{i}/2", "-o", self.path(f"few{i}.json"))
+            said = self.evaluate(*options, "--force").stderr
+        self.assertIn("no samples are in this shard", said)
+        self.run_tool("merge", *parts, "-o", self.path("few.moeval"))
+        whole = self.figures("--jsonl", self.corpus, "--omit", "0:1")
+        self.assertEqual(self.read(self.path("few.json"))["plans"], whole["plans"])
+
+    def test_says_when_all_is_skipped(self):
+        options = ("--jsonl", self.corpus, "--omit", "0:1", "--skip", "5000")
+        self.assertIn("longer than what is skipped", self.evaluate(*options, code=1).stderr)
+
+    def test_a_context_shorter_than_the_sequences_at_once(self):
+        found = self.figures("--jsonl", self.corpus, "--omit", "0:1", "-c", "8")
+        self.assertEqual(found["samples"], 24)
+
+    def test_a_label_without_predictions_is_not_the_worst(self):
+        path = self.path("short-labels.jsonl")
+        with open(path, "w") as out:
+            for label, n in (("a", 30), ("b", 1), ("c", 30)):
+                out.write(json.dumps({"text": words(n, n), "domain": label}) + "\n")
+        options = ("--jsonl", path, "--label-key", "domain", "--skip", "20", "-t", "1")
+        said = self.evaluate(*options, "--omit", "0:1").stdout
+        self.assertRegex(" ".join(said.split()), r"It hurts [ac] most \(KL [0-9]")
+        self.assertIn("1 sample no longer than what is skipped", " ".join(said.split()))
+        for row in self.figures(*options, "--each", "--layers", "0")["most_damage"]:
+            self.assertIn(row["worst_label"], ("a", "c"))
+
+    def test_a_long_mask_leaves_room_for_the_figures(self):
+        mask = ",".join(f"{il}:{e}" for il in (0, 1) for e in (1, 2, 4, 6)) + ",0:5-5" * 6
+        said = self.evaluate("--jsonl", self.corpus, "--omit", mask, env={**os.environ, "COLUMNS": "100"}).stdout
+        heading = next(line for line in said.splitlines() if line.startswith("plan "))
+        self.assertIn("same top", heading)
+
     # ---- bad input
 
     def test_bad_input_ends_in_one_line(self):

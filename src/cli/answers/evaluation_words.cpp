@@ -70,7 +70,8 @@ std::string one_plan(const evaluate::evaluation & e, const plan_results & result
         percent_of(d.same_top.value));
     if (e.labels.size() > 1) {
         const size_t worst = results.worst_label(p);
-        text += fmt::format(" It hurts {} most (KL {}).", printable(e.labels[worst]),
+        text += fmt::format(" It hurts {} most (KL {}).",
+                            e.labels[worst].empty() ? "what has no label" : printable(e.labels[worst]),
                             with_range(results.of_label(p, worst).kl));
     }
     return text;
@@ -137,7 +138,8 @@ size_t plan_results::worst_label(size_t plan) const {
     const std::vector<damage> & labels = by_label_[plan];
     size_t                      worst  = 0;
     for (size_t l = 1; l < labels.size(); ++l) {
-        if (!(labels[l].kl.value <= labels[worst].kl.value)) {
+        // A label without predictions (all its samples are shorter than --skip) has no figure.
+        if (labels[worst].tokens == 0 || labels[l].kl.value > labels[worst].kl.value) {
             worst = l;
         }
     }
@@ -186,6 +188,10 @@ std::vector<std::string> evaluation_notes(const evaluate::evaluation & e, const 
     } else if (computed < e.corpus_samples) {
         notes.push_back(fmt::format("{} no longer than one token, left out: nothing to predict",
                                     counted(e.corpus_samples - computed, "sample")));
+    }
+    if (results.samples() < e.samples) {
+        notes.push_back(fmt::format("{} no longer than what is skipped, so nothing is predicted there",
+                                    counted(e.samples - results.samples(), "sample")));
     }
     if (e.truncated > 0) {
         notes.push_back(fmt::format("{} cut to the context; -c gives it more", counted(e.truncated, "sample")));

@@ -55,10 +55,11 @@ common_params parse_corpus_params(const model_verb & verb) {
     }
     // Logits are asked for all rows (docs/capture.md, trap 6): short batches bound their buffer.
     params.n_batch = params.n_ubatch = std::min(params.n_batch, params.n_ubatch);
-    // llama.cpp aborts where more sequences than tokens of a ubatch may ask for logits.
-    params.n_parallel = std::max(1, std::min(params.n_parallel, params.n_ubatch));
-    params.kv_unified = true;  // else llama.cpp splits unequal samples into many ubatches
-    params.warmup     = false;
+    // llama.cpp aborts where more sequences than tokens of a ubatch may ask for logits; a short context shortens the ubatch.
+    const int32_t ubatch = params.n_ctx > 0 ? std::min(params.n_ubatch, params.n_ctx) : params.n_ubatch;
+    params.n_parallel    = std::max(1, std::min(params.n_parallel, ubatch));
+    params.kv_unified    = true;  // else llama.cpp splits unequal samples into many ubatches
+    params.warmup        = false;
     note_useless_offload(verb, params);
     return params;
 }

@@ -47,16 +47,39 @@ std::string show(const cell & c, shown as) {
     }
 }
 
-std::string table_text(const table & t, int width, bool full) {
-    const size_t n_rows = full ? t.rows.size() : std::min(t.rows.size(), t.n_shown);
-    struct shown_column {
-        size_t                   index;
-        size_t                   width;
-        bool                     left;
-        std::vector<std::string> text;
-    };
-    std::vector<shown_column> columns;
-    size_t                    used = 0, left_out = 0;
+namespace {
+
+struct shown_column {
+    size_t                   index;
+    size_t                   width;
+    bool                     left;
+    std::vector<std::string> text;
+};
+
+// Columns that a text gets where not everything fits: as many as are left, within these bounds.
+constexpr size_t short_text = 12, long_text = 40;
+
+size_t total_width(const std::vector<shown_column> & columns) {
+    size_t width = columns.empty() ? 0 : 2 * (columns.size() - 1);
+    for (const shown_column & c : columns) {
+        width += c.width;
+    }
+    return width;
+}
+
+// A long name (a mask, a label) must not push the figures off the screen, nor vanish itself.
+void cut_long_text(shown_column & c, size_t room) {
+    c.width = std::min(c.width, std::clamp(room, short_text, long_text));
+    for (std::string & text : c.text) {
+        if (display_width(text) > c.width) {
+            text = cut_to_width(text, c.width - 1) + "…";
+        }
+    }
+}
+
+// The columns that have titles, as many as fit into `width`; counts those that do not.
+std::vector<shown_column> fitting_columns(const table & t, size_t n_rows, size_t width, size_t & left_out) {
+    std::vector<shown_column> all, columns;
     for (size_t i = 0; i < t.columns.size(); ++i) {
         const table_column & c = t.columns[i];
         if (c.title.empty()) {
@@ -67,15 +90,33 @@ std::string table_text(const table & t, int width, bool full) {
             s.text.push_back(show(t.rows[r][i], c.as));
             s.width = std::max(s.width, display_width(s.text.back()));
         }
-        if (!columns.empty() && used + 2 + s.width > static_cast<size_t>(width)) {
+        all.push_back(std::move(s));
+    }
+    const bool too_wide = total_width(all) > width;
+    size_t     used     = 0;
+    for (shown_column & s : all) {
+        const size_t gap = columns.empty() ? 0 : 2;
+        if (too_wide && s.left) {
+            cut_long_text(s, width > used + gap ? width - used - gap : 0);
+        }
+        if (!columns.empty() && used + gap + s.width > width) {
             left_out += 1;
             continue;
         }
-        used += s.width + (columns.empty() ? 0 : 2);
+        used += gap + s.width;
         columns.push_back(std::move(s));
     }
-    std::string out      = t.title.empty() ? "" : wrapped(t.title, static_cast<size_t>(width), "  ");
-    const auto  add_line = [&](auto && text_of) {
+    return columns;
+}
+
+}  // namespace
+
+std::string table_text(const table & t, int width, bool full) {
+    const size_t                    n_rows   = full ? t.rows.size() : std::min(t.rows.size(), t.n_shown);
+    size_t                          left_out = 0;
+    const std::vector<shown_column> columns  = fitting_columns(t, n_rows, static_cast<size_t>(width), left_out);
+    std::string                     out = t.title.empty() ? "" : wrapped(t.title, static_cast<size_t>(width), "  ");
+    const auto                      add_line = [&](auto && text_of) {
         std::string line;
         for (const shown_column & c : columns) {
             line += (line.empty() && &c == &columns.front() ? "" : "  ") + pad(text_of(c), c.width, c.left);

@@ -130,14 +130,35 @@ void write_damage_charts(const evaluate_options & o, const report::page_damage &
     }
 }
 
-void finish_evaluation(const evaluate_options & o, const evaluate::evaluation & e) {
-    if (e.predictions() == 0) {
-        throw error(e.complete ? "no text is longer than one token, so there is nothing to predict"
-                               : "the budget was over before the first samples were done")
+[[noreturn]] void fail_without_predictions(const evaluate_options & o, const evaluate::evaluation & e) {
+    if (!e.complete) {
+        throw error("the budget was over before the first samples were done")
             .in(e.corpus)
-            .fix(e.complete                ? "give longer text"
-                 : o.job.sums_path.empty() ? "give it more"
-                                           : "go on with --resume");
+            .fix(o.job.sums_path.empty() ? "give it more" : "go on with --resume");
+    }
+    if (e.samples > 0) {
+        throw error("no text is longer than what is skipped, so there is nothing to predict")
+            .in(e.corpus)
+            .fix("skip less, or give longer text");
+    }
+    throw error("no text is longer than one token, so there is nothing to predict")
+        .in(e.corpus)
+        .fix("give longer text");
+}
+
+// Shards share stretches of samples, so a short corpus leaves some without any. They add up with the others all the same.
+bool is_empty_shard(const evaluate::evaluation & e) {
+    return e.complete && e.samples == 0 && e.failed.empty() && e.shards.size() < e.n_shards;
+}
+
+void finish_evaluation(const evaluate_options & o, const evaluate::evaluation & e) {
+    if (e.predictions() == 0 && is_empty_shard(e)) {
+        note(fmt::format("no samples are in this shard of {}: the corpus is short{}", e.corpus,
+                         o.job.sums_path.empty() ? "" : "; " + o.job.sums_path + " is empty, and merge takes it"));
+        return;
+    }
+    if (e.predictions() == 0) {
+        fail_without_predictions(o, e);
     }
     const answer a = answer_evaluation(e, o.top);
     if (!o.job.sums_path.empty()) {
