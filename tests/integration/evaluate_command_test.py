@@ -478,6 +478,9 @@ class Evaluate(unittest.TestCase):
                 self.assertTrue(f.read().lstrip().startswith("<?xml"))
             with open(os.path.join(folder, name + ".png"), "rb") as f:
                 self.assertEqual(f.read(4), b"\x89PNG")
+        there = self.evaluate(*options[:-1], "--criterion", "random", "--keep", "6", code=1)
+        self.assertIn("exists", there.stderr)
+        self.assertIn("random, 6 kept: predictions move", there.stdout)
 
 
 if __name__ == "__main__":

@@ -116,13 +116,19 @@ evaluate::evaluation_events evaluation_progress(const std::string & checkpoint, 
     return on;
 }
 
-void write_damage_charts(const evaluate_options & o, const report::page_damage & damage) {
+void make_charts_folder(const evaluate_options & o) {
     std::error_code failed;
-    std::filesystem::create_directories(o.charts, failed);
-    if (failed) {
+    if (!o.charts.empty() && !std::filesystem::create_directories(o.charts, failed) && failed) {
         throw error("cannot create the folder: " + failed.message()).in(o.charts);
     }
-    for (const report::chart & c : report::draw_damage_charts(damage)) {
+}
+
+void write_damage_charts(const evaluate_options & o, const report::page_damage & damage) {
+    const std::vector<report::chart> charts = report::draw_damage_charts(damage);
+    if (charts.empty()) {
+        note("no charts: only criteria (curves) and --each (a map) are drawn");
+    }
+    for (const report::chart & c : charts) {
         const std::string path = o.charts + '/' + c.name;
         write_text({path + ".svg", o.answer.output.force}, c.svg);
         write_text({path + ".png", o.answer.output.force}, c.png);
@@ -167,13 +173,13 @@ void finish_evaluation(const evaluate_options & o, const evaluate::evaluation & 
         note(fmt::format("wrote {} and {}; moescope report --evaluation {} shows it", o.answer.output.path,
                          o.job.sums_path, o.answer.output.path));
     }
-    if (!o.charts.empty()) {
-        write_damage_charts(o, report::parse_damage(answer_json(a), "the evaluation"));
-    }
     answer_options shown_answer = o.answer;
     shown_answer.output         = {};
     if (!o.quiet || o.answer.json || o.answer.csv) {
         print_answer(a, shown_answer);
+    }
+    if (!o.charts.empty()) {  // last: a chart that cannot be written must not cost the answer
+        write_damage_charts(o, report::parse_damage(answer_json(a), "the evaluation"));
     }
 }
 
@@ -206,6 +212,9 @@ void evaluate_text(const model_verb & verb, evaluate_options & o, const profile:
     if (company.rank() == 0 && !output.empty()) {
         require_writable(output, o.answer.output.force || o.job.resume, evaluation_inputs(o, params));
         require_writable(o.job.sums_path, o.answer.output.force || o.job.resume, evaluation_inputs(o, params));
+    }
+    if (company.rank() == 0) {
+        make_charts_folder(o);
     }
     const auto log = route_llama_log(params.verbosity > 0);
     if (o.job.plans.against.empty()) {
