@@ -171,6 +171,13 @@ class PruneAnswers(ToolCase):
         self.assertIn("--seed 7", command("--criterion", "random", "--seed", 7))
         self.assertTrue(command("--criterion", "reap", "--protect", "3:1,10").endswith("--against small.gguf"))
 
+    def test_a_masked_profile_is_held_against_what_it_left(self):
+        options = ("--jsonl", PROMPTS, "--limit", 6, "--omit", "*:0-3", "-t", 1, "-q")
+        self.done("profile", "-m", DEMO, *options, "-o", "masked.json")
+        done = self.done("prune", DEMO, "--stats", "masked.moestats", "--keep", 24, "--dry-run")
+        self.assertIn("(random experts: 14.3 %)", done.stdout)  # 4 of the 28 that were on
+        self.assertIn("made under a mask", done.stderr)
+
     def test_a_size_is_the_most_experts_whose_file_is_no_larger(self):
         for n_keep in (5, 20, 31):
             size = self.written(n_keep)

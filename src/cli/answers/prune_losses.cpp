@@ -6,6 +6,7 @@
 
 #include "analysis/findings.hpp"
 #include "cli/terminal/text.hpp"
+#include "prune/profile_scores.hpp"
 
 namespace moescope::cli {
 
@@ -17,8 +18,25 @@ std::string share_text(double share) {
     return fmt::format("{:.1f} %", 100 * share);
 }
 
-double share_by_chance(const prune::prune_plan & plan) {
-    return 1 - double(plan.n_keep) / double(plan.shape.n_expert);
+bool was_on(const std::vector<float> & biases, size_t expert) {
+    return biases.empty() || biases[expert] != expert_mask::omitted;
+}
+
+// What random experts would take. Those that were masked while the profile was made have no selections to lose.
+double share_by_chance(const prune::prune_plan & plan, const expert_mask & mask) {
+    double sum = 0;
+    for (const auto & [il, layer] : plan.layers) {
+        const std::vector<float> biases = mask.biases(il, plan.shape.n_expert);
+        double                   on = 0, stay = 0;
+        for (uint32_t e = 0; e < plan.shape.n_expert; ++e) {
+            on += was_on(biases, e) ? 1 : 0;
+        }
+        for (const int32_t e : layer.kept) {
+            stay += was_on(biases, static_cast<size_t>(e)) ? 1 : 0;
+        }
+        sum += 1 - stay / on;
+    }
+    return sum / double(plan.layers.size());
 }
 
 // Which of the shares a table shows: all rows, then the labels that lose most, in their order.
@@ -133,12 +151,13 @@ std::string losses_table(const prune::prune_plan & plan, const plan_review & mor
     }
     const bool   labelled = more.displaced.size() > 1;
     const size_t left_out = more.displaced.size() - shown.size();
-    std::string  text     = fmt::format(
-             "{}: the share of {}selections whose expert goes (random experts: {}){}\n{}  {:>11}  {:>13}  "
-                  "{:>14}\n",
-        labelled ? "what each label loses" : "what is lost", labelled ? "its " : "", share_text(share_by_chance(plan)),
-        left_out > 0 ? fmt::format("; {} labels that lose less are in --json", left_out) : "", head, "keeps other",
-             "removal error", "hope objective");
+    std::string  text =
+        fmt::format("{}: the share of {}selections whose expert goes (random experts: {}){}\n{}  {:>11}  {:>13}  "
+                    "{:>14}\n",
+                    labelled ? "what each label loses" : "what is lost", labelled ? "its " : "",
+                    share_text(share_by_chance(plan, more.mask)),
+                    left_out > 0 ? fmt::format("; {} labels that lose less are in --json", left_out) : "", head,
+                    "keeps other", "removal error", "hope objective");
     text += losses_line(more.criterion, more.displaced, shown, widths, "this", more.measures);
     for (const prune::rival_plan & r : more.rivals) {
         text += losses_line(prune::criterion_name(r.criterion), r.displaced, shown, widths, std::to_string(r.n_other),
@@ -150,7 +169,13 @@ std::string losses_table(const prune::prune_plan & plan, const plan_review & mor
 std::vector<std::string> loss_warnings(const stats::moestats & profile, const prune::prune_plan & plan,
                                        const std::vector<prune::displaced_share> & displaced) {
     std::vector<std::string> warnings;
-    const double             chance = share_by_chance(plan);
+    const expert_mask        mask   = prune::mask_of(profile);
+    const double             chance = share_by_chance(plan, mask);
+    if (!mask.empty()) {
+        warnings.push_back(
+            "the profile was made under a mask: shares are of what the masked model selects, and experts that were off "
+            "have none");
+    }
     for (size_t i = 1; i < displaced.size(); ++i) {
         if (displaced[i].share > chance) {
             warnings.push_back(fmt::format("{} loses {} of its selections, more than random experts would take ({})",

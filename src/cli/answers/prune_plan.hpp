@@ -9,6 +9,7 @@
 
 #include <nlohmann/json_fwd.hpp>
 
+#include "core/expert_mask.hpp"
 #include "evaluate/damage_sums.hpp"
 #include "prune/comparison.hpp"
 
@@ -22,6 +23,7 @@ struct plan_review {
     std::vector<prune::displaced_share> displaced;
     std::map<int, double>               displaced_by_layer;
     std::vector<prune::rival_plan>      rivals;
+    expert_mask                         mask;  // under which the profile was made
 };
 
 std::string            plan_text(const prune::prune_plan & plan, const plan_review & more);

@@ -23,6 +23,7 @@
 #include "io/path.hpp"
 #include "prune/comparison.hpp"
 #include "prune/expert_ids.hpp"
+#include "prune/profile_scores.hpp"
 #include "prune/writer.hpp"
 
 namespace moescope::cli {
@@ -99,6 +100,7 @@ plan_review review(const prune_options & o, const gguf::model_file & model, cons
     r.criterion = criterion_text(d);
     r.evaluate  = evaluate_command(o, d, std::to_string(plan.n_keep));
     if (d.profile) {
+        r.mask               = prune::mask_of(*d.profile);
         r.measures           = prune::measure_plan(*d.profile, plan);
         r.displaced          = prune::displaced_shares(*d.profile, plan);
         r.displaced_by_layer = prune::displaced_by_layer(*d.profile, plan);
