@@ -189,6 +189,17 @@ class CommandEdges(unittest.TestCase):
         self.assertIn("(see moescope run --help)", self.refused(2, "run", "--oops"))
         self.assertIn("(see moescope --help)", self.refused(2, "oops"))
 
+    def test_a_number_that_is_too_small(self):
+        said = self.refused(2, "prune", self.model, "--criterion", "random", "--keep", "0", "--dry-run")
+        self.assertIn("--keep: Value 0 is too small (see moescope prune --help)", said)
+
+    def test_slots_that_are_given_twice(self):
+        once, twice = (
+            json.loads(self.tool("analyze", "cache", self.trace, "--json", "--all", "--slots", n).stdout)
+            for n in ("2", "2,2")
+        )
+        self.assertEqual(once, twice)
+
     # ---- run ----
 
     def test_a_label_key_that_no_line_has(self):

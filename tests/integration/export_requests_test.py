@@ -54,6 +54,14 @@ class ExportedRequests(ToolCase):
         again, first = (self.done("export", f, "-f", "selection-csv").stdout for f in ("t.csv", "t.moetrace"))
         self.assertEqual(again, first)
 
+    def test_stats_of_requests_have_labels_as_they_are(self):
+        self.write_prompts("lines.jsonl", (("two\nlines", "a prompt"),), "kind")
+        run = ["run", "-m", "m.gguf", "-q", "-t", "1", "--temp", "0", "-n", "1"]
+        self.done(*run, "--jsonl", "lines.jsonl", "--label-key", "kind", "-o", "lines.moetrace")
+        requests = self.done("stats", "lines.moetrace", "--requests", "--json").stdout
+        self.assertEqual(json.loads(requests)["requests"][0]["label"], "two\nlines")
+        self.assertIn("two\\nlines", self.done("stats", "lines.moetrace", "--requests").stdout)
+
     def test_npy(self):
         self.done("export", "t.moetrace", "-f", "npy", "-o", "arrays")
         with open(self.path("arrays", "schema.json"), encoding="utf-8") as file:

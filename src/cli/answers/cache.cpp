@@ -60,7 +60,7 @@ std::vector<uint32_t> slots_to_try(const cache_options & o, const cache_study & 
         }
     }
     if (!o.slots.empty()) {
-        return o.slots;
+        return distinct(o.slots);
     }
     std::vector<uint32_t> slots;
     for (const uint32_t eighths : {1u, 2u, 4u, 6u}) {

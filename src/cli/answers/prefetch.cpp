@@ -47,7 +47,7 @@ std::vector<uint32_t> slots_for(const prefetch_options & p, uint32_t n_expert) {
         }
     }
     if (!p.slots.empty()) {
-        return p.slots;
+        return distinct(p.slots);
     }
     std::vector<uint32_t> slots = {std::max(1u, n_expert / 8), std::max(1u, n_expert / 4), std::max(1u, n_expert / 2)};
     slots.erase(std::unique(slots.begin(), slots.end()), slots.end());

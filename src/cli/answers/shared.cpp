@@ -97,6 +97,16 @@ analysis::row_choice choice_of(const analyze_options & o) {
     return choice;
 }
 
+std::vector<uint32_t> distinct(const std::vector<uint32_t> & numbers) {
+    std::vector<uint32_t> once;
+    for (const uint32_t n : numbers) {
+        if (std::find(once.begin(), once.end(), n) == once.end()) {
+            once.push_back(n);
+        }
+    }
+    return once;
+}
+
 cell cell_if(bool known, uint64_t n) {
     if (!known) {
         return {};

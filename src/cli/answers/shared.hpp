@@ -68,7 +68,9 @@ inline cell whole(uint64_t n) {
     return static_cast<int64_t>(n);
 }
 cell cell_if(bool known, uint64_t n);  // n, or nothing to say
-void show_blocks(answer & a);          // gives the column its title where it says anything
+
+std::vector<uint32_t> distinct(const std::vector<uint32_t> & numbers);  // each once, in their order
+void                  show_blocks(answer & a);  // gives the column its title where it says anything
 
 std::string block_name(const block_layout & l);  // "12", or "12.1" for a second block
 

@@ -77,6 +77,18 @@ void check_verbs(const CLI::App & app, const std::vector<std::string> & args) {
     }
 }
 
+namespace {
+
+// CLI11 spells an open range out, with all 309 digits of the largest double.
+std::string without_open_range(const std::string & line) {
+    constexpr size_t digits_of_largest = 309;
+    const size_t     at                = line.find(" not in range ");
+    return at == std::string::npos || line.size() - at < digits_of_largest ? line
+                                                                           : line.substr(0, at) + " is too small";
+}
+
+}  // namespace
+
 std::string explain(const CLI::App & app, const CLI::ParseError & e) {
     std::string      name;
     const CLI::App & verb = parsed_verb(app, name);
@@ -94,7 +106,7 @@ std::string explain(const CLI::App & app, const CLI::ParseError & e) {
     if (dynamic_cast<const CLI::RequiredError *>(&e) != nullptr && !unknown.empty()) {
         return "unknown argument '" + unknown.front() + "'" + see;
     }
-    return in_one_line(e.what()) + see;
+    return without_open_range(in_one_line(e.what())) + see;
 }
 
 std::string with_help(const CLI::App & app, const usage_error & e) {
