@@ -267,9 +267,9 @@ TEST(temporal, finds_a_period_at_its_lag) {
     EXPECT_EQ(b.overlap[2].mean(), 1);  // lag 4
     EXPECT_EQ(b.overlap[7].mean(), 1);  // lag 128, the whole ring
     EXPECT_EQ(b.overlap[7].n(), 400u - 128);
-    EXPECT_EQ(b.reuse[2], 2u * 396);                    // distance 4 is in the class 3 to 4
+    EXPECT_EQ(b.reuse[2], 2u * 396);                          // distance 4 is in the class 3 to 4
     EXPECT_NEAR(b.overlap_by_popularity, 99.0 / 399, 1e-12);  // 99 of the 399 other tokens select both
-    EXPECT_NEAR(b.reuse_by_chance[0], 0.25, 1e-12);     // geometric with p = k / E = 1/4
+    EXPECT_NEAR(b.reuse_by_chance[0], 0.25, 1e-12);           // geometric with p = k / E = 1/4
     EXPECT_NEAR(b.reuse_by_chance[1], 0.75 * 0.25, 1e-12);
     EXPECT_NEAR(b.reuse_by_chance[2], 0.75 * 0.75 * (0.25 + 0.75 * 0.25), 1e-12);  // 3 or 4 tokens ago
     double sum = 0;

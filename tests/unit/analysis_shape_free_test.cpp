@@ -31,8 +31,8 @@ TEST(shape_free, blocks_of_different_shapes_weigh_the_same) {
     EXPECT_NEAR(r.gini, (14.0 / 24 + 6.0 / 12) / 2, 1e-12);
     EXPECT_NEAR(r.held, (2.0 / 4 + 1.0 / 2) / 2, 1e-12);  // 90 % needs both of layer 0's experts, one of layer 2's
     EXPECT_NEAR(r.dead, (2 + 1) / 6.0, 1e-12);
-    EXPECT_NEAR(r.overlap, (1.0 / 2 + 1) / 2, 1e-12);         // of two pairs of neighbours each
-    EXPECT_NEAR(r.random, ((4.0 + 1.0) / 9 + 1) / 2, 1e-12);  // Σ f_e²
+    EXPECT_NEAR(r.overlap, (1.0 / 2 + 1) / 2, 1e-12);  // of two pairs of neighbours each
+    EXPECT_NEAR(r.random, (1.0 / 3 + 1) / 2, 1e-12);   // of three pairs each, one and all are alike
 }
 
 TEST(shape_free, of_an_empty_trace_counts_are_zero_and_the_rest_is_unknown) {

@@ -28,7 +28,7 @@ TEST(summary, of_a_short_run_by_hand) {
     t.feed(s);
     const summary_result r = s.result();
     EXPECT_NEAR(r.lru_hits, 1.0 / 2, 1e-12);
-    EXPECT_NEAR(r.overlap_next, 1.0 / 5, 1e-12);  // only the first decoded token repeats the one before
+    EXPECT_NEAR(r.overlap_next, 1.0 / 5, 1e-12);            // only the first decoded token repeats the one before
     EXPECT_NEAR(r.overlap_by_popularity, 4.0 / 15, 1e-12);  // of 15 pairs, 3 share expert 0 and 1 shares expert 1
     EXPECT_EQ(r.frequency.tokens, 6u);
     EXPECT_EQ(r.frequency.n_dead(), 5u);

@@ -111,7 +111,8 @@ function repeats(run: Run, tile: Tile): Finding | null {
     }
     pairs += here;
     overlap += common / b.n_expert_used;
-    if (here > 0) byPopularity += (here * counts.reduce((s, c) => s + c * (c - 1), 0)) / (rows * (rows - 1) * b.n_expert_used);
+    if (here > 0)
+      byPopularity += (here * counts.reduce((s, c) => s + c * (c - 1), 0)) / (rows * (rows - 1) * b.n_expert_used);
   });
   if (!(pairs > 0 && (overlap - byPopularity) / pairs >= aTenth)) return null;
   return {
