@@ -408,11 +408,15 @@ class Evaluate(unittest.TestCase):
         for row in self.figures(*options, "--each", "--layers", "0")["most_damage"]:
             self.assertIn(row["worst_label"], ("a", "c"))
 
-    def test_a_long_mask_leaves_room_for_the_figures(self):
-        mask = ",".join(f"{il}:{e}" for il in (0, 1) for e in (1, 2, 4, 6)) + ",0:5-5" * 6
-        said = self.evaluate("--jsonl", self.corpus, "--omit", mask, env={**os.environ, "COLUMNS": "100"}).stdout
-        heading = next(line for line in said.splitlines() if line.startswith("plan "))
-        self.assertIn("same top", heading)
+    def test_a_long_label_is_cut_rather_than_its_column_left_out(self):
+        path = self.path("long-labels.jsonl")
+        with open(path, "w") as out:
+            for label in ("a" * 200, "b" * 200):
+                out.write(json.dumps({"text": words(3, 9), "domain": label}) + "\n")
+        said = self.evaluate("--jsonl", path, "--label-key", "domain", "--omit", "0:1").stdout
+        heading, first = said[said.index("By label\n") :].splitlines()[1:3]
+        self.assertEqual(heading.split()[:3], ["plan", "label", "tokens"])
+        self.assertIn("a" * 39 + "… ", first)
 
     # ---- bad input
 
