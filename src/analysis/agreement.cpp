@@ -15,7 +15,7 @@ namespace moescope::analysis {
 
 namespace {
 
-using token_key = std::pair<int64_t, int32_t>;  // sequence, position
+using token_key = std::pair<int64_t, int64_t>;  // sequence, position as if nothing had been shifted
 
 // One token's selections in the compared blocks, as one run made them.
 struct routed_token {
@@ -91,7 +91,7 @@ public:
             if (places[t].sequence < 0) {
                 n_unplaced += 1;
             } else {
-                take(token_key{places[t].sequence, u.pos[t]}, std::move(tokens[t]));
+                take(token_key{places[t].sequence, places[t].at}, std::move(tokens[t]));
             }
         }
         return true;

@@ -53,20 +53,19 @@ void temporal::ubatch(const routed_ubatch & u) {
                 rows_unknown_ += 1;
                 continue;
             }
-            add_row(b, histories_[{index, u.seq[static_cast<size_t>(t)]}], rows, r, place.sequence,
-                    u.pos[static_cast<size_t>(t)]);
+            add_row(b, histories_[{index, u.seq[static_cast<size_t>(t)]}], rows, r, place);
         }
     }
 }
 
-void temporal::add_row(block & b, history & h, const block_rows & rows, uint32_t r, int64_t sequence, int32_t pos) {
+void temporal::add_row(block & b, history & h, const block_rows & rows, uint32_t r, const token_place & place) {
     // A new sequence, or rows that this block did not compute in between: no neighbour is known.
-    if (h.sequence != sequence || pos != h.pos + 1) {
-        h.sequence = sequence;
+    if (h.sequence != place.sequence || place.at != h.at + 1) {
+        h.sequence = place.sequence;
         h.n        = 0;
         h.of.assign(b.layout.n_expert, {});
     }
-    h.pos = pos;
+    h.at = place.at;
     h.n += 1;
     b.rows += 1;
     const uint32_t                            k      = rows.layout->n_expert_used;

@@ -61,11 +61,11 @@ private:
     };
     struct history {  // of one sequence id in one block
         int64_t           sequence = -1;
-        int32_t           pos      = -1;  // of the last row
+        int64_t           at       = -1;  // where the last row stood (token_place)
         uint32_t          n        = 0;   // rows of the unbroken run so far
         std::vector<uses> of;             // [n_expert]
     };
-    void add_row(block & b, history & h, const block_rows & rows, uint32_t r, int64_t sequence, int32_t pos);
+    void add_row(block & b, history & h, const block_rows & rows, uint32_t r, const token_place & place);
 
     sequence_tracker                              tracker_;
     block_table<block>                            blocks_;

@@ -67,6 +67,14 @@ public:
         return ubatch({{id, pos, seq, how, std::move(blocks)}});
     }
 
+    // What the program did to its memory just before the latest ubatch.
+    routing_builder & behind(memory_event e) {
+        held & h = all_.back();
+        h.events.push_back(std::move(e));
+        h.view.memory = {h.events.data(), h.events.size()};
+        return *this;
+    }
+
     void feed(routing_sink & sink) const {
         sink.model({});
         for (const held & u : all_) {
@@ -77,8 +85,9 @@ public:
 
 private:
     struct held {
-        ubatch_buffer owner;
-        routed_ubatch view;
+        ubatch_buffer             owner;
+        routed_ubatch             view;
+        std::vector<memory_event> events;
     };
 
     void add_block(ubatch_buffer & u, size_t b, const std::vector<token_rows> & tokens) {

@@ -245,6 +245,34 @@ TEST(temporal, a_new_sequence_under_the_same_id_has_no_neighbour_before) {
     EXPECT_EQ(x.result().sequences, 2u);
 }
 
+TEST(temporal, goes_on_behind_a_context_shift) {
+    const std::vector<std::vector<uint32_t>> ids = {{0, 1}, {1, 2}, {2, 3}, {0, 3}, {3, 4}, {1, 4}};
+    temporal                                 plain, shifted;
+    routing_builder                          t({block_of(0, 8, 2)}), u({block_of(0, 8, 2)});
+    for (int32_t i = 0; i < 6; ++i) {
+        t.token(0, i, {{ids[size_t(i)]}});
+        u.token(0, i < 4 ? i : i - 2, {{ids[size_t(i)]}});  // positions 1 and 2 made room behind the fourth token
+        if (i == 4) {
+            memory_event e;
+            e.kind  = memory_event::what::shift;
+            e.seq   = 0;
+            e.p0    = 3;
+            e.delta = -2;
+            u.behind(e);
+        }
+    }
+    t.feed(plain);
+    u.feed(shifted);
+    const temporal_result a = plain.result(), b = shifted.result();
+    EXPECT_EQ(b.sequences, 1u);
+    EXPECT_EQ(b.blocks[0].reuse, a.blocks[0].reuse);
+    EXPECT_EQ(b.blocks[0].reuse[n_reuse_classes - 1], 5u);
+    for (size_t l = 0; l < overlap_lags.size(); ++l) {
+        EXPECT_EQ(b.blocks[0].overlap[l].n(), a.blocks[0].overlap[l].n());
+    }
+    EXPECT_EQ(b.blocks[0].overlap[0].mean(), a.blocks[0].overlap[0].mean());
+}
+
 TEST(temporal, any_two_tokens_of_a_trace_of_two_are_these_two) {
     routing_builder t({block_of(0, 8, 2)});
     t.token(0, 0, {{{1, 2}}}).token(0, 1, {{{2, 3}}});

@@ -11,6 +11,7 @@ namespace moescope::analysis {
 // Where a token stands in its sequence.
 struct token_place {
     int64_t sequence = -1;     // running number of the sequence, from 0 in order of appearance; -1: not known
+    int64_t at       = -1;     // its position, as if nothing had been shifted
     bool    follows  = false;  // the sequence's token just before it was the one seen last
 };
 
@@ -50,6 +51,7 @@ public:
             s.pos               = pos;
             s.latest            = true;
             places_[t].sequence = s.sequence;
+            places_[t].at       = pos + s.shifted;
         }
         return places_;
     }
@@ -69,6 +71,7 @@ private:
             if (!e.concerns(seq)) {
                 continue;
             }
+            s.shifted += s.pos - e.moved(s.pos);
             s.pos = e.moved(s.pos);
             if (e.why == memory_event::removal::rejected && e.kind == memory_event::what::remove && e.p0 >= 0 &&
                 s.pos >= e.p0) {
@@ -80,6 +83,7 @@ private:
     struct state {
         int32_t pos      = -1;
         int64_t sequence = -1;
+        int64_t shifted  = 0;      // by how much positions were lowered
         bool    latest   = false;  // the token at pos was the one seen last
     };
     std::unordered_map<int32_t, state> last_;  // by sequence id
