@@ -67,7 +67,8 @@ public:
             cut_back();
             throw error(std::string("cannot write: ") + std::strerror(why))
                 .in(path_)
-                .fix("what was written so far can be read; free some space, or choose another place");
+                .fix((size_ > 0 ? "what was written so far can be read; " : "") +
+                     std::string("free some space, or choose another place"));
         }
         size_ += size;
     }
