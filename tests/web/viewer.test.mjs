@@ -209,7 +209,7 @@ test('damage behind right checksums gives the line or the page of report', async
 
 test('logs and other files give one clear line', async (t) => {
   const page = await openViewer(t);
-  const corpus = join(root, 'tests', 'fuzz', 'trace_corpus');
+  const corpus = join(root, 'tests', 'fuzz', 'logs_corpus');
   const files = readdirSync(corpus).map((f) => join(corpus, f));
   for (const file of [...files, viewer, join(root, 'models', 'demo.gguf')]) {
     const line = await errorOf(page, file);
