@@ -16,6 +16,15 @@ namespace moescope::report {
 
 namespace {
 
+// A whole number that T can hold. Throws error where it is none.
+template <class T>
+T whole(const json & j) {
+    if (!j.is_number_integer() || j != json(static_cast<T>(j.get<int64_t>()))) {
+        throw error("a number that cannot be");
+    }
+    return j.get<T>();
+}
+
 using json = nlohmann::json;
 
 double number_or_nan(const json & row, const char * key) {
@@ -36,14 +45,14 @@ page_damage::row read_plan(const json & j) {
     page_damage::row r;
     r.name      = j.at("plan").get<std::string>();
     r.criterion = j.at("criterion").is_null() ? "" : j.at("criterion").get<std::string>();
-    r.keep      = j.at("keep").is_null() ? -1 : j.at("keep").get<int32_t>();
+    r.keep      = j.at("keep").is_null() ? -1 : whole<int32_t>(j.at("keep"));
     return r;
 }
 
 page_damage::row read_expert(const json & j) {
     page_damage::row r;
-    r.layer  = j.at("layer").get<int32_t>();
-    r.expert = j.at("expert").get<int32_t>();
+    r.layer  = whole<int32_t>(j.at("layer"));
+    r.expert = whole<int32_t>(j.at("expert"));
     r.name   = std::to_string(r.layer) + "/" + std::to_string(r.expert);
     if (r.layer < 0 || r.expert < 0 || r.layer > 0xffff || r.expert > 0xffff) {
         throw error("layers and experts are numbers from 0 on");
@@ -87,9 +96,9 @@ page_damage parse(const json & document) {
     page_damage d;
     d.model    = document.at("model").get<std::string>();
     d.corpus   = document.at("corpus").get<std::string>();
-    d.samples  = document.at("samples").get<uint64_t>();
-    d.tokens   = document.at("tokens").get<uint64_t>();
-    d.n_expert = document.at("n_expert").get<uint32_t>();
+    d.samples  = whole<uint64_t>(document.at("samples"));
+    d.tokens   = whole<uint64_t>(document.at("tokens"));
+    d.n_expert = whole<uint32_t>(document.at("n_expert"));
     read_rows(document, "plans", "plan_labels", read_plan, d);
     read_rows(document, "experts", "expert_labels", read_expert, d);
     check_cells(d);
