@@ -9,13 +9,13 @@ import select
 import struct
 import subprocess
 import sys
-import tempfile
 import termios
 import unittest
 
 import numpy as np
 
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), "..", "support"))
+from tool_case import ToolCase  # noqa: E402
 from trace_writer import TraceWriter  # noqa: E402
 
 MOESCOPE = os.environ["MOESCOPE_BIN"]
@@ -50,12 +50,10 @@ def without_colours(text):
     return re.sub(r"\x1b\[[\d;]*m", "", text)
 
 
-class CommandEdges(unittest.TestCase):
+class CommandEdges(ToolCase):
     @classmethod
     def setUpClass(cls):
-        folder = tempfile.TemporaryDirectory()
-        cls.addClassCleanup(folder.cleanup)
-        cls.folder = folder.name
+        super().setUpClass()
         cls.model = cls.path("model.gguf")
         cls.dense = cls.path("dense.gguf")
         cls.make("random", "--arch", "qwen3moe", "--layers", str(N_LAYER), "-o", cls.model)
@@ -73,10 +71,6 @@ class CommandEdges(unittest.TestCase):
     @classmethod
     def make(cls, *args):
         subprocess.run([MAKE_MODEL, *args], check=True, capture_output=True)
-
-    @classmethod
-    def path(cls, name):
-        return os.path.join(cls.folder, name)
 
     def tool(self, *args, **options):
         return subprocess.run(

@@ -8,11 +8,14 @@ import re
 import signal
 import shutil
 import subprocess
-import tempfile
+import sys
 import time
 import unittest
 
 import numpy as np
+
+sys.path.insert(0, os.path.join(os.path.dirname(__file__), "..", "support"))
+from tool_case import ToolCase  # noqa: E402
 
 MOESCOPE = os.environ["MOESCOPE_BIN"]
 MAKE_MODEL = os.environ["MAKE_MODEL_BIN"]
@@ -32,12 +35,10 @@ def log_softmax(x):
     return x - np.log(np.exp(x).sum(axis=1, keepdims=True))
 
 
-class Evaluate(unittest.TestCase):
+class Evaluate(ToolCase):
     @classmethod
     def setUpClass(cls):
-        folder = tempfile.TemporaryDirectory()
-        cls.addClassCleanup(folder.cleanup)
-        cls.folder = folder.name
+        super().setUpClass()
         cls.model = cls.path("model.gguf")
         cls.planted = cls.path("planted.gguf")
         cls.pruned = cls.path("pruned.gguf")
@@ -52,10 +53,6 @@ class Evaluate(unittest.TestCase):
             for i in range(24):
                 label = ("code", "prose", "sums")[i % 3]
                 out.write(json.dumps({"text": words(100 + i, 6 + i % 7), "domain": label}) + "\n")
-
-    @classmethod
-    def path(cls, name):
-        return os.path.join(cls.folder, name)
 
     @classmethod
     def run_tool(cls, *args, code=0, **options):
